@@ -1,0 +1,21 @@
+// Package link ties who somebody has proved to be (package auth) to the user they are (package user). On the first
+// successful authentication it creates exactly one user, whatever races or crashes.
+//
+//	SignIn ── prove (slow, no transaction)
+//	   └── one transaction:
+//	         link row first, ON CONFLICT DO NOTHING   the database decides who is first
+//	         admit the proof                          a reset, deletion or deactivation in between wins
+//	         the first asks the policy                create · join · wait
+//	         the others read the first one's link
+//	         session
+//	   └── token
+//
+//	link.go     Service: SignIn, SignUp, Refresh, Actor, CreateUser
+//	first.go    the first sign-in: policy, provisioning, joining, reclaiming
+//	invite.go   Accept: a user by invite
+//	policy.go   Policy and those that are shipped; Newcomer, Decision, Waiting
+//	store.go    all SQL of the package
+//	errors.go   what can go wrong      events.go   what can happen      fx.go   Module, Params
+//
+// Rows are locked in one order everywhere: invite, link, user, identity, session.
+package link

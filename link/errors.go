@@ -1,0 +1,17 @@
+package link
+
+import "github.com/latchkey-go/latchkey/modules/kernel/fault"
+
+// What can go wrong, beside the faults of packages auth and user, which pass through.
+var (
+	ErrActorType   = fault.New(fault.NotAllowed, "unknown_actor_type", "No such actor type.")
+	ErrProvider    = fault.New(fault.NotAllowed, "provider_not_allowed", "The actor type is not allowed to use the auth provider.")
+	ErrDeactivated = fault.New(fault.Forbidden, "user_deactivated", "This account is deactivated. Ask an administrator.")
+	ErrLinked      = fault.New(fault.Invalid, "already_linked", "This sign-in is already linked to another account.")
+
+	// Why an invite cannot be accepted, beside what its token says.
+	ErrSignedIn      = fault.New(fault.Invalid, "already_signed_in", "The user is already authenticated and cannot accept an invite.")
+	ErrInviteEmail   = fault.New(fault.Invalid, "invite_email", "The invite is for another e-mail address. Leave out email, or send the address that was invited.")
+	ErrEmailRequired = fault.New(fault.Invalid, "email_required", "This sign-in has no e-mail address, and a user needs one. Register with an address.")
+	ErrEmailTaken    = fault.New(fault.Invalid, "email_taken", "There is an account with this address. Sign in to it and open the invite again.")
+)

@@ -1,0 +1,173 @@
+package link
+
+import (
+	"context"
+	"errors"
+
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+// Acceptance is what somebody says of themselves when accepting an invite.
+type Acceptance struct {
+	Email     string // empty, or the address that was invited
+	FirstName *string
+	LastName  *string
+}
+
+// Accept makes whoever the session is of a user by the invite that the token opens, with its address and roles: invite,
+// user and link in one transaction. Somebody who is a user already accepts an invite to their own address and gains its
+// roles. Accepting again what one has accepted returns the same user.
+//
+// A token that left by mail proves the address; who has proved it takes over a user by that address whom nobody has
+// proved to be. The errors say why an invite cannot be accepted: those of user.ValidateInviteToken and of this package;
+// auth.ErrSession if the session has ended. An invite that was not accepted stays open.
+func (s *Service) Accept(ctx context.Context, session auth.Session, token string, a Acceptance) (u user.User, err error) {
+	for range attempts {
+		err = s.db.InTx(ctx, func(ctx context.Context) (err error) {
+			u, err = s.accept(ctx, session, token, a)
+			return err
+		})
+		if !errors.Is(err, errKnown) {
+			break
+		}
+	}
+	return u, err
+}
+
+func (s *Service) accept(ctx context.Context, session auth.Session, token string, a Acceptance) (user.User, error) {
+	invite, refused := s.users.HoldInvite(ctx, token)
+	if refused != nil && !errors.Is(refused, user.ErrInviteUsed) {
+		return user.User{}, refused
+	}
+	if err := s.auth.HoldSession(ctx, session.ID); err != nil {
+		return user.User{}, err
+	}
+	actor, err := s.Actor(ctx, session)
+	if err != nil {
+		return user.User{}, err
+	}
+	if refused != nil {
+		if actor == "" || actor != invite.AcceptedBy {
+			return user.User{}, refused
+		}
+		return s.signedIn(ctx, actor) // the answer to the first accept was lost
+	}
+	if actor != "" {
+		return s.acceptSignedIn(ctx, session, actor, invite)
+	}
+	address, err := s.invited(ctx, session, invite, a)
+	if err != nil {
+		return user.User{}, err
+	}
+	claim := user.NewID()
+	if won, err := s.store.insert(ctx, session.IdentityID, session.ActorType, claim); err != nil {
+		return user.User{}, err
+	} else if !won {
+		return user.User{}, errKnown // they signed in at the same time: they are a user by now
+	}
+	return s.become(ctx, session, invite, user.Draft{
+		ID: claim, Email: address, EmailVerified: invite.Channel == user.ByMail, Roles: invite.Roles, Via: user.ViaInvite,
+		FirstName: a.FirstName, LastName: a.LastName,
+	})
+}
+
+// invited returns the address of the user to be: the invite's, or for the set-up link the acceptor's own.
+func (s *Service) invited(ctx context.Context, session auth.Session, i user.Invite, a Acceptance) (string, error) {
+	address := i.Email
+	if i.Setup() {
+		identity, err := s.auth.RetrieveAuthIdentity(ctx, session.IdentityID)
+		if err != nil {
+			return "", err
+		}
+		for _, p := range identity.Providers {
+			if p.Provider == session.Provider {
+				address = p.Email
+			}
+		}
+		if address == "" {
+			return "", ErrEmailRequired
+		}
+	}
+	if a.Email == "" {
+		return address, nil
+	}
+	if said, err := auth.CanonicalEmail(a.Email); err != nil {
+		return "", err
+	} else if said != address {
+		return "", ErrInviteEmail
+	}
+	return address, nil
+}
+
+// become makes the user whom the link row leads to, or takes over the one who has the address.
+func (s *Service) become(ctx context.Context, session auth.Session, invite user.Invite, d user.Draft) (user.User, error) {
+	u, created, err := s.users.Ensure(ctx, d)
+	if err != nil {
+		return user.User{}, err
+	}
+	if created {
+		err = s.users.AcceptInvite(ctx, invite, u.ID)
+		if err == nil {
+			err = s.settled(ctx, session.IdentityID, session.ActorType, u.ID, session.ID)
+		}
+	} else {
+		err = s.takeOver(ctx, session, invite, u)
+	}
+	if err != nil {
+		return user.User{}, err
+	}
+	if invite.Channel == user.ByMail {
+		if err := s.auth.VerifyEmail(ctx, session.IdentityID, u.Email); err != nil {
+			return user.User{}, err
+		}
+	}
+	return s.users.RetrieveUser(ctx, u.ID)
+}
+
+// takeOver makes whoever holds a mailed token the owner of the user by the invited address, if nobody has proved to be.
+func (s *Service) takeOver(ctx context.Context, session auth.Session, invite user.Invite, u user.User) error {
+	if invite.Channel != user.ByMail || u.EmailVerified() || !u.Active() {
+		return ErrEmailTaken
+	}
+	if ok, err := s.users.ConfirmOwner(ctx, u); err != nil {
+		return err
+	} else if !ok {
+		return errKnown
+	}
+	if err := s.acceptAs(ctx, invite, u); err != nil {
+		return err
+	}
+	return s.reclaim(ctx, session.IdentityID, u, session.ActorType, session.ID)
+}
+
+// acceptSignedIn lets a user accept an invite to their own address.
+func (s *Service) acceptSignedIn(ctx context.Context, session auth.Session, actor user.ID, invite user.Invite) (user.User, error) {
+	u, err := s.signedIn(ctx, actor)
+	if err != nil {
+		return user.User{}, err
+	}
+	if invite.Setup() || invite.Email != u.Email {
+		return user.User{}, ErrSignedIn
+	}
+	if err := s.acceptAs(ctx, invite, u); err != nil {
+		return user.User{}, err
+	}
+	if invite.Channel == user.ByMail {
+		if err := s.users.VerifyEmail(ctx, u.ID, u.Email); err != nil {
+			return user.User{}, err
+		}
+		if err := s.auth.VerifyEmail(ctx, session.IdentityID, u.Email); err != nil {
+			return user.User{}, err
+		}
+	}
+	return s.users.RetrieveUser(ctx, u.ID)
+}
+
+// acceptAs closes the invite for a user who is there already, and gives them its roles.
+func (s *Service) acceptAs(ctx context.Context, invite user.Invite, u user.User) error {
+	if err := s.users.AcceptInvite(ctx, invite, u.ID); err != nil {
+		return err
+	}
+	return s.users.AddRoles(ctx, u.ID, invite.Roles...)
+}

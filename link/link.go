@@ -1,0 +1,341 @@
+package link
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/event"
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+// ActorUser is the actor type of package user.
+const ActorUser = "user"
+
+// Options are the package's settings, by actor type. The zero value serves users by AutoProvision with every provider.
+type Options struct {
+	Actors map[string]ActorOptions
+}
+
+// ActorOptions say how one type of actor signs in.
+type ActorOptions struct {
+	Policy    Policy   // AutoProvision if nil
+	Providers []string // which it may use; nil: every one
+}
+
+// Login is what a caller has after proving who they are.
+type Login struct {
+	Identity auth.Identity
+	Session  auth.Session
+	Token    string   // an access token of the session
+	UserID   user.ID  // empty: not linked yet
+	Waiting  *Waiting // why not; nil if linked, or if nobody asked to be let in (SignUp)
+}
+
+// Service is the bridge. It is safe for concurrent use.
+type Service struct {
+	store  store
+	db     *database.DB
+	users  *user.Service
+	auth   *auth.Service
+	events event.Emitter
+	log    *slog.Logger
+	actors map[string]ActorOptions
+}
+
+// New returns the link layer's service. It registers with the user module, so that deleting or deactivating a user, by
+// whatever way, ends their sign-ins in the same transaction. It fails for an actor type it cannot serve and for a
+// provider that is not there.
+func New(p Params) (*Service, error) {
+	if p.DB == nil || p.Users == nil || p.Auth == nil {
+		return nil, errors.New("link: New needs a database, the user service and the auth service")
+	}
+	s := &Service{
+		store: store{p.DB}, db: p.DB, users: p.Users, auth: p.Auth,
+		events: cmp.Or(p.Events, event.Discard),
+		log:    cmp.Or(p.Log, slog.Default()).With("module", "link"),
+		actors: map[string]ActorOptions{ActorUser: {Policy: AutoProvision{}}},
+	}
+	known := s.auth.ListAuthProviders()
+	for name, o := range p.Options.Actors {
+		if name != ActorUser {
+			return nil, fmt.Errorf("link: no actor type is called %q: only %q is built in", name, ActorUser)
+		}
+		for _, provider := range o.Providers {
+			if !slices.ContainsFunc(known, func(i auth.ProviderInfo) bool { return i.ID == provider }) {
+				return nil, fmt.Errorf("link: actor type %q may use provider %q, but there is no such provider", name, provider)
+			}
+		}
+		o.Policy = cmp.Or(o.Policy, Policy(AutoProvision{}))
+		s.actors[name] = o
+	}
+	s.users.OnDelete(s.unlink)
+	s.users.OnDeactivate(s.revoke)
+	return s, nil
+}
+
+// ActorTypes are the types of actor that can sign in, by name.
+func (s *Service) ActorTypes() []string { return slices.Sorted(maps.Keys(s.actors)) }
+
+// Providers describes the providers that an actor type may use, or says ErrActorType.
+func (s *Service) Providers(actorType string) ([]auth.ProviderInfo, error) {
+	o, ok := s.actors[actorType]
+	if !ok {
+		return nil, ErrActorType.Msg("There is no actor type %q.", actorType)
+	}
+	return slices.DeleteFunc(s.auth.ListAuthProviders(), func(i auth.ProviderInfo) bool { return !o.allows(i.ID) }), nil
+}
+
+func (o ActorOptions) allows(provider string) bool {
+	return o.Providers == nil || slices.Contains(o.Providers, provider)
+}
+
+// allow refuses actor types that are not there and providers that they may not use.
+func (s *Service) allow(actorType, provider string) (ActorOptions, error) {
+	allowed, err := s.Providers(actorType)
+	if err != nil {
+		return ActorOptions{}, err
+	}
+	if !slices.ContainsFunc(allowed, func(i auth.ProviderInfo) bool { return i.ID == provider }) {
+		return ActorOptions{}, ErrProvider.Msg("The actor type %s is not allowed to use the auth provider %s", actorType, provider)
+	}
+	return s.actors[actorType], nil
+}
+
+// SignIn lets a caller in. The first time, the actor type's policy decides whom they become: of any number of first
+// sign-ins at once exactly one makes the user, and all of them succeed. ErrDeactivated is for the right credentials of a
+// deactivated user.
+func (s *Service) SignIn(ctx context.Context, actorType, provider string, in auth.Input, c auth.Client) (Login, error) {
+	o, err := s.allow(actorType, provider)
+	if err != nil {
+		return Login{}, err
+	}
+	l, err := s.proveAndRecord(ctx, func() (auth.Proof, error) { return s.auth.Prove(ctx, auth.SignIn, provider, in) },
+		func(ctx context.Context, p auth.Proof, known auth.IdentityID) (Login, error) {
+			return s.enter(ctx, entry{actorType, o.Policy, p, known, c})
+		})
+	if err == nil {
+		l.Token, err = s.token(ctx, l.Session, l.Identity, l.UserID)
+	}
+	return l, err
+}
+
+// SignUp gives a caller an identity and lets them in without an actor. Signing up again with the same secret lets them in
+// again while the identity is linked to nobody; otherwise it is auth.ErrIdentityExists.
+func (s *Service) SignUp(ctx context.Context, actorType, provider string, in auth.Input, c auth.Client) (Login, error) {
+	if _, err := s.allow(actorType, provider); err != nil {
+		return Login{}, err
+	}
+	l, err := s.proveAndRecord(ctx, func() (auth.Proof, error) { return s.auth.Prove(ctx, auth.SignUp, provider, in) },
+		func(ctx context.Context, p auth.Proof, _ auth.IdentityID) (l Login, err error) {
+			if l.Identity, err = s.auth.Admit(ctx, p); err != nil {
+				return Login{}, err
+			}
+			if linked, err := s.store.linkedAs(ctx, l.Identity.ID, ""); err != nil {
+				return Login{}, err
+			} else if linked {
+				return Login{}, auth.ErrIdentityExists
+			}
+			l.Session, err = s.auth.OpenSession(ctx, l.Identity, actorType, c)
+			return l, err
+		})
+	if err == nil {
+		l.Token, err = s.token(ctx, l.Session, l.Identity, "")
+	}
+	return l, err
+}
+
+// proveAndRecord proves, outside any transaction, and records what was proved in one. What changed between the two by no
+// fault of the caller is tried again.
+func (s *Service) proveAndRecord(ctx context.Context, prove func() (auth.Proof, error),
+	record func(ctx context.Context, p auth.Proof, known auth.IdentityID) (Login, error)) (l Login, err error) {
+	proof, err := prove()
+	if err != nil {
+		return Login{}, err
+	}
+	known := proof.Identity()
+	for range attempts {
+		err = s.db.InTx(ctx, func(ctx context.Context) (err error) {
+			l, err = record(ctx, proof, known)
+			return err
+		})
+		switch {
+		case errors.Is(err, errKnown):
+			known = l.Identity.ID
+			continue
+		case errors.Is(err, auth.ErrProofOutdated):
+			if proof, err = prove(); err != nil {
+				return Login{}, err
+			}
+			known = proof.Identity()
+			continue
+		case err != nil:
+			return Login{}, err
+		}
+		return l, nil
+	}
+	return Login{}, auth.ErrProofOutdated
+}
+
+// attempts bounds how often a sign-in starts over because others were at the same rows.
+const attempts = 5
+
+// errKnown starts a sign-in over: the identity that it set out to make was made meanwhile, and is known now.
+var errKnown = errors.New("link: the identity was made meanwhile")
+
+// Refresh makes a new access token of the session, for whoever its identity is linked to by now.
+// auth.ErrSession: the actor is gone or deactivated.
+func (s *Service) Refresh(ctx context.Context, session auth.Session) (string, error) {
+	actor, err := s.Actor(ctx, session)
+	if err != nil {
+		return "", err
+	}
+	identity, err := s.auth.RetrieveAuthIdentity(ctx, session.IdentityID)
+	if err != nil {
+		return "", err
+	}
+	return s.token(ctx, session, identity, actor)
+}
+
+// Actor returns the user that the session's identity is linked to; empty if it is linked to nobody.
+func (s *Service) Actor(ctx context.Context, session auth.Session) (user.ID, error) {
+	return s.store.actor(ctx, session.IdentityID, session.ActorType)
+}
+
+// token makes an access token that speaks for the user, if there is one.
+func (s *Service) token(ctx context.Context, session auth.Session, identity auth.Identity, id user.ID) (string, error) {
+	if id == "" {
+		return s.auth.Token(session, identity, auth.Actor{})
+	}
+	u, err := s.users.RetrieveUser(ctx, id)
+	if errors.Is(err, user.ErrNotFound) || (err == nil && !u.Active()) {
+		return "", auth.ErrSession
+	}
+	if err != nil {
+		return "", err
+	}
+	return s.auth.Token(session, identity, auth.Actor{ID: string(id), Metadata: map[string]any{
+		session.ActorType + "_id": id, "roles": u.Roles,
+	}})
+}
+
+// CreateUser makes a user with a first way to sign in: identity, user and link in one transaction. It is for those who
+// may vouch for the address, such as the operator at the command line: the address counts as proved, and an identity on
+// it that is nobody's is taken over, its secret replaced and its sessions ended. ErrLinked and user.ErrEmailTaken: the
+// address has a user.
+func (s *Service) CreateUser(ctx context.Context, provider string, in auth.Input, d user.Draft) (u user.User, err error) {
+	if _, err := s.allow(ActorUser, provider); err != nil {
+		return user.User{}, err
+	}
+	prove := func() (auth.Proof, error) {
+		p, err := s.auth.Prove(ctx, auth.SignUp, provider, in)
+		if errors.Is(err, auth.ErrIdentityExists) {
+			return s.auth.Prove(ctx, auth.Change, provider, in)
+		}
+		return p, err
+	}
+	d.EmailVerified = true
+	d.ID = cmp.Or(d.ID, user.NewID())
+	_, err = s.proveAndRecord(ctx, prove, func(ctx context.Context, p auth.Proof, known auth.IdentityID) (l Login, err error) {
+		won := known == ""
+		if known != "" {
+			if won, err = s.store.insert(ctx, known, ActorUser, d.ID); err != nil {
+				return Login{}, err
+			}
+		}
+		if !won {
+			return Login{}, ErrLinked.Msg("There is an account with this address already.")
+		}
+		if l.Identity, err = s.auth.Admit(ctx, p); err != nil {
+			return l, err
+		}
+		if known == "" {
+			if !l.Identity.Proved.Created {
+				return l, errKnown
+			}
+			if _, err := s.store.insert(ctx, l.Identity.ID, ActorUser, d.ID); err != nil {
+				return Login{}, err
+			}
+		}
+		made, err := s.users.CreateUsers(ctx, d)
+		if err != nil {
+			return Login{}, err
+		}
+		u = made[0]
+		if err := s.auth.Revoke(ctx, l.Identity.ID); err != nil {
+			return Login{}, err
+		}
+		if err := s.auth.VerifyEmail(ctx, l.Identity.ID, u.Email); err != nil {
+			return Login{}, err
+		}
+		return l, s.events.Emit(ctx, Linked{l.Identity.ID, ActorUser, u.ID})
+	})
+	return u, err
+}
+
+// unlink ends what the users sign in with, in the transaction that deletes them.
+func (s *Service) unlink(ctx context.Context, users []user.ID) error {
+	for _, id := range users {
+		identity, err := s.store.identity(ctx, ActorUser, id)
+		if err != nil {
+			return err
+		}
+		if identity == "" {
+			continue
+		}
+		if err := s.detach(ctx, identity); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// detach takes the identity from the user it is linked to: for good, or, if it is another actor as well, for this one.
+func (s *Service) detach(ctx context.Context, identity auth.IdentityID) error {
+	if err := s.store.delete(ctx, identity, ActorUser); err != nil {
+		return err
+	}
+	shared, err := s.store.linkedAs(ctx, identity, ActorUser)
+	if err != nil {
+		return err
+	}
+	if shared {
+		return s.auth.Revoke(ctx, identity)
+	}
+	return s.auth.DeleteAuthIdentities(ctx, identity)
+}
+
+// revoke ends what the users are signed in to, in the transaction that deactivates them.
+func (s *Service) revoke(ctx context.Context, users []user.ID) error {
+	for _, id := range users {
+		identity, err := s.store.identity(ctx, ActorUser, id)
+		if err != nil {
+			return err
+		}
+		if identity == "" {
+			continue
+		}
+		if err := s.auth.Revoke(ctx, identity); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// signedIn returns the user if they may sign in. A link whose user is gone is as good as wrong credentials.
+func (s *Service) signedIn(ctx context.Context, id user.ID) (user.User, error) {
+	u, err := s.users.RetrieveUser(ctx, id)
+	switch {
+	case errors.Is(err, user.ErrNotFound):
+		return user.User{}, auth.ErrInvalidCredentials.Msg("Invalid email or password")
+	case err == nil && !u.Active():
+		return user.User{}, ErrDeactivated
+	}
+	return u, err
+}

@@ -1,0 +1,86 @@
+package link
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/user"
+	"github.com/uptrace/bun"
+)
+
+// store is all SQL of this package.
+type store struct{ db *database.DB }
+
+type linkRow struct {
+	bun.BaseModel `bun:"table:latchkey_link,alias:l"`
+
+	AuthIdentityID auth.IdentityID `bun:",pk"`
+	ActorType      string          `bun:",pk"`
+	ActorID        user.ID
+	CreatedAt      time.Time
+}
+
+// actor returns whom the identity is linked to; empty: nobody.
+func (s store) actor(ctx context.Context, identity auth.IdentityID, actorType string) (id user.ID, err error) {
+	err = s.db.Conn(ctx).NewSelect().Model((*linkRow)(nil)).Column("actor_id").
+		Where("auth_identity_id = ?", identity).Where("actor_type = ?", actorType).Scan(ctx, &id)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("read link: %w", err)
+	}
+	return id, nil
+}
+
+// identity returns who is linked to the actor; empty: nobody.
+func (s store) identity(ctx context.Context, actorType string, actor user.ID) (id auth.IdentityID, err error) {
+	err = s.db.Conn(ctx).NewSelect().Model((*linkRow)(nil)).Column("auth_identity_id").
+		Where("actor_type = ?", actorType).Where("actor_id = ?", actor).Scan(ctx, &id)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("read link: %w", err)
+	}
+	return id, nil
+}
+
+// linkedAs reports whether the identity is linked to an actor of a type other than the given one; "" stands for none.
+func (s store) linkedAs(ctx context.Context, identity auth.IdentityID, otherThan string) (bool, error) {
+	ok, err := s.db.Conn(ctx).NewSelect().Model((*linkRow)(nil)).
+		Where("auth_identity_id = ?", identity).Where("actor_type <> ?", otherThan).Exists(ctx)
+	if err != nil {
+		return false, fmt.Errorf("read links: %w", err)
+	}
+	return ok, nil
+}
+
+// insert makes the link unless the identity has one of that actor type, and reports whether it did. Of several at once
+// exactly one does; the others wait for its transaction.
+func (s store) insert(ctx context.Context, identity auth.IdentityID, actorType string, actor user.ID) (bool, error) {
+	row := &linkRow{AuthIdentityID: identity, ActorType: actorType, ActorID: actor, CreatedAt: database.Now()}
+	won, err := database.Touched(s.db.Conn(ctx).NewInsert().Model(row).On("CONFLICT (auth_identity_id, actor_type) DO NOTHING").Exec(ctx))
+	if err != nil {
+		return false, fmt.Errorf("insert link: %w", err)
+	}
+	return won, nil
+}
+
+// point makes an identity's link lead to another actor.
+func (s store) point(ctx context.Context, identity auth.IdentityID, actorType string, actor user.ID) error {
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*linkRow)(nil)).Set("actor_id = ?", actor).
+		Where("auth_identity_id = ?", identity).Where("actor_type = ?", actorType).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("point link: %w", err)
+	}
+	return nil
+}
+
+func (s store) delete(ctx context.Context, identity auth.IdentityID, actorType string) error {
+	_, err := s.db.Conn(ctx).NewDelete().Model((*linkRow)(nil)).
+		Where("auth_identity_id = ?", identity).Where("actor_type = ?", actorType).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("delete link: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,490 @@
+package auth
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/event"
+	"github.com/latchkey-go/latchkey/modules/kernel/id"
+)
+
+// IdentityID names an auth identity: authid_ and a ULID.
+type IdentityID string
+
+// Identity is somebody who can prove themselves, in one or more ways. It is a plain value.
+type Identity struct {
+	ID          IdentityID
+	AppMetadata map[string]any     // the embedding app's own; nil: none
+	Providers   []ProviderIdentity // the ways to sign in, oldest first
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+
+	// What Admit has just recorded; the zero value on every other read.
+	Proved Proved
+
+	ver int64
+}
+
+// Proved is the one way to sign in that a proof was about.
+type Proved struct {
+	Provider      string
+	EntityID      string // as Medusa's authIdentity.entity_id
+	Email         string // canonical; empty if the provider names none
+	EmailVerified bool   // that the mailbox is theirs is proved, by the provider or earlier by us
+	Profile       Profile
+	Created       bool // the identity is new
+}
+
+// EntityID is the entity id of the provider that has just proved the identity; empty on every other read.
+func (i Identity) EntityID() string { return i.Proved.EntityID }
+
+// ProviderIdentity is one provider's record of somebody, unique by provider and entity id. Its secret stays here.
+type ProviderIdentity struct {
+	ID               string // a bare ULID, as Medusa's
+	IdentityID       IdentityID
+	Provider         string
+	EntityID         string
+	Email            string    // canonical; empty if the provider names none
+	EmailVerifiedAt  time.Time // zero: not proved
+	UserMetadata     map[string]any
+	ProviderMetadata map[string]any
+	CreatedAt        time.Time
+	UpdatedAt        time.Time
+}
+
+// Action is what a caller wants to prove themselves for.
+type Action int
+
+// The actions.
+const (
+	SignIn Action = iota + 1 // to be let in; a first sign-in makes the identity
+	SignUp                   // to get an identity with a provider that has a registration of its own
+	Change                   // to replace the secret of an identity that is there; ends its sessions
+)
+
+// Proof is what a provider has established, before anything is written. Only this package makes one; the zero Proof
+// proves nothing.
+type Proof struct {
+	action    Action
+	provider  string
+	assertion Assertion
+	email     string   // of the assertion, canonical
+	basis     snapshot // what was stored when it was proved
+}
+
+// snapshot is the stored state that a proof rests on; the zero value says that there was nothing.
+type snapshot struct {
+	identity    IdentityID
+	ver         int64
+	secret      []byte
+	provedEmail string
+}
+
+// Identity returns the id of the identity that the proof is about; empty if there was none when it was proved.
+func (p Proof) Identity() IdentityID { return p.basis.identity }
+
+// ProvedEmail returns the address whose mailbox is proved to be the caller's, by the provider or earlier by us; empty if
+// there is none.
+func (p Proof) ProvedEmail() string {
+	if p.assertion.Profile.EmailVerified {
+		return p.email
+	}
+	if p.email == p.basis.provedEmail {
+		return p.basis.provedEmail
+	}
+	return ""
+}
+
+// Options are the module's settings. The zero value is usable.
+type Options struct {
+	Issuer     string        // iss and aud of access tokens; "latchkey" if empty
+	Algorithm  string        // AlgEdDSA (if empty) or AlgHS256
+	TokenTTL   time.Duration // lifetime of an access token; 24 h if zero
+	SessionTTL time.Duration // lifetime of a session; 30 days if zero
+	IdleTTL    time.Duration // a cookie that was not used for so long is dead; 12 h if zero
+}
+
+// Service keeps identities and sessions. It is safe for concurrent use.
+type Service struct {
+	store     store
+	db        *database.DB
+	events    event.Emitter
+	log       *slog.Logger
+	providers map[string]Provider
+	options   Options
+	signer    signer
+	cache     cache
+}
+
+// New returns the auth module's service. It fails if a provider's name cannot be used or is used twice, or if a provider
+// can neither Authenticate nor Begin and Finish.
+func New(p Params) (*Service, error) {
+	if p.DB == nil || p.Keys == nil {
+		return nil, errors.New("auth: New needs a database and a keyring")
+	}
+	s := &Service{
+		store:     store{p.DB},
+		db:        p.DB,
+		events:    cmp.Or(p.Events, event.Discard),
+		log:       cmp.Or(p.Log, slog.Default()).With("module", "auth"),
+		providers: map[string]Provider{},
+		options: Options{
+			Issuer:     cmp.Or(p.Options.Issuer, "latchkey"),
+			Algorithm:  cmp.Or(p.Options.Algorithm, AlgEdDSA),
+			TokenTTL:   cmp.Or(p.Options.TokenTTL, 24*time.Hour),
+			SessionTTL: cmp.Or(p.Options.SessionTTL, 30*24*time.Hour),
+			IdleTTL:    cmp.Or(p.Options.IdleTTL, 12*time.Hour),
+		},
+	}
+	for _, provider := range p.Providers {
+		if err := s.add(provider); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	s.signer, err = newSigner(p.Keys, s.options)
+	return s, err
+}
+
+func (s *Service) add(p Provider) error {
+	name := p.Name()
+	_, one := p.(Authenticator)
+	_, two := p.(Challenger)
+	switch {
+	case !providerName.MatchString(name):
+		return fmt.Errorf("auth: provider name %q: use lower-case letters, digits and hyphens, beginning with a letter", name)
+	case ReservedName(name) || name == "user":
+		return fmt.Errorf("auth: a provider cannot be called %q: the name would shadow a route", name)
+	case s.providers[name] != nil:
+		return fmt.Errorf("auth: two providers are called %q", name)
+	case !one && !two:
+		return fmt.Errorf("auth: provider %q has neither Authenticate nor Begin and Finish: it can prove nobody", name)
+	}
+	s.providers[name] = p
+	return nil
+}
+
+// ListAuthProviders describes the providers, by name.
+func (s *Service) ListAuthProviders() []ProviderInfo {
+	infos := make([]ProviderInfo, 0, len(s.providers))
+	for _, name := range slices.Sorted(maps.Keys(s.providers)) {
+		infos = append(infos, describe(s.providers[name]))
+	}
+	return infos
+}
+
+// Authenticate lets a caller in: Prove for SignIn, then Admit. The error is ErrInvalidCredentials, alike for a wrong
+// secret and an unknown entity, ErrInput, or a failure of the provider.
+func (s *Service) Authenticate(ctx context.Context, provider string, in Input) (Identity, error) {
+	return s.proveAndAdmit(ctx, SignIn, provider, in)
+}
+
+// Register gives a caller an identity with a provider that has a registration of its own. Registering again with the
+// same secret returns the identity there is, unless its app metadata says that it is in use: ErrIdentityExists.
+func (s *Service) Register(ctx context.Context, provider string, in Input) (Identity, error) {
+	i, err := s.proveAndAdmit(ctx, SignUp, provider, in)
+	if err == nil && !i.Proved.Created && len(i.AppMetadata) > 0 {
+		return Identity{}, ErrIdentityExists
+	}
+	return i, err
+}
+
+// UpdateProvider replaces the secret of an entity and ends its sessions. The caller must have made sure that whoever asks
+// for it may. ErrInvalidCredentials: there is no such entity.
+func (s *Service) UpdateProvider(ctx context.Context, provider string, in Input) (Identity, error) {
+	return s.proveAndAdmit(ctx, Change, provider, in)
+}
+
+// ValidateCallback is the second step of a provider of two: Finish, then Admit.
+func (s *Service) ValidateCallback(ctx context.Context, provider string, in Input) (Identity, error) {
+	proof, err := s.Finish(ctx, provider, in)
+	if err != nil {
+		return Identity{}, err
+	}
+	return s.Admit(ctx, proof)
+}
+
+// Attempts is how often a caller may Prove and Admit anew when Admit says ErrProofOutdated.
+const Attempts = 3
+
+func (s *Service) proveAndAdmit(ctx context.Context, action Action, provider string, in Input) (i Identity, err error) {
+	for range Attempts {
+		proof, err := s.Prove(ctx, action, provider, in)
+		if err != nil {
+			return Identity{}, err
+		}
+		if i, err = s.Admit(ctx, proof); !errors.Is(err, ErrProofOutdated) {
+			return i, err
+		}
+	}
+	return Identity{}, ErrProofOutdated
+}
+
+// Prove lets the provider establish who the caller is. It is slow and writes nothing: call it outside transactions.
+func (s *Service) Prove(ctx context.Context, action Action, provider string, in Input) (Proof, error) {
+	p, err := s.provider(provider)
+	if err != nil {
+		return Proof{}, err
+	}
+	var prove func(context.Context, Attempt) (Assertion, error)
+	switch action {
+	case SignIn:
+		if a, ok := p.(Authenticator); ok {
+			prove = a.Authenticate
+		}
+	case SignUp:
+		if r, ok := p.(Registrar); ok {
+			prove = r.Register
+		}
+	case Change:
+		if u, ok := p.(Updater); ok {
+			prove = u.Update
+		}
+	}
+	if prove == nil {
+		return Proof{}, ErrUnsupported.Msg("%s not implemented for provider %s", unsupported[action], provider)
+	}
+	return s.prove(ctx, action, provider, Attempt{Input: in}, prove)
+}
+
+var unsupported = map[Action]string{SignIn: "Authentication in one step", SignUp: "Registration", Change: "Updating the secret"}
+
+func (s *Service) provider(name string) (Provider, error) {
+	if p, ok := s.providers[name]; ok {
+		return p, nil
+	}
+	return nil, ErrUnknownProvider
+}
+
+// prove is where every Proof comes from.
+func (s *Service) prove(ctx context.Context, action Action, provider string, a Attempt,
+	ask func(context.Context, Attempt) (Assertion, error)) (Proof, error) {
+	seen := map[string]snapshot{}
+	a.Secret = func(ctx context.Context, entityID string) ([]byte, error) {
+		found, err := s.store.snapshot(ctx, provider, entityID)
+		if err != nil {
+			return nil, err
+		}
+		seen[entityID] = found
+		return bytes.Clone(found.secret), nil
+	}
+	assertion, err := ask(ctx, a)
+	if err != nil {
+		return Proof{}, err
+	}
+	if assertion.EntityID == "" || !storable(assertion.EntityID) {
+		return Proof{}, fmt.Errorf("auth: provider %s asserts an entity id that cannot be kept: empty, too long or not text", provider)
+	}
+	basis, ok := seen[assertion.EntityID]
+	if !ok {
+		if basis, err = s.store.snapshot(ctx, provider, assertion.EntityID); err != nil {
+			return Proof{}, err
+		}
+	}
+	email, err := CanonicalEmail(assertion.Profile.Email)
+	if err != nil {
+		email = "" // a claim that is no address is no claim
+	}
+	return Proof{action: action, provider: provider, assertion: assertion, email: email, basis: basis}, nil
+}
+
+// Admit records a proof and returns its identity, making it if it is new. It is quick, and joins the transaction of ctx.
+//
+// ErrInvalidCredentials: the identity was deleted, or its credentials were set anew or revoked, since the proof was made.
+// ErrProofOutdated: something else changed; prove again.
+func (s *Service) Admit(ctx context.Context, p Proof) (Identity, error) {
+	if p.provider == "" {
+		return Identity{}, ErrInvalidCredentials
+	}
+	var i Identity
+	err := s.db.InTx(ctx, func(ctx context.Context) error {
+		row, err := s.store.lockProviderIdentity(ctx, p.provider, p.assertion.EntityID)
+		if err != nil {
+			return err
+		}
+		created := false
+		if row == nil {
+			if row, created, err = s.create(ctx, p); err != nil {
+				return err
+			}
+		}
+		if !created {
+			if err := s.accept(ctx, p, row); err != nil {
+				return err
+			}
+		}
+		if i, err = s.RetrieveAuthIdentity(ctx, row.AuthIdentityID); err != nil {
+			return err
+		}
+		i.Proved = Proved{
+			Provider: p.provider, EntityID: p.assertion.EntityID, Email: row.Email,
+			EmailVerified: row.Email != "" && !row.EmailVerifiedAt.IsZero(), Profile: p.assertion.Profile, Created: created,
+		}
+		return nil
+	})
+	return i, err
+}
+
+// create makes the identity of a proof that nothing was stored for. If somebody else makes it at the same time, it
+// returns theirs, and created is false.
+func (s *Service) create(ctx context.Context, p Proof) (row *providerRow, created bool, err error) {
+	if p.basis.identity != "" || p.action == Change {
+		return nil, false, ErrInvalidCredentials // there was one, and it is gone
+	}
+	now := database.Now()
+	row = &providerRow{
+		ID: id.New(""), AuthIdentityID: IdentityID(id.New("authid")), Provider: p.provider, EntityID: p.assertion.EntityID,
+		Secret: p.assertion.Secret, CreatedAt: now, UpdatedAt: now,
+	}
+	row.claim(p)
+	if created, err = s.store.insertIdentity(ctx, row); err != nil || created {
+		return row, created, err
+	}
+	row, err = s.store.lockProviderIdentity(ctx, p.provider, p.assertion.EntityID)
+	if err == nil && row == nil {
+		err = ErrProofOutdated // made and deleted again meanwhile
+	}
+	return row, false, err
+}
+
+// accept holds a proof against the identity as it is stored now.
+func (s *Service) accept(ctx context.Context, p Proof, row *providerRow) error {
+	switch {
+	case p.basis.identity == "" && (p.action == SignUp || p.assertion.Secret != nil):
+		return ErrProofOutdated // somebody else was first: what they keep is what counts
+	case p.basis.identity != "" && p.basis.identity != row.AuthIdentityID:
+		return ErrProofOutdated // this way to sign in was joined to another identity
+	case p.basis.identity != "" && p.basis.ver != row.Ver:
+		return ErrInvalidCredentials
+	}
+	if p.assertion.Secret != nil {
+		replaced, err := s.store.replaceSecret(ctx, row.ID, p.basis.secret, p.assertion.Secret)
+		if err != nil {
+			return err
+		}
+		if !replaced {
+			return ErrProofOutdated
+		}
+	}
+	if row.claim(p) {
+		if err := s.store.updateClaims(ctx, row); err != nil {
+			return err
+		}
+	}
+	if p.action != Change {
+		return nil
+	}
+	if err := s.events.Emit(ctx, CredentialsChanged{row.AuthIdentityID, p.provider}); err != nil {
+		return err
+	}
+	return s.Revoke(ctx, row.AuthIdentityID)
+}
+
+// claim takes over what the provider says of the person and reports whether that was news. An address that was proved
+// stays proved while the provider names the same one.
+func (r *providerRow) claim(p Proof) (news bool) {
+	if p.email != "" && p.email != r.Email {
+		r.Email, r.EmailVerifiedAt, news = p.email, time.Time{}, true
+	}
+	if r.Email != "" && r.Email == p.email && p.assertion.Profile.EmailVerified && r.EmailVerifiedAt.IsZero() {
+		r.EmailVerifiedAt, news = database.Now(), true
+	}
+	if m := p.assertion.Profile.Metadata; m != nil && !sameJSON(m, r.UserMetadata) {
+		r.UserMetadata, news = m, true
+	}
+	return news
+}
+
+// RetrieveAuthIdentity returns the identity with its provider identities, or ErrNotFound.
+func (s *Service) RetrieveAuthIdentity(ctx context.Context, id IdentityID) (Identity, error) {
+	found, err := s.store.identities(ctx, IdentityFilter{IDs: []IdentityID{id}})
+	if err != nil {
+		return Identity{}, err
+	}
+	if len(found) == 0 {
+		return Identity{}, ErrNotFound.Msg("AuthIdentity with id: %s was not found", id)
+	}
+	return found[0], nil
+}
+
+// IdentityFilter says which identities a list holds: those that match all that is set. Its zero value matches all.
+type IdentityFilter struct {
+	IDs      []IdentityID // nil: any; empty: none
+	Provider string       // can sign in with it
+	EntityID string       // is known to a provider by it
+}
+
+// ProviderIdentityFilter says which provider identities a list holds: those that match all that is set.
+type ProviderIdentityFilter struct {
+	IDs         []string     // nil: any; empty: none
+	IdentityIDs []IdentityID // nil: any; empty: none
+	Provider    string
+	EntityID    string
+	Email       string // exact, in any spelling of the canonical address
+}
+
+// ListAuthIdentities returns the identities that match, by id.
+func (s *Service) ListAuthIdentities(ctx context.Context, f IdentityFilter) ([]Identity, error) {
+	return s.store.identities(ctx, f)
+}
+
+// RetrieveProviderIdentity returns the provider identity, or ErrNotFound.
+func (s *Service) RetrieveProviderIdentity(ctx context.Context, id string) (ProviderIdentity, error) {
+	found, err := s.store.providerIdentities(ctx, ProviderIdentityFilter{IDs: []string{id}})
+	if err != nil {
+		return ProviderIdentity{}, err
+	}
+	if len(found) == 0 {
+		return ProviderIdentity{}, ErrNotFound.Msg("ProviderIdentity with id: %s was not found", id)
+	}
+	return found[0], nil
+}
+
+// ListProviderIdentities returns the provider identities that match, by id.
+func (s *Service) ListProviderIdentities(ctx context.Context, f ProviderIdentityFilter) ([]ProviderIdentity, error) {
+	return s.store.providerIdentities(ctx, f)
+}
+
+// DeleteAuthIdentities removes the identities with every way to sign in and every session. Those who do not exist are
+// passed over.
+func (s *Service) DeleteAuthIdentities(ctx context.Context, ids ...IdentityID) error {
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		deleted, err := s.store.deleteIdentities(ctx, ids)
+		if err != nil {
+			return err
+		}
+		for _, id := range deleted {
+			if err := s.events.Emit(ctx, IdentityDeleted{id}); err != nil {
+				return err
+			}
+			if err := s.forget(ctx, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// VerifyEmail records that the mailbox of the address was proved to be the identity's. It touches only those ways to sign
+// in that name the address.
+func (s *Service) VerifyEmail(ctx context.Context, id IdentityID, address string) error {
+	return s.db.InTx(ctx, func(ctx context.Context) error { return s.store.verifyEmail(ctx, id, address) })
+}
+
+// Join moves every way to sign in from one identity to another and deletes the emptied one.
+func (s *Service) Join(ctx context.Context, from, to IdentityID) error {
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		if err := s.store.moveProviderIdentities(ctx, from, to); err != nil {
+			return err
+		}
+		return s.DeleteAuthIdentities(ctx, from)
+	})
+}

@@ -1,0 +1,26 @@
+// Package auth proves who a caller is and keeps what proves it: auth identities, provider identities, sessions.
+//
+// It knows nothing of users: package link ties an identity to one. It works alone: an app with its own user table needs
+// only New and the methods of Service.
+//
+// Everything turns on one rule: prove first, record second.
+//
+//	Prove / Finish   slow: hashes, networks, outside any transaction  →  Proof
+//	Admit            quick: one transaction over the stored rows      →  Identity
+//
+// A Proof cannot be made outside this package, and carries the state in which it was proved; Admit refuses it if that
+// state has moved on, so that a password reset, a deletion or a deactivation in between wins. The names of Medusa's
+// auth module are the two in one: Authenticate, Register, ValidateCallback, UpdateProvider.
+//
+//	provider.go   what a provider is: Provider and its capabilities, Attempt, Assertion
+//	auth.go       Service, Identity; Prove, Admit and the names of Medusa
+//	flow.go       what lasts between the two steps of a provider that redirects
+//	session.go    Session: the authority on whether a token lives
+//	token.go      access tokens (JWT) and the key set others verify them with
+//	password.go   the password policy, and Passwords: a bounded pool that hashes and verifies
+//	store.go      all SQL of the module
+//	errors.go     what can go wrong       events.go   what can happen       fx.go   Module, Params, AsProvider
+//
+// Providers live in packages of their own (emailpass) and see of this package only what provider.go and password.go
+// offer. Package authtest is the whole test of a provider.
+package auth

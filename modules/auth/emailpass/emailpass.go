@@ -1,0 +1,152 @@
+// Package emailpass lets people sign in with an e-mail address and a password.
+//
+// The entity id is the canonical e-mail address. An address is a claim until something other than registering proves it,
+// so an assertion of this provider never vouches for one. Hashing, its cost and its queue are auth.Passwords'; the rules
+// of what may be a password are auth.CheckPassword's.
+package emailpass
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/latchkey-go/latchkey/modules/auth"
+)
+
+// Name is the provider's name.
+const Name = "emailpass"
+
+// The answers. The texts are Medusa's, which clients compare.
+var (
+	errPasswordMissing = auth.ErrInvalidCredentials.Msg("Password should be a string")
+	errEmailMissing    = auth.ErrInvalidCredentials.Msg("Email should be a string")
+	errWrong           = auth.ErrInvalidCredentials.Msg("Invalid email or password")
+)
+
+// Config is the provider's settings, as in the section auth.providers.emailpass. The zero value is usable.
+type Config struct {
+	DisplayName string `json:"display_name"` // "Email/Password Authentication", as Medusa's, if empty
+}
+
+// Provider is the provider. It is safe for concurrent use.
+type Provider struct {
+	passwords *auth.Passwords
+	config    Config
+}
+
+// New returns the provider, which hashes with passwords.
+func New(passwords *auth.Passwords, config Config) *Provider {
+	return &Provider{passwords: passwords, config: config}
+}
+
+var _ interface {
+	auth.Authenticator
+	auth.Registrar
+	auth.Updater
+	auth.Describer
+} = (*Provider)(nil)
+
+// Name returns "emailpass".
+func (*Provider) Name() string { return Name }
+
+// DisplayName says how the provider is shown.
+func (p *Provider) DisplayName() string {
+	return cmp.Or(p.config.DisplayName, "Email/Password Authentication")
+}
+
+// Authenticate asserts whose password it is. Unknown addresses, nonsense and wrong passwords get the same answer for the
+// same work.
+func (p *Provider) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+	address, password, err := read(a.Input)
+	if err != nil {
+		return auth.Assertion{}, err
+	}
+	var hash []byte
+	entity, nonsense := auth.CanonicalEmail(address)
+	if nonsense == nil {
+		if hash, err = a.Secret(ctx, entity); err != nil {
+			return auth.Assertion{}, err
+		}
+	}
+	ok, stale, err := p.passwords.Verify(ctx, hash, password)
+	switch {
+	case err != nil:
+		return auth.Assertion{}, err
+	case !ok:
+		return auth.Assertion{}, errWrong
+	}
+	found := assertion(entity)
+	if stale {
+		found.Secret, err = p.passwords.Hash(ctx, password)
+	}
+	return found, err
+}
+
+// Register asserts a new address with its first password. An address that is known already counts as a sign-in: with
+// its password it is asserted again, otherwise the answer is auth.ErrIdentityExists.
+func (p *Provider) Register(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+	entity, password, hash, err := p.choice(ctx, a)
+	if err != nil {
+		return auth.Assertion{}, err
+	}
+	if hash != nil {
+		ok, _, err := p.passwords.Verify(ctx, hash, password)
+		if err == nil && !ok {
+			err = auth.ErrIdentityExists
+		}
+		return assertion(entity), err
+	}
+	made := assertion(entity)
+	made.Secret, err = p.passwords.Hash(ctx, password)
+	return made, err
+}
+
+// Update asserts a new password for an address that has one.
+func (p *Provider) Update(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+	entity, password, hash, err := p.choice(ctx, a)
+	switch {
+	case err != nil:
+		return auth.Assertion{}, err
+	case hash == nil:
+		return auth.Assertion{}, errWrong
+	}
+	changed := assertion(entity)
+	changed.Secret, err = p.passwords.Hash(ctx, password)
+	return changed, err
+}
+
+// choice reads an address and a password that may be chosen for it, and the hash that is kept for the address now.
+func (p *Provider) choice(ctx context.Context, a auth.Attempt) (entity, password string, hash []byte, err error) {
+	address, password, err := read(a.Input)
+	if err != nil {
+		return "", "", nil, err
+	}
+	if entity, err = auth.CanonicalEmail(address); err != nil {
+		return "", "", nil, err
+	}
+	if err = auth.CheckPassword(password, entity); err != nil {
+		return "", "", nil, err
+	}
+	hash, err = a.Secret(ctx, entity)
+	return entity, password, hash, err
+}
+
+func read(in auth.Input) (address, password string, err error) {
+	var body struct {
+		Email    any `json:"email"`
+		Password any `json:"password"`
+	}
+	if err := in.Decode(&body); err != nil {
+		return "", "", err
+	}
+	if password, _ = body.Password.(string); password == "" {
+		return "", "", errPasswordMissing
+	}
+	if address, _ = body.Email.(string); address == "" {
+		return "", "", errEmailMissing
+	}
+	return address, password, nil
+}
+
+func assertion(entity string) auth.Assertion {
+	return auth.Assertion{EntityID: entity, Profile: auth.Profile{Email: entity}}
+}

@@ -1,0 +1,24 @@
+package auth
+
+import "github.com/latchkey-go/latchkey/modules/kernel/fault"
+
+// What can go wrong. A provider's errors wrap ErrInvalidCredentials or ErrInput when the caller is at fault; every
+// other error of a provider is its own failure, which is logged and never shown.
+var (
+	ErrInvalidCredentials = fault.New(fault.Unauthorized, "invalid_credentials", "The credentials are not valid.")
+	ErrInput              = fault.New(fault.Invalid, "invalid_input", "The input is not what this provider reads.")
+	ErrIdentityExists     = fault.New(fault.Unauthorized, "identity_exists", "Identity with email already exists")
+
+	// ErrProofOutdated: what the proof was checked against has changed since, by no fault of the caller. Prove again.
+	// It is an ErrInvalidCredentials to those who do not.
+	ErrProofOutdated = ErrInvalidCredentials.Msg("The credentials changed meanwhile. Try again.")
+
+	ErrNotFound        = fault.New(fault.NotFound, "auth_identity_not_found", "No such auth identity.")
+	ErrUnknownProvider = fault.New(fault.NotAllowed, "unknown_provider", "No such auth provider.")
+	ErrUnsupported     = fault.New(fault.Unauthorized, "provider_unsupported", "The auth provider does not offer that.")
+	ErrPassword        = fault.New(fault.Invalid, "password_refused", "The password cannot be used.")
+	ErrBusy            = fault.New(fault.Unavailable, "hashing_busy", "Too many sign-ins at once. Try again in a moment.")
+	ErrSession         = fault.New(fault.Unauthorized, "session_ended", "The session has ended. Sign in again.")
+	ErrToken           = fault.New(fault.Unauthorized, "token_invalid", "The token is not valid.")
+	ErrFlow            = ErrInvalidCredentials.Msg("This sign-in was started elsewhere, has expired or was finished already. Start again.")
+)

@@ -1,0 +1,55 @@
+package auth
+
+import (
+	"embed"
+	"io/fs"
+	"log/slog"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/event"
+	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
+	"go.uber.org/fx"
+)
+
+// Module gives an fx application a *Service and the *Passwords that password providers share. It needs a *database.DB
+// that was migrated with Migrations, and a *keyring.Ring. Providers come by AsProvider.
+var Module = fx.Module("auth", fx.Provide(New, NewPasswords))
+
+// Params is what New needs. Without fx it is an ordinary struct.
+type Params struct {
+	fx.In
+
+	DB        *database.DB
+	Keys      *keyring.Ring
+	Providers []Provider    `group:"auth.providers"`
+	Options   Options       `optional:"true"`
+	Events    event.Emitter `optional:"true"` // nil: nobody listens
+	Log       *slog.Logger  `optional:"true"` // nil: slog.Default
+}
+
+// PasswordParams is what NewPasswords needs. Without fx it is an ordinary struct.
+type PasswordParams struct {
+	fx.In
+
+	Keys    *keyring.Ring
+	Options PasswordOptions `optional:"true"`
+}
+
+// AsProvider turns a provider's constructor into one that fx feeds to this module:
+//
+//	fx.Provide(auth.AsProvider(github.New))
+func AsProvider(constructor any) any {
+	return fx.Annotate(constructor, fx.As(new(Provider)), fx.ResultTags(`group:"auth.providers"`))
+}
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Migrations are this module's tables, for database.Migrate.
+func Migrations() database.Migrations {
+	dir, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		panic(err) // the directory is compiled in
+	}
+	return database.Migrations{Module: "auth", FS: dir}
+}

@@ -1,0 +1,135 @@
+package auth
+
+import (
+	"context"
+	"regexp"
+	"slices"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/email"
+	"github.com/latchkey-go/latchkey/modules/kernel/strictjson"
+)
+
+// Provider proves who a caller is. It is stateless: what it must keep it hands back, and this package keeps it.
+// Name is its key in URLs, configuration and rows: lower-case letters, digits and hyphens. A provider has at least one
+// of the capabilities Authenticator and Challenger, and is safe for concurrent use.
+//
+// Errors that wrap ErrInvalidCredentials or ErrInput are the caller's; any other is the provider's failure.
+type Provider interface{ Name() string }
+
+// Authenticator proves in one step: a password, a token.
+type Authenticator interface {
+	Authenticate(context.Context, Attempt) (Assertion, error)
+}
+
+// Challenger proves in two steps, with a redirect or a challenge between them: OpenID Connect, a passkey, a mailed link.
+type Challenger interface {
+	Begin(context.Context, Attempt) (Challenge, error)
+	Finish(context.Context, Attempt) (Assertion, error)
+}
+
+// Registrar has a sign-up of its own, other than a first sign-in.
+type Registrar interface {
+	Register(context.Context, Attempt) (Assertion, error)
+}
+
+// Updater changes the secret of an entity that has one. Whoever calls it has made sure that the caller may.
+type Updater interface {
+	Update(context.Context, Attempt) (Assertion, error)
+}
+
+// Describer says how a provider is shown to people. Without it, its name is shown.
+type Describer interface{ DisplayName() string }
+
+// Attempt is one caller's try, as handed to a provider. It may grow.
+type Attempt struct {
+	Input Input // what the caller sent
+
+	// Secret returns what was kept for the entity by an earlier Assertion, and nil if there is no such entity or it has
+	// no secret. A provider sees the secrets of its own entities only. The secret it was last given for an entity is the
+	// one its assertion about that entity rests on.
+	Secret func(ctx context.Context, entityID string) ([]byte, error)
+
+	State       []byte // on Finish: the State of the Challenge that began this flow
+	FlowID      string // on Begin: what the caller must bring back as "state"
+	CallbackURL string // on Begin and Finish: where the caller comes back to; empty for the configured place
+}
+
+// Challenge is what a caller must do next.
+type Challenge struct {
+	RedirectURL string // where to send the caller
+	State       []byte // kept until Finish, where it is in Attempt.State
+}
+
+// Assertion is what a provider has established.
+type Assertion struct {
+	// EntityID is the provider's stable key for the person: never something that can change hands.
+	EntityID string
+	Profile  Profile
+	// Secret replaces what is kept for the entity if it is not nil: at registration, after a rehash, for a counter.
+	Secret []byte
+}
+
+// Profile is what the provider says of the person. Only Email and EmailVerified decide anything.
+type Profile struct {
+	Email         string // a claim, unless EmailVerified; one that is no address counts as none
+	EmailVerified bool   // the provider vouches that the mailbox is the person's
+	Name          string
+	FirstName     string
+	LastName      string
+	AvatarURL     string
+	Metadata      map[string]any // further claims, kept as the provider identity's user metadata
+}
+
+// Input is what a caller sent: a JSON object.
+type Input []byte
+
+// Decode reads the input into a struct, by exact member names; members it has no field for are ignored. Its error wraps
+// ErrInput and repeats nothing of the input.
+func (in Input) Decode(into any) error {
+	if len(in) == 0 {
+		in = Input("{}")
+	}
+	if err := strictjson.Unmarshal(in, into); err != nil {
+		return ErrInput
+	}
+	return nil
+}
+
+// CanonicalEmail returns the one spelling of an address by which people are known, or an error of kind Invalid that says
+// what an address looks like.
+func CanonicalEmail(address string) (string, error) { return email.Canonical(address) }
+
+// How a caller uses a provider, as ListAuthProviders tells.
+const (
+	FlowCredentials = "credentials" // one step
+	FlowRedirect    = "redirect"    // two steps
+)
+
+// ProviderInfo describes a provider.
+type ProviderInfo struct {
+	ID          string
+	DisplayName string
+	Flow        string // FlowCredentials or FlowRedirect
+}
+
+var (
+	providerName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,63}$`)
+
+	// Names that would shadow routes.
+	reservedNames = []string{"session", "sessions", "token", "verification", "mfa", "providers"}
+)
+
+// ReservedName reports whether a name cannot be an actor type, because it would shadow a route; providers, in addition,
+// cannot be called user.
+func ReservedName(name string) bool { return slices.Contains(reservedNames, name) }
+
+func describe(p Provider) ProviderInfo {
+	info := ProviderInfo{ID: p.Name(), DisplayName: p.Name(), Flow: FlowRedirect}
+	if d, ok := p.(Describer); ok {
+		info.DisplayName = d.DisplayName()
+	}
+	if _, ok := p.(Authenticator); ok {
+		info.Flow = FlowCredentials
+	}
+	return info
+}

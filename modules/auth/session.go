@@ -1,0 +1,252 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/id"
+)
+
+// SessionID names a session: authsess_ and a ULID. It is the sid of the session's tokens, and no secret.
+type SessionID string
+
+// Session is one sign-in of one identity as one actor type. Tokens and cookie are two faces of it: while it lives they
+// open doors, and when it ends they are dead. It ends when it is ended, expires, or the identity's credentials are set
+// anew. It is a plain value.
+type Session struct {
+	ID              SessionID
+	IdentityID      IdentityID
+	ActorType       string
+	Provider        string // by which it signed in
+	UserAgent       string
+	IP              string
+	AuthenticatedAt time.Time
+	FactorAt        time.Time // when a second factor was given; zero: never
+	CreatedAt       time.Time
+	LastUsedAt      time.Time // written at most once a minute
+	ExpiresAt       time.Time
+
+	ver int64
+}
+
+// Client is where a request comes from, as kept with the session.
+type Client struct {
+	UserAgent string
+	IP        string
+}
+
+// OpenSession starts a session for an identity that has just been admitted. Call it in the transaction of Admit: if the
+// credentials are set anew meanwhile, the session is born dead.
+func (s *Service) OpenSession(ctx context.Context, i Identity, actorType string, c Client) (Session, error) {
+	now := database.Now()
+	row := &sessionRow{
+		ID: SessionID(id.New("authsess")), AuthIdentityID: i.ID, ActorType: actorType, Provider: i.Proved.Provider, Ver: i.ver,
+		UserAgent: clip(c.UserAgent, 256), IP: clip(c.IP, 64),
+		AuthenticatedAt: now, CreatedAt: now, LastUsedAt: now, ExpiresAt: now.Add(s.options.SessionTTL),
+	}
+	err := s.db.InTx(ctx, func(ctx context.Context) error { return s.store.insertSession(ctx, row) })
+	return row.session(), err
+}
+
+// clip makes text from outside fit for a column.
+func clip(text string, most int) string {
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "?"), "\x00", "?")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "")
+	}
+	return text
+}
+
+// SetCookie gives the session a new cookie secret of 256 bits; the one before is dead. Only its hash is kept.
+func (s *Service) SetCookie(ctx context.Context, id SessionID) (secret string, err error) {
+	secret = rand.Text() + rand.Text()
+	err = s.db.InTx(ctx, func(ctx context.Context) error {
+		found, err := s.store.setSessionSecret(ctx, id, hashed(secret))
+		if err == nil && !found {
+			err = ErrSession
+		}
+		if err != nil {
+			return err
+		}
+		return s.db.AfterCommit(ctx, func(context.Context) { s.cache.drop(func(e entry) bool { return e.session.ID == id }) })
+	})
+	return secret, err
+}
+
+// CheckCookie returns the session whose cookie has the secret, or ErrSession.
+func (s *Service) CheckCookie(ctx context.Context, secret string) (Session, error) {
+	hash := hashed(secret)
+	e, err := s.checked(ctx, "cookie "+hash, "secret_hash", hash, nil)
+	if err != nil {
+		return Session{}, err
+	}
+	if time.Since(e.session.LastUsedAt) > s.options.IdleTTL {
+		return Session{}, ErrSession
+	}
+	return e.session, s.touch(ctx, e.session)
+}
+
+// CheckToken returns what an access token says, and its session, if both are good: ErrToken or ErrSession otherwise.
+func (s *Service) CheckToken(ctx context.Context, token string) (Claims, Session, error) {
+	e, ok := s.cache.get("token " + token)
+	if !ok {
+		claims, err := s.signer.verify(token)
+		if err != nil {
+			return Claims{}, Session{}, err
+		}
+		if e, err = s.checked(ctx, "token "+token, "id", string(claims.SessionID), &claims); err != nil {
+			return Claims{}, Session{}, err
+		}
+	}
+	switch now := time.Now(); {
+	case now.Unix() >= e.claims.ExpiresAt:
+		return Claims{}, Session{}, ErrToken
+	case e.claims.Ver != e.session.ver || e.claims.AuthIdentityID != e.session.IdentityID || !e.session.ExpiresAt.After(now):
+		return Claims{}, Session{}, ErrSession
+	}
+	return *e.claims, e.session, s.touch(ctx, e.session)
+}
+
+// checked reads the living session by a unique column, through the cache.
+func (s *Service) checked(ctx context.Context, key, column, value string, claims *Claims) (entry, error) {
+	if e, ok := s.cache.get(key); ok && e.session.ExpiresAt.After(time.Now()) {
+		return e, nil
+	}
+	generation := s.cache.generation()
+	row, err := s.store.liveSession(ctx, column, value)
+	if err != nil {
+		return entry{}, err
+	}
+	if row == nil || !row.ExpiresAt.After(time.Now()) {
+		return entry{}, ErrSession
+	}
+	e := entry{session: row.session(), claims: claims, at: time.Now()}
+	s.cache.put(key, e, generation)
+	return e, nil
+}
+
+// HoldSession makes sure, inside a transaction, that the session still lives: ErrSession if it does not. Its identity
+// cannot be deleted before the transaction ends.
+func (s *Service) HoldSession(ctx context.Context, id SessionID) error {
+	alive, err := s.store.holdSession(ctx, id)
+	if err == nil && !alive {
+		err = ErrSession
+	}
+	return err
+}
+
+// touch notes that the session is in use.
+func (s *Service) touch(ctx context.Context, session Session) error {
+	now := database.Now()
+	if now.Sub(session.LastUsedAt) < time.Minute {
+		return nil
+	}
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		if err := s.store.touchSession(ctx, session.ID, now); err != nil {
+			return err
+		}
+		return s.db.AfterCommit(ctx, func(context.Context) { s.cache.drop(func(e entry) bool { return e.session.ID == session.ID }) })
+	})
+}
+
+// EndSession ends the session, its tokens and its cookie. Ending one that has ended is ErrSession.
+func (s *Service) EndSession(ctx context.Context, id SessionID) error {
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		found, err := s.store.deleteSession(ctx, id)
+		if err == nil && !found {
+			err = ErrSession
+		}
+		if err != nil {
+			return err
+		}
+		return s.db.AfterCommit(ctx, func(context.Context) { s.cache.drop(func(e entry) bool { return e.session.ID == id }) })
+	})
+}
+
+// EndSessions ends the identity's sessions as one actor type, or as all if it is empty, but for one.
+func (s *Service) EndSessions(ctx context.Context, id IdentityID, actorType string, but SessionID) error {
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		if err := s.store.deleteSessions(ctx, id, actorType, but); err != nil {
+			return err
+		}
+		return s.forget(ctx, id)
+	})
+}
+
+// Revoke ends every session of the identity and makes every proof and token of before worthless.
+func (s *Service) Revoke(ctx context.Context, id IdentityID) error {
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		if err := s.store.bumpVer(ctx, id); err != nil {
+			return err
+		}
+		return s.EndSessions(ctx, id, "", "")
+	})
+}
+
+// forget drops what this node has cached of the identity once the transaction commits; other nodes notice within cacheTTL.
+func (s *Service) forget(ctx context.Context, id IdentityID) error {
+	return s.db.AfterCommit(ctx, func(context.Context) {
+		s.cache.drop(func(e entry) bool { return e.session.IdentityID == id })
+	})
+}
+
+// cacheTTL is how long a node may trust what it read of a session that another node ends. cacheSize bounds the memory.
+const (
+	cacheTTL  = time.Second
+	cacheSize = 10_000
+)
+
+// entry is a session as it was read, by its cookie or by a token whose signature was checked.
+type entry struct {
+	session Session
+	claims  *Claims // nil for a cookie
+	at      time.Time
+}
+
+// cache keeps what was read for at most cacheTTL. A drop moves the generation on, so that a read begun before it is not
+// put in after it. The zero cache is ready.
+type cache struct {
+	mu      sync.RWMutex
+	gen     uint64
+	entries map[string]entry
+}
+
+func (c *cache) generation() uint64 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.gen
+}
+
+func (c *cache) get(key string) (entry, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	e, ok := c.entries[key]
+	return e, ok && time.Since(e.at) < cacheTTL
+}
+
+func (c *cache) put(key string, e entry, generation uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gen != generation {
+		return
+	}
+	if c.entries == nil || len(c.entries) >= cacheSize {
+		c.entries = map[string]entry{} // everything in it is about to expire anyway
+	}
+	c.entries[key] = e
+}
+
+func (c *cache) drop(which func(entry) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gen++
+	for key, e := range c.entries {
+		if which(e) {
+			delete(c.entries, key)
+		}
+	}
+}

@@ -1,0 +1,392 @@
+package auth
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/uptrace/bun"
+)
+
+// store is all SQL of this module.
+type store struct{ db *database.DB }
+
+type identityRow struct {
+	bun.BaseModel `bun:"table:latchkey_auth_identity,alias:a"`
+
+	ID          IdentityID `bun:",pk"`
+	AppMetadata database.Object
+	Ver         int64
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+}
+
+type providerRow struct {
+	bun.BaseModel `bun:"table:latchkey_provider_identity,alias:p"`
+
+	ID               string `bun:",pk"`
+	AuthIdentityID   IdentityID
+	Provider         string
+	EntityID         string
+	Email            string    `bun:",nullzero"`
+	EmailVerifiedAt  time.Time `bun:",nullzero"`
+	UserMetadata     database.Object
+	ProviderMetadata database.Object
+	Secret           []byte
+	CreatedAt        time.Time
+	UpdatedAt        time.Time
+
+	Ver int64 `bun:",scanonly"` // of the identity
+}
+
+type sessionRow struct {
+	bun.BaseModel `bun:"table:latchkey_auth_session,alias:s"`
+
+	ID              SessionID `bun:",pk"`
+	AuthIdentityID  IdentityID
+	ActorType       string
+	Provider        string
+	SecretHash      string `bun:",nullzero"`
+	Ver             int64
+	UserAgent       string
+	IP              string
+	AuthenticatedAt time.Time
+	FactorAt        time.Time `bun:",nullzero"`
+	CreatedAt       time.Time
+	LastUsedAt      time.Time
+	ExpiresAt       time.Time
+}
+
+type flowRow struct {
+	bun.BaseModel `bun:"table:latchkey_auth_flow,alias:f"`
+
+	IDHash    string `bun:",pk"`
+	Provider  string
+	State     []byte
+	ExpiresAt time.Time
+}
+
+func (r identityRow) identity(providers []ProviderIdentity) Identity {
+	return Identity{
+		ID: r.ID, AppMetadata: r.AppMetadata, Providers: providers,
+		CreatedAt: database.UTC(r.CreatedAt), UpdatedAt: database.UTC(r.UpdatedAt), ver: r.Ver,
+	}
+}
+
+func (r providerRow) providerIdentity() ProviderIdentity {
+	return ProviderIdentity{
+		ID: r.ID, IdentityID: r.AuthIdentityID, Provider: r.Provider, EntityID: r.EntityID,
+		Email: r.Email, EmailVerifiedAt: database.UTC(r.EmailVerifiedAt), UserMetadata: r.UserMetadata, ProviderMetadata: r.ProviderMetadata,
+		CreatedAt: database.UTC(r.CreatedAt), UpdatedAt: database.UTC(r.UpdatedAt),
+	}
+}
+
+func (r sessionRow) session() Session {
+	return Session{
+		ID: r.ID, IdentityID: r.AuthIdentityID, ActorType: r.ActorType, Provider: r.Provider, UserAgent: r.UserAgent, IP: r.IP,
+		AuthenticatedAt: database.UTC(r.AuthenticatedAt), FactorAt: database.UTC(r.FactorAt),
+		CreatedAt: database.UTC(r.CreatedAt), LastUsedAt: database.UTC(r.LastUsedAt), ExpiresAt: database.UTC(r.ExpiresAt), ver: r.Ver,
+	}
+}
+
+// snapshot reads what a proof about the entity rests on.
+func (s store) snapshot(ctx context.Context, provider, entityID string) (snapshot, error) {
+	if !storable(entityID) {
+		return snapshot{}, nil // nothing of the kind can have been kept
+	}
+	rows, err := s.providerRows(ctx, s.withVer(ctx).Where("p.provider = ?", provider).Where("p.entity_id = ?", entityID))
+	if err != nil || len(rows) == 0 {
+		return snapshot{}, err
+	}
+	found := snapshot{identity: rows[0].AuthIdentityID, ver: rows[0].Ver, secret: rows[0].Secret}
+	if !rows[0].EmailVerifiedAt.IsZero() {
+		found.provedEmail = rows[0].Email
+	}
+	return found, nil
+}
+
+// lockProviderIdentity reads the row for the rest of the transaction, in which its identity cannot be deleted; nil if
+// there is none.
+func (s store) lockProviderIdentity(ctx context.Context, provider, entityID string) (*providerRow, error) {
+	q := s.withVer(ctx).Where("p.provider = ?", provider).Where("p.entity_id = ?", entityID)
+	rows, err := s.providerRows(ctx, s.db.ForUpdate(q, "KEY SHARE"))
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	return &rows[0], nil
+}
+
+func (s store) withVer(ctx context.Context) *bun.SelectQuery {
+	return s.db.Conn(ctx).NewSelect().Model((*providerRow)(nil)).ColumnExpr("p.*, a.ver").
+		Join("JOIN latchkey_auth_identity a ON a.id = p.auth_identity_id")
+}
+
+func (s store) providerRows(ctx context.Context, q *bun.SelectQuery) ([]providerRow, error) {
+	var rows []providerRow
+	if err := q.Scan(ctx, &rows); err != nil {
+		return nil, fmt.Errorf("read provider identities: %w", err)
+	}
+	return rows, nil
+}
+
+// insertIdentity inserts the provider identity with an auth identity of its own, unless the provider has the entity already.
+func (s store) insertIdentity(ctx context.Context, r *providerRow) (bool, error) {
+	inserted, err := database.Touched(s.db.Conn(ctx).NewInsert().Model(r).On("CONFLICT (provider, entity_id) DO NOTHING").Exec(ctx))
+	if err != nil {
+		return false, fmt.Errorf("insert provider identity: %w", err)
+	}
+	if !inserted {
+		return false, nil
+	}
+	r.Ver = 1
+	_, err = s.db.Conn(ctx).NewInsert().
+		Model(&identityRow{ID: r.AuthIdentityID, Ver: r.Ver, CreatedAt: r.CreatedAt, UpdatedAt: r.CreatedAt}).Exec(ctx)
+	if err != nil {
+		return false, fmt.Errorf("insert auth identity: %w", err)
+	}
+	return true, nil
+}
+
+// replaceSecret writes the secret if the stored one is still the one before, and reports whether it was.
+func (s store) replaceSecret(ctx context.Context, id string, before, secret []byte) (bool, error) {
+	ok, err := database.Touched(s.db.Conn(ctx).NewUpdate().Model((*providerRow)(nil)).
+		Set("secret = ?", secret).Set("updated_at = ?", database.Now()).
+		Where("id = ?", id).Where("secret IS NOT DISTINCT FROM ?", before).Exec(ctx))
+	if err != nil {
+		return false, fmt.Errorf("replace secret: %w", err)
+	}
+	return ok, nil
+}
+
+func (s store) updateClaims(ctx context.Context, r *providerRow) error {
+	r.UpdatedAt = database.Now()
+	_, err := s.db.Conn(ctx).NewUpdate().Model(r).
+		Column("email", "email_verified_at", "user_metadata", "updated_at").WherePK().Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("update claims: %w", err)
+	}
+	return nil
+}
+
+func (s store) verifyEmail(ctx context.Context, id IdentityID, address string) error {
+	now := database.Now()
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*providerRow)(nil)).
+		Set("email_verified_at = ?", now).Set("updated_at = ?", now).
+		Where("auth_identity_id = ?", id).Where("email = ?", address).Where("email_verified_at IS NULL").Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("verify e-mail: %w", err)
+	}
+	return nil
+}
+
+func (s store) moveProviderIdentities(ctx context.Context, from, to IdentityID) error {
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*providerRow)(nil)).
+		Set("auth_identity_id = ?", to).Set("updated_at = ?", database.Now()).Where("auth_identity_id = ?", from).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("move provider identities: %w", err)
+	}
+	return nil
+}
+
+func (s store) identities(ctx context.Context, f IdentityFilter) ([]Identity, error) {
+	var rows []identityRow
+	q := s.db.Conn(ctx).NewSelect().Model(&rows).Order("id")
+	if f.IDs != nil {
+		q = q.Where("id IN (?)", bun.List(f.IDs))
+	}
+	if f.Provider != "" || f.EntityID != "" {
+		known := s.db.Conn(ctx).NewSelect().Model((*providerRow)(nil)).Column("auth_identity_id")
+		q = q.Where("id IN (?)", ProviderIdentityFilter{Provider: f.Provider, EntityID: f.EntityID}.apply(known))
+	}
+	if err := q.Scan(ctx); err != nil {
+		return nil, fmt.Errorf("read auth identities: %w", err)
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	ids := make([]IdentityID, len(rows))
+	for i, r := range rows {
+		ids[i] = r.ID
+	}
+	providers, err := s.providerIdentities(ctx, ProviderIdentityFilter{IdentityIDs: ids})
+	if err != nil {
+		return nil, err
+	}
+	of := map[IdentityID][]ProviderIdentity{}
+	for _, p := range providers {
+		of[p.IdentityID] = append(of[p.IdentityID], p)
+	}
+	out := make([]Identity, len(rows))
+	for i, r := range rows {
+		out[i] = r.identity(of[r.ID])
+	}
+	return out, nil
+}
+
+func (f ProviderIdentityFilter) apply(q *bun.SelectQuery) *bun.SelectQuery {
+	if f.IDs != nil {
+		q = q.Where("p.id IN (?)", bun.List(f.IDs))
+	}
+	if f.IdentityIDs != nil {
+		q = q.Where("p.auth_identity_id IN (?)", bun.List(f.IdentityIDs))
+	}
+	if f.Provider != "" {
+		q = q.Where("p.provider = ?", f.Provider)
+	}
+	if f.EntityID != "" {
+		q = q.Where("p.entity_id = ?", f.EntityID)
+	}
+	if f.Email != "" {
+		address, err := CanonicalEmail(f.Email)
+		if err != nil {
+			return q.Where("1 = 0")
+		}
+		q = q.Where("p.email = ?", address)
+	}
+	return q
+}
+
+func (s store) providerIdentities(ctx context.Context, f ProviderIdentityFilter) ([]ProviderIdentity, error) {
+	rows, err := s.providerRows(ctx, f.apply(s.db.Conn(ctx).NewSelect().Model((*providerRow)(nil)).ExcludeColumn("secret").Order("p.id")))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]ProviderIdentity, len(rows))
+	for i, r := range rows {
+		out[i] = r.providerIdentity()
+	}
+	return out, nil
+}
+
+// deleteIdentities takes provider identities and sessions along by their foreign keys.
+func (s store) deleteIdentities(ctx context.Context, ids []IdentityID) (deleted []IdentityID, err error) {
+	err = s.db.Conn(ctx).NewDelete().Model((*identityRow)(nil)).Where("id IN (?)", bun.List(ids)).Returning("id").Scan(ctx, &deleted)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("delete auth identities: %w", err)
+	}
+	return deleted, nil
+}
+
+// bumpVer moves the identity's credential version on.
+func (s store) bumpVer(ctx context.Context, id IdentityID) error {
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*identityRow)(nil)).
+		Set("ver = ver + 1").Set("updated_at = ?", database.Now()).Where("id = ?", id).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("move ver: %w", err)
+	}
+	return nil
+}
+
+func (s store) insertSession(ctx context.Context, r *sessionRow) error {
+	if _, err := s.db.Conn(ctx).NewInsert().Model(r).Exec(ctx); err != nil {
+		return fmt.Errorf("insert session: %w", err)
+	}
+	return nil
+}
+
+// liveSession returns the session if its identity's ver is still the one it was opened under.
+func (s store) liveSession(ctx context.Context, column, value string) (*sessionRow, error) {
+	var rows []sessionRow
+	err := s.db.Conn(ctx).NewSelect().Model(&rows).ColumnExpr("s.*").
+		Join("JOIN latchkey_auth_identity a ON a.id = s.auth_identity_id AND a.ver = s.ver").
+		Where("s.? = ?", bun.Ident(column), value).Scan(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read session: %w", err)
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	return &rows[0], nil
+}
+
+// holdSession reports whether the session lives, and keeps its identity from being deleted until the transaction ends.
+func (s store) holdSession(ctx context.Context, id SessionID) (bool, error) {
+	var found []SessionID
+	q := s.db.Conn(ctx).NewSelect().Model((*sessionRow)(nil)).ColumnExpr("s.id").
+		Join("JOIN latchkey_auth_identity a ON a.id = s.auth_identity_id AND a.ver = s.ver").
+		Where("s.id = ?", id).Where("s.expires_at > ?", database.Now())
+	if err := s.db.ForUpdate(q, "KEY SHARE").Scan(ctx, &found); err != nil {
+		return false, fmt.Errorf("hold session: %w", err)
+	}
+	return len(found) > 0, nil
+}
+
+func (s store) setSessionSecret(ctx context.Context, id SessionID, hash string) (bool, error) {
+	ok, err := database.Touched(s.db.Conn(ctx).NewUpdate().Model((*sessionRow)(nil)).
+		Set("secret_hash = ?", hash).Set("last_used_at = ?", database.Now()).Where("id = ?", id).Exec(ctx))
+	if err != nil {
+		return false, fmt.Errorf("set session secret: %w", err)
+	}
+	return ok, nil
+}
+
+func (s store) touchSession(ctx context.Context, id SessionID, at time.Time) error {
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*sessionRow)(nil)).Set("last_used_at = ?", at).Where("id = ?", id).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("touch session: %w", err)
+	}
+	return nil
+}
+
+// deleteSessions removes the sessions of an identity, of one actor type or of all if it is empty, but for one.
+func (s store) deleteSessions(ctx context.Context, id IdentityID, actorType string, but SessionID) error {
+	q := s.db.Conn(ctx).NewDelete().Model((*sessionRow)(nil)).Where("auth_identity_id = ?", id).Where("id <> ?", but)
+	if actorType != "" {
+		q = q.Where("actor_type = ?", actorType)
+	}
+	if _, err := q.Exec(ctx); err != nil {
+		return fmt.Errorf("delete sessions: %w", err)
+	}
+	return nil
+}
+
+func (s store) deleteSession(ctx context.Context, id SessionID) (bool, error) {
+	ok, err := database.Touched(s.db.Conn(ctx).NewDelete().Model((*sessionRow)(nil)).Where("id = ?", id).Exec(ctx))
+	if err != nil {
+		return false, fmt.Errorf("delete session: %w", err)
+	}
+	return ok, nil
+}
+
+func (s store) insertFlow(ctx context.Context, r *flowRow) error {
+	if _, err := s.db.Conn(ctx).NewInsert().Model(r).Exec(ctx); err != nil {
+		return fmt.Errorf("insert flow: %w", err)
+	}
+	return nil
+}
+
+// takeFlow deletes the flow and returns it; nil if there is none.
+func (s store) takeFlow(ctx context.Context, hash, provider string) (*flowRow, error) {
+	var rows []flowRow
+	err := s.db.Conn(ctx).NewDelete().Model((*flowRow)(nil)).
+		Where("id_hash = ?", hash).Where("provider = ?", provider).Returning("*").Scan(ctx, &rows)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("take flow: %w", err)
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	return &rows[0], nil
+}
+
+// storable reports whether s is text that can be a key in both databases.
+func storable(s string) bool {
+	return len(s) <= 1024 && utf8.ValidString(s) && !strings.ContainsRune(s, 0)
+}
+
+// sameJSON compares as the database would: after a round trip through JSON.
+func sameJSON(a, b map[string]any) bool {
+	var again map[string]any
+	data, err := json.Marshal(a)
+	if err != nil || json.Unmarshal(data, &again) != nil {
+		return false
+	}
+	return reflect.DeepEqual(again, b)
+}

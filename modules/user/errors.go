@@ -1,0 +1,23 @@
+package user
+
+import "github.com/latchkey-go/latchkey/modules/kernel/fault"
+
+// What can go wrong. Compare with errors.Is: messages may name what was asked for.
+var (
+	ErrNotFound   = fault.New(fault.NotFound, "user_not_found", "No such user.")
+	ErrEmailTaken = fault.New(fault.Duplicate, "email_taken", "Another user has this e-mail address.")
+	ErrInvalid    = fault.New(fault.Invalid, "user_invalid", "A user or invite has a value that cannot be kept.")
+	ErrOrder      = fault.New(fault.Invalid, "order_unknown", "The list cannot be ordered by that field.")
+
+	ErrInviteNotFound = fault.New(fault.NotFound, "invite_not_found", "No such invite.")
+	ErrInviteExists   = fault.New(fault.Invalid, "invite_exists", "An invite for this address is already open.")
+	ErrUserExists     = fault.New(fault.Invalid, "user_exists", "A user with this proved address already exists.")
+
+	// Why a token does not open an invite.
+	ErrInviteToken   = fault.New(fault.Invalid, "invite_invalid", "This invite link is not valid. Ask for a new one.")
+	ErrInviteExpired = fault.New(fault.Invalid, "invite_expired", "This invite has expired. Ask for a new one.")
+	ErrInviteUsed    = fault.New(fault.Invalid, "invite_used", "This invite was accepted already. Sign in instead.")
+	ErrInviteRenewed = fault.New(fault.Invalid, "invite_renewed", "This invite was renewed. Use the newest link.")
+	ErrInviteRevoked = fault.New(fault.Invalid, "invite_revoked", "This invite was withdrawn. Ask for a new one.")
+	ErrSetupDone     = fault.New(fault.Invalid, "setup_done", "There is an administrator already. Ask them for an invite.")
+)

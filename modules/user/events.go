@@ -1,0 +1,70 @@
+package user
+
+// What can happen to users and invites. Payloads carry ids only: whoever needs more reads the row.
+type (
+	// Created says that a user was made.
+	Created struct {
+		ID ID `json:"id"`
+	}
+	// Updated says that attributes, roles or the proof of the address of a user changed.
+	Updated struct {
+		ID ID `json:"id"`
+	}
+	// Deleted says that a user was deleted, softly or for good.
+	Deleted struct {
+		ID ID `json:"id"`
+	}
+	// Restored says that a softly deleted user is back.
+	Restored struct {
+		ID ID `json:"id"`
+	}
+	// Deactivated says that a user may no longer sign in.
+	Deactivated struct {
+		ID ID `json:"id"`
+	}
+	// Reactivated says that a user may sign in again.
+	Reactivated struct {
+		ID ID `json:"id"`
+	}
+
+	// InviteCreated says that an invite was made.
+	InviteCreated struct {
+		ID InviteID `json:"id"`
+	}
+	// InviteResent says that an invite has a new token and expiry.
+	InviteResent struct {
+		ID InviteID `json:"id"`
+	}
+	// InviteAccepted says that somebody became a user by an invite.
+	InviteAccepted struct {
+		ID InviteID `json:"id"`
+	}
+	// InviteDeleted says that an invite was withdrawn.
+	InviteDeleted struct {
+		ID InviteID `json:"id"`
+	}
+)
+
+// The topics are Medusa's where Medusa has them.
+
+func (Created) Topic() string        { return "user.created" }
+func (Updated) Topic() string        { return "user.updated" }
+func (Deleted) Topic() string        { return "user.deleted" }
+func (Restored) Topic() string       { return "user.restored" }
+func (Deactivated) Topic() string    { return "user.deactivated" }
+func (Reactivated) Topic() string    { return "user.reactivated" }
+func (InviteCreated) Topic() string  { return "invite.created" }
+func (InviteResent) Topic() string   { return "invite.resent" }
+func (InviteAccepted) Topic() string { return "invite.accepted" }
+func (InviteDeleted) Topic() string  { return "invite.deleted" }
+
+func (e Created) Aggregate() string        { return string(e.ID) }
+func (e Updated) Aggregate() string        { return string(e.ID) }
+func (e Deleted) Aggregate() string        { return string(e.ID) }
+func (e Restored) Aggregate() string       { return string(e.ID) }
+func (e Deactivated) Aggregate() string    { return string(e.ID) }
+func (e Reactivated) Aggregate() string    { return string(e.ID) }
+func (e InviteCreated) Aggregate() string  { return string(e.ID) }
+func (e InviteResent) Aggregate() string   { return string(e.ID) }
+func (e InviteAccepted) Aggregate() string { return string(e.ID) }
+func (e InviteDeleted) Aggregate() string  { return string(e.ID) }

@@ -1,0 +1,38 @@
+package user
+
+import (
+	"embed"
+	"io/fs"
+	"log/slog"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/event"
+	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
+	"go.uber.org/fx"
+)
+
+// Module gives an fx application a *Service. It needs a *database.DB that was migrated with Migrations, and a *keyring.Ring.
+var Module = fx.Module("user", fx.Provide(New))
+
+// Params is what New needs. Without fx it is an ordinary struct.
+type Params struct {
+	fx.In
+
+	DB      *database.DB
+	Keys    *keyring.Ring
+	Options Options       `optional:"true"`
+	Events  event.Emitter `optional:"true"` // nil: nobody listens
+	Log     *slog.Logger  `optional:"true"` // nil: slog.Default
+}
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Migrations are this module's tables, for database.Migrate.
+func Migrations() database.Migrations {
+	dir, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		panic(err) // the directory is compiled in
+	}
+	return database.Migrations{Module: "user", FS: dir}
+}

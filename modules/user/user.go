@@ -1,0 +1,553 @@
+package user
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/email"
+	"github.com/latchkey-go/latchkey/modules/kernel/event"
+	"github.com/latchkey-go/latchkey/modules/kernel/id"
+	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
+)
+
+// ID names a user: user_ and a ULID.
+type ID string
+
+// NewID mints an id, for those who need to know it before the user is created.
+func NewID() ID { return ID(id.New("user")) }
+
+// The roles that Latchkey itself knows. Others are names the application gives a meaning.
+const (
+	RoleAdmin  = "admin"  // may do everything on /admin
+	RoleMember = "member" // may see and edit itself
+)
+
+// The ways in which a user comes to be, as kept in User.CreatedVia. An app may use others.
+const (
+	ViaAPI       = "api"        // CreateUsers, by the embedding app
+	ViaFirstAuth = "first_auth" // provisioned at the first authentication
+	ViaInvite    = "invite"
+	ViaCLI       = "cli"
+)
+
+// User is somebody the application knows. It is a plain value: changing it changes nothing.
+type User struct {
+	ID              ID
+	Email           string    // canonical; empty if there is none
+	EmailVerifiedAt time.Time // zero: nobody has proved that the mailbox is theirs
+	FirstName       *string
+	LastName        *string
+	AvatarURL       *string
+	Metadata        map[string]any // nil: none
+	Roles           []string       // sorted
+	CreatedVia      string
+	DeactivatedAt   time.Time // zero: active
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
+	DeletedAt       time.Time // zero: not deleted
+}
+
+// EmailVerified reports whether the user's address is proved.
+func (u User) EmailVerified() bool { return u.Email != "" && !u.EmailVerifiedAt.IsZero() }
+
+// Active reports whether the user may sign in.
+func (u User) Active() bool { return u.DeactivatedAt.IsZero() && u.DeletedAt.IsZero() }
+
+// HasRole reports whether the user has the role.
+func (u User) HasRole(role string) bool { return slices.Contains(u.Roles, role) }
+
+// Draft is a user to be. Its zero value makes a user without address, name or role.
+type Draft struct {
+	ID            ID     // minted if empty
+	Email         string // made canonical; empty: none
+	EmailVerified bool   // the caller vouches that the address was proved
+	FirstName     *string
+	LastName      *string
+	AvatarURL     *string
+	Metadata      map[string]any
+	Roles         []string
+	Via           string // ViaAPI if empty
+}
+
+// Update changes one user. Fields that are not set stay as they are. The e-mail address is not among them: it is
+// changed by proof, not by edit.
+type Update struct {
+	ID        ID
+	FirstName Field[string]
+	LastName  Field[string]
+	AvatarURL Field[string]
+	// Metadata is merged at the top level: a key set to "" is removed, every other value replaces the one before.
+	// Clear removes all of it.
+	Metadata Field[map[string]any]
+}
+
+// Field is a value that an update may set, clear or, being the zero Field, leave alone.
+type Field[T any] struct {
+	set   bool
+	value *T
+}
+
+// Set is the field that becomes v.
+func Set[T any](v T) Field[T] { return Field[T]{set: true, value: &v} }
+
+// Clear is the field that becomes null.
+func Clear[T any]() Field[T] { return Field[T]{set: true} }
+
+// IsSet reports whether the field changes anything.
+func (f Field[T]) IsSet() bool { return f.set }
+
+// Options are the module's settings. The zero value is usable.
+type Options struct {
+	InviteTTL   time.Duration // how long an invite can be accepted; 24 h if zero
+	InviteRoles []string      // the roles of an invite that names none; admin, as Medusa's, if nil
+}
+
+// Service keeps users and invites. It is safe for concurrent use.
+type Service struct {
+	store        store
+	db           *database.DB
+	events       event.Emitter
+	log          *slog.Logger
+	inviteKeys   []keyring.Key
+	inviteTTL    time.Duration
+	inviteRoles  []string
+	onDelete     []func(context.Context, []ID) error
+	onDeactivate []func(context.Context, []ID) error
+}
+
+// New returns the user module's service. The database must have been migrated with Migrations.
+func New(p Params) (*Service, error) {
+	if p.DB == nil || p.Keys == nil {
+		return nil, errors.New("user: New needs a database and a keyring")
+	}
+	s := &Service{
+		store:       store{p.DB},
+		db:          p.DB,
+		events:      cmp.Or(p.Events, event.Discard),
+		log:         cmp.Or(p.Log, slog.Default()).With("module", "user"),
+		inviteKeys:  p.Keys.Keys(keyring.Invite),
+		inviteTTL:   cmp.Or(p.Options.InviteTTL, 24*time.Hour),
+		inviteRoles: p.Options.InviteRoles,
+	}
+	if s.inviteRoles == nil {
+		s.inviteRoles = []string{RoleAdmin}
+	}
+	return s, nil
+}
+
+// OnDelete registers f to run inside every transaction that deletes users, softly or for good, before the rows change.
+// An error rolls the deletion back. Register before the service is used.
+func (s *Service) OnDelete(f func(context.Context, []ID) error) { s.onDelete = append(s.onDelete, f) }
+
+// OnDeactivate registers f to run inside every transaction that deactivates users. An error rolls it back.
+func (s *Service) OnDeactivate(f func(context.Context, []ID) error) {
+	s.onDeactivate = append(s.onDeactivate, f)
+}
+
+// CreateUsers makes all of the users or none, and returns them in the order of the drafts.
+// ErrEmailTaken names the addresses that other users have; ErrInvalid and email.ErrInvalid say what cannot be kept.
+func (s *Service) CreateUsers(ctx context.Context, drafts ...Draft) ([]User, error) {
+	rows, err := newRows(drafts)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	var users []User
+	err = s.db.InTx(ctx, func(ctx context.Context) error {
+		made, err := s.store.insertUsers(ctx, rows)
+		if err != nil {
+			return err
+		}
+		var taken []string
+		for _, r := range rows {
+			if !made[r.ID] {
+				taken = append(taken, r.Email)
+			}
+		}
+		if len(taken) > 0 {
+			return ErrEmailTaken.Msg("User with email: %s, already exists.", strings.Join(taken, ", "))
+		}
+		if users, err = s.store.usersByID(ctx, ids(rows)); err != nil {
+			return err
+		}
+		return s.emit(ctx, users, func(u User) event.Event { return Created{u.ID} })
+	})
+	return users, err
+}
+
+// Ensure creates the user unless one with the address exists, and returns whichever it is. A taken address is no error,
+// so that a transaction in which two first sign-ins race goes on. A draft without an address is always created.
+func (s *Service) Ensure(ctx context.Context, draft Draft) (u User, created bool, err error) {
+	rows, err := newRows([]Draft{draft})
+	if err != nil {
+		return User{}, false, err
+	}
+	err = s.db.InTx(ctx, func(ctx context.Context) error {
+		made, err := s.store.insertUsers(ctx, rows)
+		if err != nil {
+			return err
+		}
+		if created = made[rows[0].ID]; created {
+			u = rows[0].user(draft.Roles)
+			return s.events.Emit(ctx, Created{u.ID})
+		}
+		u, err = s.store.userByEmail(ctx, rows[0].Email)
+		return err
+	})
+	return u, created, err
+}
+
+// RetrieveUser returns the user, or ErrNotFound. Deleted users are not found.
+func (s *Service) RetrieveUser(ctx context.Context, id ID) (User, error) {
+	users, err := s.store.usersByID(ctx, []ID{id})
+	if err != nil {
+		return User{}, err
+	}
+	if len(users) == 0 {
+		return User{}, ErrNotFound.Msg("User with id: %s was not found", id)
+	}
+	return users[0], nil
+}
+
+// FindUser returns the user who has the address, or ErrNotFound.
+func (s *Service) FindUser(ctx context.Context, address string) (User, error) {
+	address, err := email.Canonical(address)
+	if err != nil {
+		return User{}, err
+	}
+	return s.store.userByEmail(ctx, address)
+}
+
+// ListUsers returns a page of the users that match.
+func (s *Service) ListUsers(ctx context.Context, f Filter, p Page) ([]User, error) {
+	return s.store.listUsers(ctx, f, p)
+}
+
+// ListAndCountUsers returns a page of the users that match, and how many match in all.
+func (s *Service) ListAndCountUsers(ctx context.Context, f Filter, p Page) ([]User, int, error) {
+	users, err := s.store.listUsers(ctx, f, p)
+	if err != nil {
+		return nil, 0, err
+	}
+	n, err := s.store.countUsers(ctx, f)
+	return users, n, err
+}
+
+// UpdateUsers makes all of the changes or none, and returns the users in the order of the updates.
+// An unknown user is ErrNotFound. An update that sets nothing leaves UpdatedAt as it is.
+func (s *Service) UpdateUsers(ctx context.Context, updates ...Update) ([]User, error) {
+	var users []User
+	err := s.db.InTx(ctx, func(ctx context.Context) error {
+		users = users[:0]
+		for _, up := range updates {
+			r, err := s.store.lockUser(ctx, up.ID)
+			if err != nil {
+				return err
+			}
+			changed, err := r.apply(up)
+			if err != nil {
+				return err
+			}
+			if changed {
+				if err := s.store.updateUser(ctx, r); err != nil {
+					return err
+				}
+				if err := s.events.Emit(ctx, Updated{up.ID}); err != nil {
+					return err
+				}
+			}
+		}
+		var err error
+		users, err = s.store.usersByID(ctx, updateIDs(updates))
+		return err
+	})
+	return users, err
+}
+
+// AddRoles gives the user the roles it does not have yet.
+func (s *Service) AddRoles(ctx context.Context, id ID, roles ...string) error {
+	roles, err := cleanRoles(roles)
+	if err != nil {
+		return err
+	}
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		if _, err := s.store.lockUser(ctx, id); err != nil {
+			return err
+		}
+		if err := s.store.insertRoles(ctx, map[ID][]string{id: roles}); err != nil {
+			return err
+		}
+		return s.events.Emit(ctx, Updated{id})
+	})
+}
+
+// VerifyEmail records that the user's mailbox was proved to be theirs. It does nothing if the user's address is by now
+// another one, or is proved already.
+func (s *Service) VerifyEmail(ctx context.Context, id ID, address string) error {
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		changed, err := s.store.verifyEmail(ctx, id, address)
+		if err != nil || !changed {
+			return err
+		}
+		return s.events.Emit(ctx, Updated{id})
+	})
+}
+
+// ConfirmOwner records that the owner of the user's mailbox has shown up, and proves the address if it was not proved.
+// It reports false if, since u was read, the address was proved, changed or deleted: then decide again.
+func (s *Service) ConfirmOwner(ctx context.Context, u User) (ok bool, err error) {
+	err = s.db.InTx(ctx, func(ctx context.Context) error {
+		if ok, err = s.store.confirmOwner(ctx, u); err != nil || !ok {
+			return err
+		}
+		return s.events.Emit(ctx, Updated{u.ID})
+	})
+	return ok, err
+}
+
+// DeleteUsers removes the users for good. Those who do not exist are passed over.
+func (s *Service) DeleteUsers(ctx context.Context, ids ...ID) error {
+	return s.remove(ctx, ids, s.store.deleteUsers)
+}
+
+// SoftDeleteUsers hides the users from every read and frees their addresses; RestoreUsers brings them back.
+// Those who do not exist are passed over.
+func (s *Service) SoftDeleteUsers(ctx context.Context, ids ...ID) error {
+	return s.remove(ctx, ids, s.store.softDeleteUsers)
+}
+
+func (s *Service) remove(ctx context.Context, ids []ID, remove func(context.Context, []ID) error) error {
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		found, err := s.store.lockUsers(ctx, ids)
+		if err != nil || len(found) == 0 {
+			return err
+		}
+		for _, f := range s.onDelete {
+			if err := f(ctx, found); err != nil {
+				return err
+			}
+		}
+		if err := remove(ctx, found); err != nil {
+			return err
+		}
+		return emitAll(ctx, s.events, found, func(id ID) event.Event { return Deleted{id} })
+	})
+}
+
+// RestoreUsers undoes SoftDeleteUsers. ErrEmailTaken: somebody else has the address by now. What was deleted along
+// with a user, such as the ways to sign in, does not come back.
+func (s *Service) RestoreUsers(ctx context.Context, ids ...ID) error {
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		restored, err := s.store.restoreUsers(ctx, ids)
+		if err != nil {
+			return err
+		}
+		left, err := s.store.deletedEmails(ctx, ids)
+		if err != nil {
+			return err
+		}
+		if len(left) > 0 {
+			return ErrEmailTaken.Msg("User with email: %s, already exists.", strings.Join(left, ", "))
+		}
+		return emitAll(ctx, s.events, restored, func(id ID) event.Event { return Restored{id} })
+	})
+}
+
+// DeactivateUsers keeps the users from signing in and ends what they are signed in to; the records stay.
+func (s *Service) DeactivateUsers(ctx context.Context, ids ...ID) error {
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		found, err := s.store.setDeactivated(ctx, ids, database.Now())
+		if err != nil || len(found) == 0 {
+			return err
+		}
+		for _, f := range s.onDeactivate {
+			if err := f(ctx, found); err != nil {
+				return err
+			}
+		}
+		return emitAll(ctx, s.events, found, func(id ID) event.Event { return Deactivated{id} })
+	})
+}
+
+// ReactivateUsers undoes DeactivateUsers.
+func (s *Service) ReactivateUsers(ctx context.Context, ids ...ID) error {
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		found, err := s.store.setDeactivated(ctx, ids, time.Time{})
+		if err != nil {
+			return err
+		}
+		return emitAll(ctx, s.events, found, func(id ID) event.Event { return Reactivated{id} })
+	})
+}
+
+// AdminExists reports whether an active user has the role admin.
+func (s *Service) AdminExists(ctx context.Context) (bool, error) { return s.store.adminExists(ctx) }
+
+func (s *Service) emit(ctx context.Context, users []User, name func(User) event.Event) error {
+	return emitAll(ctx, s.events, users, name)
+}
+
+func emitAll[T any](ctx context.Context, to event.Emitter, of []T, name func(T) event.Event) error {
+	events := make([]event.Event, len(of))
+	for i, x := range of {
+		events[i] = name(x)
+	}
+	return to.Emit(ctx, events...)
+}
+
+func newRows(drafts []Draft) ([]*userRow, error) {
+	now := database.Now()
+	rows := make([]*userRow, len(drafts))
+	for i, d := range drafts {
+		r := &userRow{
+			ID: cmp.Or(d.ID, NewID()), FirstName: d.FirstName, LastName: d.LastName, AvatarURL: d.AvatarURL,
+			CreatedVia: cmp.Or(d.Via, ViaAPI), CreatedAt: now, UpdatedAt: now,
+		}
+		if !id.Valid("user", string(r.ID)) {
+			return nil, ErrInvalid.Msg("A user's id must be user_ followed by a ULID.")
+		}
+		var err error
+		if d.Email != "" {
+			if r.Email, err = email.Canonical(d.Email); err != nil {
+				return nil, err
+			}
+			if d.EmailVerified {
+				r.EmailVerifiedAt = now
+			}
+		}
+		if r.roles, err = cleanRoles(d.Roles); err != nil {
+			return nil, err
+		}
+		if r.Metadata, err = cleanMetadata(d.Metadata); err != nil {
+			return nil, err
+		}
+		if err := r.check(); err != nil {
+			return nil, err
+		}
+		rows[i] = r
+	}
+	return rows, nil
+}
+
+// apply changes the row as the update says and reports whether there was anything to change.
+func (r *userRow) apply(up Update) (changed bool, err error) {
+	for _, f := range []struct {
+		to  **string
+		set Field[string]
+	}{{&r.FirstName, up.FirstName}, {&r.LastName, up.LastName}, {&r.AvatarURL, up.AvatarURL}} {
+		if f.set.set {
+			*f.to, changed = f.set.value, true
+		}
+	}
+	if m := up.Metadata; m.set && m.value == nil {
+		r.Metadata, changed = nil, true
+	} else if m.set && len(*m.value) > 0 {
+		if r.Metadata, err = cleanMetadata(mergeMetadata(r.Metadata, *m.value)); err != nil {
+			return false, err
+		}
+		changed = true
+	}
+	if !changed {
+		return false, nil
+	}
+	r.UpdatedAt = database.Now()
+	return true, r.check()
+}
+
+func mergeMetadata(old, with map[string]any) map[string]any {
+	merged := make(map[string]any, len(old)+len(with))
+	for k, v := range old {
+		merged[k] = v
+	}
+	for k, v := range with {
+		if v == "" {
+			delete(merged, k)
+		} else {
+			merged[k] = v
+		}
+	}
+	return merged
+}
+
+// The limits of what is kept with a user or invite, in bytes.
+const (
+	maxText     = 1024
+	maxMetadata = 16 << 10
+	maxRoles    = 64
+)
+
+func (r *userRow) check() error {
+	for name, v := range map[string]*string{"first_name": r.FirstName, "last_name": r.LastName, "avatar_url": r.AvatarURL} {
+		if v != nil && !storable(*v) {
+			return ErrInvalid.Msg("%s must be text of at most %d bytes without NUL characters.", name, maxText)
+		}
+	}
+	parts := []string{r.Email}
+	for _, v := range []*string{r.FirstName, r.LastName} {
+		if v != nil {
+			parts = append(parts, *v)
+		}
+	}
+	r.Search = strings.ToLower(strings.Join(parts, "\n"))
+	return nil
+}
+
+// storable reports whether both databases keep s as it is.
+func storable(s string) bool {
+	return len(s) <= maxText && utf8.ValidString(s) && !strings.ContainsRune(s, 0)
+}
+
+func cleanRoles(roles []string) ([]string, error) {
+	roles = slices.Clone(roles)
+	slices.Sort(roles)
+	roles = slices.Compact(roles)
+	if len(roles) > maxRoles {
+		return nil, ErrInvalid.Msg("roles must be at most %d.", maxRoles)
+	}
+	for _, r := range roles {
+		if r == "" || len(r) > 64 || !storable(r) {
+			return nil, ErrInvalid.Msg("A role must be a name of 1 to 64 bytes.")
+		}
+	}
+	return roles, nil
+}
+
+func cleanMetadata(m map[string]any) (map[string]any, error) {
+	if m == nil {
+		return nil, nil
+	}
+	data, err := json.Marshal(m)
+	if err != nil {
+		return nil, ErrInvalid.Msg("metadata must be made of JSON values.")
+	}
+	if len(data) > maxMetadata {
+		return nil, ErrInvalid.Msg("metadata must be at most %d bytes of JSON.", maxMetadata)
+	}
+	if strings.Contains(strings.ReplaceAll(string(data), `\\`, ""), `\u0000`) {
+		return nil, ErrInvalid.Msg("metadata must not contain NUL characters.")
+	}
+	return m, nil
+}
+
+func ids(rows []*userRow) []ID {
+	out := make([]ID, len(rows))
+	for i, r := range rows {
+		out[i] = r.ID
+	}
+	return out
+}
+
+func updateIDs(updates []Update) []ID {
+	out := make([]ID, len(updates))
+	for i, u := range updates {
+		out[i] = u.ID
+	}
+	return out
+}
