@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
@@ -112,6 +113,26 @@ func TestOneFileHasOneLockWhateverItIsCalled(t *testing.T) {
 	locks, _ := filepath.Glob(filepath.Join(dir, "*-migrate"))
 	if len(locks) != 1 {
 		t.Errorf("locks: %q, want one", locks)
+	}
+}
+
+func TestManyOpenersOfANewFileAllComeUp(t *testing.T) {
+	for round := range 5 {
+		path := filepath.Join(t.TempDir(), "x.db")
+		var wg sync.WaitGroup
+		for range 16 {
+			wg.Go(func() {
+				db, err := sqlite.Open(t.Context(), path, nil)
+				if err != nil {
+					t.Errorf("round %d: %v", round, err)
+					return
+				}
+				if err := db.Close(); err != nil {
+					t.Errorf("round %d: %v", round, err)
+				}
+			})
+		}
+		wg.Wait()
 	}
 }
 

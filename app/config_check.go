@@ -1,0 +1,254 @@
+// What values must be, each by itself and several together.
+
+package app
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// checks say what is wrong with a text, or with each entry of a list, or "". They
+// add to what type and tags say.
+var checks = map[string]func(string) string{
+	"http.addr":               checkAddr,
+	"http.public_url":         checkPublicURL,
+	"http.cors_origins":       checkOrigin,
+	"database.url":            checkDSN,
+	"data_dir":                checkNotEmpty,
+	"link.actors.*.providers": checkProvider,
+	"invite.default_roles":    checkRole,
+}
+
+const howToMakeSecret = "make one with: openssl rand -base64 32 | tr '+/' '-_' | tr -d '='"
+
+// validate says what is wrong with c, a line for a key at most, and leaves out the
+// keys in bad.
+func (c *Config) validate(bad map[string]bool) Problems {
+	bad = maps.Clone(bad)
+	if bad == nil {
+		bad = make(map[string]bool)
+	}
+	var problems Problems
+	add := func(key, format string, args ...any) {
+		if !bad[key] {
+			bad[key] = true
+			problems = append(problems, Problem{c.where(key), fmt.Sprintf(format, args...)})
+		}
+	}
+	for key, s := range known.each(c) {
+		if s.named != nil {
+			if wrong := s.named.wrong(s.name(key)); wrong != "" {
+				add(s.named.pattern+"."+s.name(key), "%s", wrong)
+				continue
+			}
+		}
+		if s.free {
+			continue
+		}
+		if wrong := s.check(s.get(c, key)); wrong != "" {
+			add(key, "%s", wrong)
+		}
+	}
+	c.together(add)
+	return problems
+}
+
+// together says what is wrong with values that are each fine.
+func (c *Config) together(add func(key, format string, args ...any)) {
+	switch {
+	case len(c.Secrets) > 0:
+	case c.Database.URL.Postgres():
+		add("secrets", "PostgreSQL needs a secret that all nodes share: set LATCHKEY_SECRETS; %s", howToMakeSecret)
+	case c.Production():
+		add("secrets", "production needs a secret of its own: set LATCHKEY_SECRETS; %s", howToMakeSecret)
+	}
+	if !c.Production() {
+		return
+	}
+	if u, err := url.Parse(c.HTTP.PublicURL); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		add("http.public_url", "must be https in production, because passwords and sessions travel over it")
+	}
+	if c.Auth.Password.BcryptCost < 10 {
+		add("auth.password.bcrypt_cost", "must be at least 10 in production: lower ones are for tests")
+	}
+	for i, s := range c.Secrets {
+		if looksMade(s.Bytes()) {
+			add("secrets", "entry %d is not random, and production refuses it; %s", i+1, howToMakeSecret)
+		}
+	}
+}
+
+// where is how people call a key: by the variable it came from, if it did.
+func (c *Config) where(key string) string {
+	if name, ok := strings.CutPrefix(c.sources[key], sourceEnv); ok {
+		return name
+	}
+	return key
+}
+
+// check says what is wrong with one value of this setting, or "".
+func (s *setting) check(value reflect.Value) string {
+	check := checks[s.pattern]
+	switch v := value.Interface().(type) {
+	case int:
+		if v < s.min || v > s.max {
+			return s.want()
+		}
+	case time.Duration:
+		if v <= 0 {
+			return s.want()
+		}
+	case []netip.Prefix:
+		for i, prefix := range v {
+			if !prefix.IsValid() {
+				return fmt.Sprintf("entry %d must be an IP address or a range such as 10.0.0.0/8", i+1)
+			}
+		}
+	case []Secret:
+		return checkSecrets(v)
+	case []string:
+		for i, text := range v {
+			if wrong := check(text); wrong != "" { // every list of texts has a check
+				return fmt.Sprintf("entry %d %s", i+1, wrong)
+			}
+		}
+	case DSN:
+		return check(string(v))
+	case string:
+		switch {
+		case s.oneof != nil && !slices.Contains(s.oneof, v):
+			return s.want()
+		case check != nil:
+			return check(v)
+		}
+	}
+	return ""
+}
+
+func checkSecrets(secrets []Secret) string {
+	for i, s := range secrets {
+		if len(s.Bytes()) < 32 {
+			return fmt.Sprintf("entry %d must be at least 32 random bytes in base64url; %s", i+1, howToMakeSecret)
+		}
+		for j, other := range secrets[:i] {
+			if bytes.Equal(s.Bytes(), other.Bytes()) {
+				return fmt.Sprintf("entries %d and %d are the same: remove one", j+1, i+1)
+			}
+		}
+	}
+	return ""
+}
+
+// looksMade reports whether a person rather than a random generator made b: it
+// repeats itself or counts, it is readable, or its base64url is. It is wrong about
+// fewer than one in ten million random secrets of 32 bytes.
+func looksMade(b []byte) bool {
+	distinct, counting, readable := make(map[byte]bool), true, true
+	for i, c := range b {
+		distinct[c] = true
+		counting = counting && (i == 0 || c-b[i-1] == b[1]-b[0])
+		readable = readable && (c >= ' ' && c < 0x7f || c == '\n')
+	}
+	if len(distinct) < 16 || counting || readable {
+		return true
+	}
+	text := strings.ToLower(base64.RawURLEncoding.EncodeToString(b))
+	return slices.ContainsFunc([]string{"change-me", "change_me", "changeme", "example", "insecure", "password", "secret", "latchkey"},
+		func(word string) bool { return strings.Contains(text, word) })
+}
+
+func checkAddr(s string) string {
+	_, port, err := net.SplitHostPort(s)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return "must be HOST:PORT, such as 127.0.0.1:9000 or :9000"
+	}
+	return ""
+}
+
+func checkPublicURL(s string) string {
+	if s == "" || isOrigin(strings.TrimSuffix(s, "/")) {
+		return ""
+	}
+	return "must be http:// or https:// and a host in lower case, without path, query or user, such as https://id.example.com"
+}
+
+func checkOrigin(s string) string {
+	if isOrigin(s) {
+		return ""
+	}
+	return "must be one origin exactly as browsers write it, such as https://shop.example.com " +
+		"(lower case, no path, no slash at the end, no default port, no *)"
+}
+
+// isOrigin reports whether s is an origin as browsers write it.
+func isOrigin(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil || u.Hostname() == "" || strings.HasSuffix(u.Host, ":") || strings.Contains(u.Host, "*") {
+		return false
+	}
+	switch u.Scheme + ":" + u.Port() {
+	case "http:80", "https:443":
+		return false
+	}
+	return (u.Scheme == "http" || u.Scheme == "https") && s == u.Scheme+"://"+strings.ToLower(u.Host)
+}
+
+func checkDSN(s string) string {
+	d := DSN(s)
+	path, isSQLite := d.SQLitePath()
+	switch {
+	case s == "":
+		return ""
+	case isSQLite && path == "":
+		return "sqlite: must be followed by the path of a file"
+	case isSQLite && strings.Contains(path, ":memory:"):
+		return "must be a file: several connections cannot share a database in memory"
+	case isSQLite:
+		return ""
+	case !d.Postgres():
+		return "must be empty, sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE"
+	}
+	if u, err := url.Parse(s); err != nil || u.Fragment != "" {
+		return "is not a valid postgres:// address: percent-encode special characters in user and password"
+	}
+	return ""
+}
+
+func checkNotEmpty(s string) string {
+	if s == "" {
+		return "must not be empty"
+	}
+	return ""
+}
+
+func checkProvider(id string) string {
+	if !providerSyntax.MatchString(id) || slices.Contains(reservedProviders, id) {
+		return "must be the id of a provider, such as emailpass"
+	}
+	return ""
+}
+
+func checkRole(role string) string {
+	if role == "" || strings.ContainsFunc(role, func(r rune) bool { return r <= ' ' || r == ',' || r == 0x7f }) {
+		return "must be the name of a role, without spaces and commas"
+	}
+	return ""
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}

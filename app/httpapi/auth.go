@@ -1,0 +1,132 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
+)
+
+type tokenAnswer struct {
+	Token string        `json:"token"`
+	Link  *link.Waiting `json:"link,omitempty"` // why the token speaks for nobody yet, and what to do
+}
+
+// register gives the caller an identity and a token that speaks for nobody yet.
+func (a *API) register(c *call, in auth.Input) (tokenAnswer, error) {
+	l, err := a.link.SignUp(c.Context(), c.PathValue("actor"), c.PathValue("provider"), in, a.site.Client(c.Request))
+	return tokenAnswer{Token: l.Token}, err
+}
+
+// signIn proves the caller and, the first time, makes them a user.
+func (a *API) signIn(c *call, in auth.Input) (tokenAnswer, error) {
+	l, err := a.link.SignIn(c.Context(), c.PathValue("actor"), c.PathValue("provider"), in, a.site.Client(c.Request))
+	return tokenAnswer{Token: l.Token, Link: l.Waiting}, err
+}
+
+type providersAnswer struct {
+	Providers []providerAnswer `json:"providers"`
+}
+
+type providerAnswer struct {
+	ID          string `json:"id"`
+	Identifier  string `json:"identifier"`
+	DisplayName string `json:"display_name"`
+	Flow        string `json:"flow"`
+}
+
+// providers lists what the actor type can sign in with.
+func (a *API) providers(c *call) (providersAnswer, error) {
+	infos, err := a.link.Providers(c.PathValue("actor"))
+	answer := providersAnswer{Providers: []providerAnswer{}}
+	for _, i := range infos {
+		answer.Providers = append(answer.Providers, providerAnswer{i.ID, i.ID, i.DisplayName, i.Flow})
+	}
+	return answer, err
+}
+
+type sessionAnswer struct {
+	User auth.Claims `json:"user"`
+}
+
+// createSession puts the bearer's session into a cookie. A cookie of another session ends that session, so that one
+// planted beforehand is worth nothing afterwards; one that is this session's already stays.
+func (a *API) createSession(c *call) (sessionAnswer, error) {
+	session := c.caller.session
+	answer := sessionAnswer{User: *c.caller.claims}
+	if secret := a.site.Cookie(c.Request); secret != "" {
+		presented, err := a.auth.CheckCookie(c.Context(), secret)
+		switch {
+		case err == nil && presented.ID == session.ID:
+			return answer, nil
+		case err == nil:
+			if err := a.auth.EndSession(c.Context(), presented.ID); err != nil && !errors.Is(err, auth.ErrSession) {
+				return sessionAnswer{}, err
+			}
+		case !refused(err):
+			return sessionAnswer{}, err
+		}
+	}
+	secret, err := a.auth.SetCookie(c.Context(), session.ID)
+	if errors.Is(err, auth.ErrSession) {
+		return sessionAnswer{}, errUnauthorized
+	}
+	if err != nil {
+		return sessionAnswer{}, fmt.Errorf("set cookie: %w", err)
+	}
+	a.site.SetCookie(c.w, secret, session.ExpiresAt)
+	return answer, nil
+}
+
+type successAnswer struct {
+	Success bool `json:"success"`
+}
+
+// deleteSession ends the caller's session, its tokens and its cookie.
+func (a *API) deleteSession(c *call) (successAnswer, error) {
+	err := a.auth.EndSession(c.Context(), c.caller.session.ID)
+	if errors.Is(err, auth.ErrSession) {
+		return successAnswer{}, errUnauthorized
+	}
+	if err == nil {
+		a.site.ClearCookie(c.w)
+		c.w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
+	}
+	return successAnswer{Success: err == nil}, err
+}
+
+// refresh makes a new token of the same session, for whoever it is linked to by now.
+func (a *API) refresh(c *call) (tokenAnswer, error) {
+	token, err := a.link.Refresh(c.Context(), c.caller.session)
+	if errors.Is(err, auth.ErrSession) {
+		return tokenAnswer{}, errUnauthorized
+	}
+	return tokenAnswer{Token: token}, err
+}
+
+type keysAnswer struct {
+	Keys []auth.JWK `json:"keys"`
+}
+
+// keys is the key set (RFC 7517) with which others verify access tokens.
+func (a *API) keys(c *call) (keysAnswer, error) {
+	c.w.Header().Set("Cache-Control", "public, max-age=300")
+	return keysAnswer{a.auth.PublicKeys()}, nil
+}
+
+type healthAnswer struct {
+	Status string `json:"status"`
+}
+
+// health says whether the database answers.
+func (a *API) health(c *call) (healthAnswer, error) {
+	if err := a.db.Ping(c.Context()); err != nil {
+		a.log.Error("health", "error", err)
+		return healthAnswer{}, errUnavailable
+	}
+	return healthAnswer{"ok"}, nil
+}
+
+var _ http.Handler = (*API)(nil)

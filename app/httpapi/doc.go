@@ -1,0 +1,14 @@
+// Package httpapi is the JSON API, on Medusa's routes and in Medusa's words, so that @medusajs/js-sdk works against it.
+// It is an http.Handler that an application mounts in any router; it knows no driver and no configuration.
+//
+//	routes.go    every endpoint, one line each: method, path, guard, handler
+//	guard.go     who may call what: a route without a guard does not start
+//	body.go      request bodies: strict JSON into declared fields
+//	query.go     query parameters: an allow-list for each list
+//	problem.go   faults to statuses and Medusa's error bodies
+//	object.go    answers: chosen fields in a fixed order
+//	auth.go      register, sign in, sessions, refresh, keys
+//	users.go     /admin/users
+//	invites.go   /admin/invites
+//	fx.go        Module, Params
+package httpapi

@@ -1,0 +1,116 @@
+package httpapi
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+// guard says whether a call may go on, and finds out who is calling. Without proof there is no way past: an error of the
+// guard is the answer.
+type guard func(a *API, c *call) error
+
+// caller is who is calling.
+type caller struct {
+	session auth.Session
+	claims  *auth.Claims // nil when it is the cookie that proves it
+	user    user.User    // set by the guards that want a user
+}
+
+// public lets everybody pass.
+func public(*API, *call) error { return nil }
+
+// signedIn wants a living session, of any actor type and linked or not. The cookie counts before the bearer token, as in
+// Medusa; a bad one beside a good one is passed over.
+func signedIn(a *API, c *call) error {
+	if secret := a.site.Cookie(c.Request); secret != "" {
+		session, err := a.auth.CheckCookie(c.Context(), secret)
+		if err == nil {
+			c.caller = caller{session: session}
+			return nil
+		}
+		if !refused(err) {
+			return err
+		}
+	}
+	return bearer(a, c)
+}
+
+// bearer wants a living session by its access token.
+func bearer(a *API, c *call) error {
+	scheme, token, _ := strings.Cut(c.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return errUnauthorized
+	}
+	claims, session, err := a.auth.CheckToken(c.Context(), token)
+	if refused(err) {
+		return errUnauthorized
+	}
+	c.caller = caller{session: session, claims: &claims}
+	return err
+}
+
+// refused tells a credential that is no good from a failure to check it, which must never count as a pass or a refusal.
+func refused(err error) bool { return fault.KindOf(err) == fault.Unauthorized }
+
+// actorUser wants a session of the actor type user, linked or not.
+func actorUser(a *API, c *call) error {
+	if err := signedIn(a, c); err != nil {
+		return err
+	}
+	if c.caller.session.ActorType != link.ActorUser {
+		return errUnauthorized
+	}
+	return nil
+}
+
+// member wants a user who may sign in. A bearer token speaks for the user it names: one from before the link, for nobody.
+func member(a *API, c *call) error {
+	if err := actorUser(a, c); err != nil {
+		return err
+	}
+	id := user.ID("")
+	if c.caller.claims != nil {
+		id = user.ID(c.caller.claims.ActorID)
+	} else {
+		var err error
+		if id, err = a.link.Actor(c.Context(), c.caller.session); err != nil {
+			return err
+		}
+	}
+	if id == "" {
+		return errUnauthorized
+	}
+	u, err := a.users.RetrieveUser(c.Context(), id)
+	if errors.Is(err, user.ErrNotFound) || (err == nil && !u.Active()) {
+		return errUnauthorized
+	}
+	c.caller.user = u
+	return err
+}
+
+// admin wants a user with the role admin, at this moment.
+func admin(a *API, c *call) error {
+	if err := member(a, c); err != nil {
+		return err
+	}
+	if !c.caller.user.HasRole(user.RoleAdmin) {
+		return errForbidden
+	}
+	return nil
+}
+
+// self wants the user whom the path is about, or an admin.
+func self(a *API, c *call) error {
+	if err := member(a, c); err != nil {
+		return err
+	}
+	if string(c.caller.user.ID) == c.PathValue("id") || c.caller.user.HasRole(user.RoleAdmin) {
+		return nil
+	}
+	return errForbidden
+}

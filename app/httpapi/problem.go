@@ -1,0 +1,87 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
+)
+
+// problem is the body of an error: Medusa's fields, and the reason beside them for programs.
+type problem struct {
+	Code    string `json:"code,omitempty"`
+	Type    string `json:"type,omitempty"`
+	Message string `json:"message"`
+	Reason  string `json:"reason,omitempty"`
+}
+
+// statuses is the one place where a kind of fault becomes a status, and Medusa's type and code.
+var statuses = map[fault.Kind]struct {
+	status    int
+	typ, code string
+}{
+	fault.Invalid:      {http.StatusBadRequest, "invalid_data", ""},
+	fault.NotAllowed:   {http.StatusBadRequest, "not_allowed", ""},
+	fault.Unauthorized: {http.StatusUnauthorized, "unauthorized", ""},
+	fault.Forbidden:    {http.StatusForbidden, "forbidden", ""},
+	fault.NotFound:     {http.StatusNotFound, "not_found", ""},
+	fault.Conflict:     {http.StatusConflict, "conflict", "invalid_state_error"},
+	fault.Duplicate:    {http.StatusUnprocessableEntity, "duplicate_error", "invalid_request_error"},
+	fault.TooLarge:     {http.StatusRequestEntityTooLarge, "unknown_error", ""},
+	fault.Unsupported:  {http.StatusUnsupportedMediaType, "invalid_data", ""},
+	fault.TooMany:      {http.StatusTooManyRequests, "not_allowed", ""},
+	fault.Unavailable:  {http.StatusServiceUnavailable, "unexpected_state", ""},
+}
+
+var (
+	errNoRoute     = fault.New(fault.NotFound, "no_route", "There is nothing at this path.")
+	errNoMethod    = fault.New(fault.NotAllowed, "no_method", "This path does not take this method. The Allow header says which it takes.")
+	errOtherSite   = fault.New(fault.Forbidden, "cross_origin", "This request comes from another site. List its origin in http.cors_origins to allow it.")
+	errUnavailable = fault.New(fault.Unavailable, "database_unavailable", "The database does not answer. Try again in a moment.")
+	errForbidden   = fault.New(fault.Forbidden, "forbidden", "Forbidden")
+
+	// errUnauthorized is what the guards say: Medusa's answer has no type.
+	errUnauthorized = errors.New("unauthorized")
+)
+
+const internalBody = `{"code":"unknown_error","type":"unknown_error","message":"An unknown error occurred."}`
+
+// fail answers an error. What is not the caller's doing is logged, and its text stays here.
+func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, errUnauthorized) {
+		a.answer(w, r, http.StatusUnauthorized, problem{Message: "Unauthorized"})
+		return
+	}
+	f, ok := fault.Of(err)
+	if !ok || f.Kind == fault.Internal {
+		if !errors.Is(err, context.Canceled) { // the caller has gone
+			a.log.Error("request failed", "request_id", web.RequestID(r.Context()), "method", r.Method, "path", r.URL.Path, "error", err)
+		}
+		a.answer(w, r, http.StatusInternalServerError, problem{Code: "unknown_error", Type: "unknown_error", Message: "An unknown error occurred."})
+		return
+	}
+	s := statuses[f.Kind]
+	if errors.Is(err, errNoMethod) {
+		s.status = http.StatusMethodNotAllowed
+	}
+	if f.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
+	}
+	a.answer(w, r, s.status, problem{Code: s.code, Type: s.typ, Message: f.Message, Reason: f.Reason})
+}
+
+// refuse answers what web.Site does not let through.
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, status int) {
+	switch status {
+	case http.StatusForbidden:
+		a.fail(w, r, errOtherSite)
+	case http.StatusNotFound:
+		a.unknown(w, r)
+	default:
+		a.answer(w, r, status, problem{Code: "unknown_error", Type: "unknown_error", Message: "An unknown error occurred."})
+	}
+}

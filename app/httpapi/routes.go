@@ -1,0 +1,211 @@
+package httpapi
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+// routes is every endpoint there is: the single source of routes and guards.
+func (a *API) routes() []route {
+	return []route{
+		{"POST", "/auth/{actor}/{provider}/register", public, takesInput(a.register)},
+		{"POST", "/auth/{actor}/{provider}", public, takesInput(a.signIn)},
+		{"GET", "/auth/{actor}/providers", public, takesNothing(a.providers)},
+		{"POST", "/auth/session", bearer, takesNothing(a.createSession)},
+		{"DELETE", "/auth/session", signedIn, takesNothing(a.deleteSession)},
+		{"POST", "/auth/token/refresh", signedIn, takesNothing(a.refresh)},
+
+		{"GET", "/admin/users", admin, takesNothing(a.listUsers)},
+		{"GET", "/admin/users/me", member, takesNothing(a.me)},
+		{"GET", "/admin/users/{id}", self, takesNothing(a.retrieveUser)},
+		{"POST", "/admin/users/{id}", self, takes(a.updateUser)},
+		{"DELETE", "/admin/users/{id}", admin, takesNothing(a.deleteUser)},
+
+		{"GET", "/admin/invites", admin, takesNothing(a.listInvites)},
+		{"POST", "/admin/invites", admin, takes(a.createInvite)},
+		{"POST", "/admin/invites/accept", actorUser, takes(a.acceptInvite)},
+		{"GET", "/admin/invites/{id}", admin, takesNothing(a.retrieveInvite)},
+		{"DELETE", "/admin/invites/{id}", admin, takesNothing(a.deleteInvite)},
+		{"POST", "/admin/invites/{id}/resend", admin, takesNothing(a.resendInvite)},
+
+		{"GET", "/.well-known/jwks.json", public, takesNothing(a.keys)},
+		{"GET", "/health", public, takesNothing(a.health)},
+	}
+}
+
+// route is one endpoint.
+type route struct {
+	method, path string
+	guard        guard
+	handler      handler
+}
+
+// handler does the work of a route: its error, or what to answer. The types say what goes in and comes out.
+type handler struct {
+	in, out reflect.Type // nil in: the body is not read
+	serve   func(c *call) (any, error)
+}
+
+// call is one request on its way through a handler.
+type call struct {
+	*http.Request
+	w      http.ResponseWriter
+	caller caller
+}
+
+// takes is a handler that reads a body of declared fields; anything else in it is refused.
+func takes[In, Out any](f func(*call, In) (Out, error)) handler {
+	return handler{reflect.TypeFor[In](), reflect.TypeFor[Out](), func(c *call) (any, error) {
+		var in In
+		if err := readBody(c, &in); err != nil {
+			return nil, err
+		}
+		return f(c, in)
+	}}
+}
+
+// takesInput is a handler that hands the body, any JSON object, to a provider.
+func takesInput[Out any](f func(*call, auth.Input) (Out, error)) handler {
+	return handler{reflect.TypeFor[auth.Input](), reflect.TypeFor[Out](), func(c *call) (any, error) {
+		data, _, err := readObject(c)
+		if err != nil {
+			return nil, err
+		}
+		return f(c, auth.Input(data))
+	}}
+}
+
+// takesNothing is a handler that does not look at the body.
+func takesNothing[Out any](f func(*call) (Out, error)) handler {
+	return handler{nil, reflect.TypeFor[Out](), func(c *call) (any, error) { return f(c) }}
+}
+
+// API is the JSON API. It is an http.Handler, safe for concurrent use.
+type API struct {
+	db      *database.DB
+	users   *user.Service
+	auth    *auth.Service
+	link    *link.Service
+	site    *web.Site
+	log     *slog.Logger
+	mux     *http.ServeMux
+	methods []string // that any route has
+	handler http.Handler
+}
+
+// New returns the API. It fails if a route has no guard.
+func New(p Params) (*API, error) {
+	site := p.Site
+	if site == nil {
+		var err error
+		if site, err = web.New(web.Options{}); err != nil {
+			return nil, err
+		}
+	}
+	a := &API{db: p.DB, users: p.Users, auth: p.Auth, link: p.Link, site: site,
+		log: cmp.Or(p.Log, slog.Default()).With("module", "httpapi"), mux: http.NewServeMux()}
+	for _, r := range a.routes() {
+		if r.guard == nil {
+			return nil, fmt.Errorf("httpapi: %s %s has no guard: say who may call it, even if it is everybody", r.method, r.path)
+		}
+		a.mux.Handle(r.method+" "+r.path, a.guarded(r))
+		if !slices.Contains(a.methods, r.method) {
+			a.methods = append(a.methods, r.method)
+		}
+	}
+	a.handler = site.Wrap(http.HandlerFunc(a.dispatch), a.log, a.refuse)
+	return a, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
+
+// Prefixes are the paths under which the API lives, for a router that mounts it beside other things.
+func (*API) Prefixes() []string {
+	return []string{"/auth/", "/admin/", "/.well-known/jwks.json", "/health"}
+}
+
+func (a *API) dispatch(w http.ResponseWriter, r *http.Request) {
+	if _, pattern := a.mux.Handler(r); pattern == "" {
+		a.unknown(w, r)
+		return
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+// guarded is the route's handler behind its guard.
+func (a *API) guarded(r route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		c := &call{Request: req, w: w}
+		if err := r.guard(a, c); err != nil {
+			a.fail(w, req, err)
+			return
+		}
+		out, err := r.handler.serve(c)
+		if err != nil {
+			a.fail(w, req, err)
+			return
+		}
+		a.answer(w, req, http.StatusOK, out)
+	})
+}
+
+// unknown answers a path or method that no route has. Under /admin it first wants to know who asks, as Medusa does.
+func (a *API) unknown(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/admin/") {
+		if err := signedIn(a, &call{Request: r, w: w}); err != nil {
+			a.fail(w, r, err)
+			return
+		}
+	}
+	var allow []string
+	for _, method := range a.methods {
+		probe := r.Clone(r.Context())
+		probe.Method = method
+		if _, pattern := a.mux.Handler(probe); pattern != "" {
+			allow = append(allow, method)
+			if method == http.MethodGet {
+				allow = append(allow, http.MethodHead)
+			}
+		}
+	}
+	if len(allow) == 0 {
+		a.fail(w, r, errNoRoute)
+		return
+	}
+	slices.Sort(allow)
+	w.Header().Set("Allow", strings.Join(allow, ", "))
+	a.fail(w, r, errNoMethod)
+}
+
+// answer writes a JSON answer.
+func (a *API) answer(w http.ResponseWriter, r *http.Request, status int, body any) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(body); err != nil {
+		a.log.Error("encode answer", "request_id", web.RequestID(r.Context()), "error", err)
+		status = http.StatusInternalServerError
+		buf.Reset()
+		buf.WriteString(internalBody)
+	}
+	data := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+	w.WriteHeader(status)
+	w.Write(data) //nolint:errcheck // the caller has gone: there is nobody to tell
+}

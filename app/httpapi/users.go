@@ -1,0 +1,102 @@
+package httpapi
+
+import (
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+// userAttributes are what a user shows: Medusa's nine by default, the rest by fields=+name.
+var userAttributes = []attribute[user.User]{
+	{"id", false, func(u user.User) any { return u.ID }},
+	{"first_name", false, func(u user.User) any { return u.FirstName }},
+	{"last_name", false, func(u user.User) any { return u.LastName }},
+	{"email", false, func(u user.User) any { return text(u.Email) }},
+	{"avatar_url", false, func(u user.User) any { return u.AvatarURL }},
+	{"metadata", false, func(u user.User) any { return record(u.Metadata) }},
+	{"created_at", false, func(u user.User) any { return stamp(u.CreatedAt) }},
+	{"updated_at", false, func(u user.User) any { return stamp(u.UpdatedAt) }},
+	{"deleted_at", false, func(u user.User) any { return stamp(u.DeletedAt) }},
+	{"roles", true, func(u user.User) any { return append([]string{}, u.Roles...) }},
+	{"email_verified_at", true, func(u user.User) any { return stamp(u.EmailVerifiedAt) }},
+	{"deactivated_at", true, func(u user.User) any { return stamp(u.DeactivatedAt) }},
+}
+
+type userAnswer struct {
+	User object `json:"user"`
+}
+
+type usersAnswer struct {
+	Users  []object `json:"users"`
+	Count  int      `json:"count"`
+	Offset int      `json:"offset"`
+	Limit  int      `json:"limit"`
+}
+
+type deletedAnswer struct {
+	ID      string `json:"id"`
+	Object  string `json:"object"`
+	Deleted bool   `json:"deleted"`
+}
+
+func (a *API) listUsers(c *call) (usersAnswer, error) {
+	q, err := readQuery(c, "limit", "offset", "order", "fields", "q", "id[]", "email", "first_name", "last_name")
+	if err != nil {
+		return usersAnswer{}, err
+	}
+	page, err := q.page()
+	if err != nil {
+		return usersAnswer{}, err
+	}
+	filter := user.Filter{Q: q.get("q"), IDs: list[user.ID](q, "id"), Emails: list[string](q, "email"),
+		FirstName: q.pointer("first_name"), LastName: q.pointer("last_name")}
+	users, count, err := a.users.ListAndCountUsers(c.Context(), filter, page)
+	answer := usersAnswer{Users: make([]object, len(users)), Count: count, Offset: page.Offset, Limit: shown(page)}
+	attributes := choose(userAttributes, q.get("fields"))
+	for i, u := range users {
+		answer.Users[i] = show(u, attributes)
+	}
+	return answer, err
+}
+
+func (a *API) me(c *call) (userAnswer, error) { return a.showUser(c, c.caller.user, nil) }
+
+func (a *API) retrieveUser(c *call) (userAnswer, error) {
+	u, err := a.users.RetrieveUser(c.Context(), user.ID(c.PathValue("id")))
+	return a.showUser(c, u, err)
+}
+
+type updateUser struct {
+	FirstName optional[string]         `json:"first_name"`
+	LastName  optional[string]         `json:"last_name"`
+	AvatarURL optional[string]         `json:"avatar_url"`
+	Metadata  optional[map[string]any] `json:"metadata"`
+}
+
+func (a *API) updateUser(c *call, in updateUser) (userAnswer, error) {
+	users, err := a.users.UpdateUsers(c.Context(), user.Update{
+		ID: user.ID(c.PathValue("id")), FirstName: in.FirstName.field(), LastName: in.LastName.field(),
+		AvatarURL: in.AvatarURL.field(), Metadata: in.Metadata.field(),
+	})
+	if err != nil {
+		return userAnswer{}, err
+	}
+	return a.showUser(c, users[0], nil)
+}
+
+var errSelfDelete = fault.New(fault.NotAllowed, "self_delete", "A user cannot delete itself")
+
+func (a *API) deleteUser(c *call) (deletedAnswer, error) {
+	id := user.ID(c.PathValue("id"))
+	if id == c.caller.user.ID {
+		return deletedAnswer{}, errSelfDelete
+	}
+	return deletedAnswer{string(id), "user", true}, a.users.SoftDeleteUsers(c.Context(), id)
+}
+
+func (a *API) showUser(c *call, u user.User, err error) (userAnswer, error) {
+	if err != nil {
+		return userAnswer{}, err
+	}
+	q, err := readQuery(c, "fields")
+	return userAnswer{show(u, choose(userAttributes, q.get("fields")))}, err
+}

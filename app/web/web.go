@@ -1,0 +1,129 @@
+// Package web is what the two front ends, the API and the pages, have in common: the session cookie, where a request comes
+// from, protection from other sites, and what every answer and every log line carries.
+//
+//	web.go      Site: configuration, cookie, client address
+//	wrap.go     Site.Wrap: request id, headers, CORS, cross-origin protection, panics, access log
+package web
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/latchkey-go/latchkey/modules/auth"
+)
+
+// Options say where the site is and whom it trusts. The zero value is a site on plain http that trusts nobody.
+type Options struct {
+	PublicURL      string         // as browsers see it: scheme and host, without a path
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+	CORSOrigins    []string       // other origins whose scripts may call with the cookie, each exactly as browsers send it
+}
+
+// Site is one deployment as browsers see it. It is safe for concurrent use.
+type Site struct {
+	options Options
+	secure  bool
+	guard   *http.CrossOriginProtection
+}
+
+// New returns the site. It fails for a public URL or an origin that no browser would send.
+func New(o Options) (*Site, error) {
+	s := &Site{options: o, secure: strings.HasPrefix(o.PublicURL, "https://"), guard: http.NewCrossOriginProtection()}
+	if o.PublicURL != "" {
+		u, err := url.Parse(o.PublicURL)
+		if err != nil || u.Host == "" {
+			return nil, fmt.Errorf("web: the public URL must be http:// or https:// and a host")
+		}
+		s.options.PublicURL = u.Scheme + "://" + u.Host
+		if err := s.guard.AddTrustedOrigin(s.options.PublicURL); err != nil {
+			return nil, fmt.Errorf("web: public URL: %w", err)
+		}
+	}
+	for _, origin := range o.CORSOrigins {
+		if err := s.guard.AddTrustedOrigin(origin); err != nil {
+			return nil, fmt.Errorf("web: CORS origin: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// URL is the address of a path of the site, for links that leave it. It never depends on what a request says.
+func (s *Site) URL(path string) string { return s.options.PublicURL + path }
+
+// cookieName binds the cookie to this host and to https where there is https (RFC 6265bis, 4.1.3.2).
+func (s *Site) cookieName() string {
+	if s.secure {
+		return "__Host-latchkey"
+	}
+	return "latchkey"
+}
+
+// Cookie returns the session secret that the request carries; empty if it carries none.
+func (s *Site) Cookie(r *http.Request) string {
+	c, err := r.Cookie(s.cookieName())
+	if err != nil {
+		return ""
+	}
+	return c.Value
+}
+
+// SetCookie has the browser keep the session secret until the session expires.
+func (s *Site) SetCookie(w http.ResponseWriter, secret string, expires time.Time) {
+	http.SetCookie(w, s.cookie(secret, expires))
+}
+
+// ClearCookie has the browser forget the session secret.
+func (s *Site) ClearCookie(w http.ResponseWriter) {
+	http.SetCookie(w, s.cookie("", time.Unix(0, 0)))
+}
+
+func (s *Site) cookie(value string, expires time.Time) *http.Cookie {
+	return &http.Cookie{
+		Name: s.cookieName(), Value: value, Path: "/", Expires: expires.UTC(),
+		HttpOnly: true, Secure: s.secure, SameSite: http.SameSiteLaxMode,
+	}
+}
+
+// Client says where a request comes from. X-Forwarded-For is read from the right, as far as trusted proxies wrote it.
+func (s *Site) Client(r *http.Request) auth.Client {
+	return auth.Client{UserAgent: r.UserAgent(), IP: s.address(r)}
+}
+
+func (s *Site) address(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	if !s.trusted(host) {
+		return host
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0; i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			return host // whoever wrote this wrote no address: believe nothing to the left of it
+		}
+		if host = hop.Unmap().String(); !s.trusted(host) {
+			return host
+		}
+	}
+	return host
+}
+
+func (s *Site) trusted(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	for _, p := range s.options.TrustedProxies {
+		if p.Contains(addr.Unmap()) {
+			return true
+		}
+	}
+	return false
+}
