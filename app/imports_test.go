@@ -34,9 +34,9 @@ var layers = []struct {
 }{
 	{"cmd/server", []string{"app="},
 		"main only parses the command and calls app, so that an embedder can copy it: move the work to app"},
-	{"app/httpapi", []string{"link", "modules/user", "modules/auth=", "modules/kernel"},
+	{"app/httpapi", []string{"app/web", "link", "modules/user", "modules/auth=", "modules/kernel"},
 		"it is one fx option for embedders: take what is needed as an argument, which app fills from configuration"},
-	{"app/console", []string{"link", "modules/user", "modules/auth=", "modules/kernel"},
+	{"app/console", []string{"app/web", "link", "modules/user", "modules/auth=", "modules/kernel"},
 		"it is one fx option for embedders: take what is needed as an argument, which app fills from configuration"},
 	{"app=", []string{"app/*", "link", "modules"},
 		"app puts the parts together and only cmd imports it: the part belongs in a package below"},

@@ -141,7 +141,8 @@ func decode[T value](name string, raw []byte, into *T) string {
 	return "Expected type: '" + expected + "' for field '" + name + "', got: '" + got(raw) + "'"
 }
 
-// got shows what was sent as Medusa does, but for strings and lists: they may hold what nobody should see in a log.
+// got shows what was sent as Medusa does, but for what may hold something that nobody should see in a log: strings, lists
+// and numbers of more than three digits.
 func got(raw []byte) string {
 	switch {
 	case len(raw) == 0:
@@ -152,7 +153,7 @@ func got(raw []byte) string {
 		return "array"
 	case raw[0] == '"':
 		return "string"
-	case len(raw) > 16:
+	case len(raw) > 3 && strings.IndexByte("-0123456789", raw[0]) >= 0:
 		return "number"
 	default:
 		return string(raw)

@@ -68,22 +68,40 @@ type createInvite struct {
 }
 
 func (a *API) createInvite(c *call, in createInvite) (inviteAnswer, error) {
+	attributes, err := readFields(c, a.inviteAttributes())
+	if err != nil {
+		return inviteAnswer{}, err
+	}
 	draft := user.InviteDraft{Email: in.Email.value, Metadata: in.Metadata.or()}
 	if roles := in.Roles.or(); len(roles) > 0 {
 		draft.Roles = roles
 	}
 	invites, err := a.users.CreateInvites(c.Context(), draft)
-	return a.showInvite(c, invites, err)
+	if err != nil {
+		return inviteAnswer{}, err
+	}
+	return inviteAnswer{show(invites[0], attributes)}, nil
 }
 
 func (a *API) retrieveInvite(c *call) (inviteAnswer, error) {
+	attributes, err := readFields(c, a.inviteAttributes())
+	if err != nil {
+		return inviteAnswer{}, err
+	}
 	invite, err := a.users.RetrieveInvite(c.Context(), user.InviteID(c.PathValue("id")))
-	return a.showInvite(c, []user.Invite{invite}, err)
+	return inviteAnswer{show(invite, attributes)}, err
 }
 
 func (a *API) resendInvite(c *call) (inviteAnswer, error) {
+	attributes, err := readFields(c, a.inviteAttributes())
+	if err != nil {
+		return inviteAnswer{}, err
+	}
 	invites, err := a.users.RefreshInviteTokens(c.Context(), user.InviteID(c.PathValue("id")))
-	return a.showInvite(c, invites, err)
+	if err != nil {
+		return inviteAnswer{}, err
+	}
+	return inviteAnswer{show(invites[0], attributes)}, nil
 }
 
 func (a *API) deleteInvite(c *call) (deletedAnswer, error) {
@@ -113,12 +131,4 @@ func (a *API) acceptInvite(c *call, in acceptInvite) (userAnswer, error) {
 		return userAnswer{}, errUnauthorized
 	}
 	return userAnswer{show(u, choose(userAttributes, ""))}, err
-}
-
-func (a *API) showInvite(c *call, invites []user.Invite, err error) (inviteAnswer, error) {
-	if err != nil {
-		return inviteAnswer{}, err
-	}
-	q, err := readQuery(c, "fields")
-	return inviteAnswer{show(invites[0], choose(a.inviteAttributes(), q.get("fields")))}, err
 }

@@ -53,8 +53,16 @@ func show[T any](v T, attributes []attribute[T]) object {
 	return o
 }
 
-// choose reads the parameter fields: names replace what is shown by default, +name adds, -name takes away, * is the
-// default. Unknown names are passed over, and the id is always there.
+// readFields reads the parameter fields of a request that takes no other. Read it before anything is done: a request is
+// refused as a whole.
+func readFields[T any](c *call, all []attribute[T]) ([]attribute[T], error) {
+	q, err := readQuery(c, "fields")
+	return choose(all, q.get("fields")), err
+}
+
+// choose reads the parameter fields: names replace what is shown by default, +name adds (also where the + was read as a
+// space, as query strings have it), -name takes away, * is the default. Unknown names are passed over, and the id is
+// always there.
 func choose[T any](all []attribute[T], fields string) []attribute[T] {
 	var defaults []attribute[T]
 	for _, a := range all {
@@ -69,8 +77,7 @@ func choose[T any](all []attribute[T], fields string) []attribute[T] {
 	items := strings.Split(fields, ",")
 	var chosen []attribute[T]
 	if !slices.ContainsFunc(items, func(s string) bool {
-		s = strings.TrimSpace(s)
-		return s != "" && s[0] != '+' && s[0] != '-' && s[0] != ' '
+		return strings.TrimSpace(s) != "" && !strings.ContainsRune("+- ", rune(s[0]))
 	}) {
 		chosen = slices.Clone(defaults)
 	}

@@ -80,7 +80,7 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, status int) {
 	case http.StatusForbidden:
 		a.fail(w, r, errOtherSite)
 	case http.StatusNotFound:
-		a.unknown(w, r)
+		a.unknown(w, r, nil)
 	default:
 		a.answer(w, r, status, problem{Code: "unknown_error", Type: "unknown_error", Message: "An unknown error occurred."})
 	}

@@ -141,7 +141,7 @@ func (*API) Prefixes() []string {
 
 func (a *API) dispatch(w http.ResponseWriter, r *http.Request) {
 	if _, pattern := a.mux.Handler(r); pattern == "" {
-		a.unknown(w, r)
+		a.unknown(w, r, a.allowed(r))
 		return
 	}
 	a.mux.ServeHTTP(w, r)
@@ -164,15 +164,25 @@ func (a *API) guarded(r route) http.Handler {
 	})
 }
 
-// unknown answers a path or method that no route has. Under /admin it first wants to know who asks, as Medusa does.
-func (a *API) unknown(w http.ResponseWriter, r *http.Request) {
+// unknown answers a path that no route has, or one that takes other methods. Under /admin it first wants to know who
+// asks, as Medusa does.
+func (a *API) unknown(w http.ResponseWriter, r *http.Request, allow []string) {
 	if strings.HasPrefix(r.URL.Path, "/admin/") {
-		if err := signedIn(a, &call{Request: r, w: w}); err != nil {
+		if err := member(a, &call{Request: r, w: w}); err != nil {
 			a.fail(w, r, err)
 			return
 		}
 	}
-	var allow []string
+	if len(allow) == 0 {
+		a.fail(w, r, errNoRoute)
+		return
+	}
+	w.Header().Set("Allow", strings.Join(allow, ", "))
+	a.fail(w, r, errNoMethod)
+}
+
+// allowed are the methods that the path of the request takes.
+func (a *API) allowed(r *http.Request) (allow []string) {
 	for _, method := range a.methods {
 		probe := r.Clone(r.Context())
 		probe.Method = method
@@ -183,13 +193,8 @@ func (a *API) unknown(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
-	if len(allow) == 0 {
-		a.fail(w, r, errNoRoute)
-		return
-	}
 	slices.Sort(allow)
-	w.Header().Set("Allow", strings.Join(allow, ", "))
-	a.fail(w, r, errNoMethod)
+	return allow
 }
 
 // answer writes a JSON answer.

@@ -58,11 +58,18 @@ func (a *API) listUsers(c *call) (usersAnswer, error) {
 	return answer, err
 }
 
-func (a *API) me(c *call) (userAnswer, error) { return a.showUser(c, c.caller.user, nil) }
+func (a *API) me(c *call) (userAnswer, error) {
+	attributes, err := readFields(c, userAttributes)
+	return userAnswer{show(c.caller.user, attributes)}, err
+}
 
 func (a *API) retrieveUser(c *call) (userAnswer, error) {
+	attributes, err := readFields(c, userAttributes)
+	if err != nil {
+		return userAnswer{}, err
+	}
 	u, err := a.users.RetrieveUser(c.Context(), user.ID(c.PathValue("id")))
-	return a.showUser(c, u, err)
+	return userAnswer{show(u, attributes)}, err
 }
 
 type updateUser struct {
@@ -73,6 +80,10 @@ type updateUser struct {
 }
 
 func (a *API) updateUser(c *call, in updateUser) (userAnswer, error) {
+	attributes, err := readFields(c, userAttributes)
+	if err != nil {
+		return userAnswer{}, err
+	}
 	users, err := a.users.UpdateUsers(c.Context(), user.Update{
 		ID: user.ID(c.PathValue("id")), FirstName: in.FirstName.field(), LastName: in.LastName.field(),
 		AvatarURL: in.AvatarURL.field(), Metadata: in.Metadata.field(),
@@ -80,7 +91,7 @@ func (a *API) updateUser(c *call, in updateUser) (userAnswer, error) {
 	if err != nil {
 		return userAnswer{}, err
 	}
-	return a.showUser(c, users[0], nil)
+	return userAnswer{show(users[0], attributes)}, nil
 }
 
 var errSelfDelete = fault.New(fault.NotAllowed, "self_delete", "A user cannot delete itself")
@@ -91,12 +102,4 @@ func (a *API) deleteUser(c *call) (deletedAnswer, error) {
 		return deletedAnswer{}, errSelfDelete
 	}
 	return deletedAnswer{string(id), "user", true}, a.users.SoftDeleteUsers(c.Context(), id)
-}
-
-func (a *API) showUser(c *call, u user.User, err error) (userAnswer, error) {
-	if err != nil {
-		return userAnswer{}, err
-	}
-	q, err := readQuery(c, "fields")
-	return userAnswer{show(u, choose(userAttributes, q.get("fields")))}, err
 }

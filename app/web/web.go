@@ -33,23 +33,31 @@ type Site struct {
 
 // New returns the site. It fails for a public URL or an origin that no browser would send.
 func New(o Options) (*Site, error) {
-	s := &Site{options: o, secure: strings.HasPrefix(o.PublicURL, "https://"), guard: http.NewCrossOriginProtection()}
-	if o.PublicURL != "" {
-		u, err := url.Parse(o.PublicURL)
-		if err != nil || u.Host == "" {
-			return nil, fmt.Errorf("web: the public URL must be http:// or https:// and a host")
-		}
-		s.options.PublicURL = u.Scheme + "://" + u.Host
-		if err := s.guard.AddTrustedOrigin(s.options.PublicURL); err != nil {
+	s := &Site{options: o, guard: http.NewCrossOriginProtection()}
+	s.options.PublicURL = strings.TrimSuffix(o.PublicURL, "/")
+	s.secure = strings.HasPrefix(s.options.PublicURL, "https://")
+	if s.options.PublicURL != "" {
+		if err := s.trust(s.options.PublicURL); err != nil {
 			return nil, fmt.Errorf("web: public URL: %w", err)
 		}
 	}
 	for _, origin := range o.CORSOrigins {
-		if err := s.guard.AddTrustedOrigin(origin); err != nil {
+		if err := s.trust(origin); err != nil {
 			return nil, fmt.Errorf("web: CORS origin: %w", err)
 		}
 	}
 	return s, nil
+}
+
+// trust lets requests from the origin act with the cookie. One that no browser writes so would never match.
+func (s *Site) trust(origin string) error {
+	u, err := url.Parse(origin)
+	defaults := map[string]string{"http": "80", "https": "443"}
+	if err != nil || defaults[u.Scheme] == "" || u.Hostname() == "" || u.Port() == defaults[u.Scheme] ||
+		strings.ContainsAny(u.Host, "*,") || origin != u.Scheme+"://"+strings.TrimSuffix(strings.ToLower(u.Host), ":") {
+		return fmt.Errorf("%q is no origin as browsers write it: http:// or https://, a host in lower case, a port if it is not the usual one", origin)
+	}
+	return s.guard.AddTrustedOrigin(origin)
 }
 
 // URL is the address of a path of the site, for links that leave it. It never depends on what a request says.

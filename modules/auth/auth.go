@@ -149,6 +149,9 @@ func New(p Params) (*Service, error) {
 			return nil, err
 		}
 	}
+	if err := p.Settings.check(s.providers); err != nil {
+		return nil, err
+	}
 	var err error
 	s.signer, err = newSigner(p.Keys, s.options)
 	return s, err

@@ -36,7 +36,8 @@ func (s *Service) Begin(ctx context.Context, provider string, in Input) (Flow, e
 		return Flow{}, err
 	}
 	f.RedirectURL = challenge.RedirectURL
-	row := &flowRow{IDHash: hashed(f.ID), Provider: provider, State: challenge.State, ExpiresAt: f.ExpiresAt}
+	state := append([]byte{}, challenge.State...) // nil, of a provider that has nothing to keep, would be NULL
+	row := &flowRow{IDHash: hashed(f.ID), Provider: provider, State: state, ExpiresAt: f.ExpiresAt}
 	err = s.db.InTx(ctx, func(ctx context.Context) error { return s.store.insertFlow(ctx, row) })
 	return f, err
 }

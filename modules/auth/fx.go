@@ -22,6 +22,7 @@ type Params struct {
 	DB        *database.DB
 	Keys      *keyring.Ring
 	Providers []Provider    `group:"auth.providers"`
+	Settings  Settings      `optional:"true"` // the providers' own; New fails for a section without a provider
 	Options   Options       `optional:"true"`
 	Events    event.Emitter `optional:"true"` // nil: nobody listens
 	Log       *slog.Logger  `optional:"true"` // nil: slog.Default

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -50,7 +51,8 @@ type Actor struct {
 	Metadata map[string]any // app_metadata of the token, beside the identity's own
 }
 
-// Token makes an access token of the session, for the actor. It lives no longer than the session.
+// Token makes an access token of the session, for the actor. It lives no longer than the session. A provider's metadata
+// that would make it longer than anybody reads is left out; an app's is an error.
 func (s *Service) Token(session Session, identity Identity, actor Actor) (string, error) {
 	now := time.Now()
 	expires := now.Add(s.options.TokenTTL)
@@ -69,11 +71,20 @@ func (s *Service) Token(session Session, identity Identity, actor Actor) (string
 			user = p.UserMetadata
 		}
 	}
-	return s.signer.sign(Claims{
+	claims := Claims{
 		ActorID: actor.ID, ActorType: session.ActorType, AuthIdentityID: session.IdentityID, AuthProvider: session.Provider,
 		AppMetadata: app, UserMetadata: user, IssuedAt: now.Unix(), ExpiresAt: expires.Unix(),
 		Issuer: s.options.Issuer, Audience: s.options.Issuer, SessionID: session.ID, Ver: session.ver, Use: useAccess,
-	})
+	}
+	token, err := s.signer.sign(claims)
+	if err == nil && len(token) > maxToken {
+		claims.UserMetadata = map[string]any{}
+		token, err = s.signer.sign(claims)
+	}
+	if err == nil && len(token) > maxToken {
+		return "", fmt.Errorf("auth: an access token of %d bytes: app metadata is too long for it", len(token))
+	}
+	return token, err
 }
 
 // JWK is one public key by which others verify access tokens (RFC 7517, RFC 8037).
@@ -147,7 +158,7 @@ func (s *signer) sign(c Claims) (string, error) {
 
 func (s *signer) verify(token string) (Claims, error) {
 	var c Claims
-	if len(token) > maxToken {
+	if len(token) > maxToken || strings.ContainsAny(token, "\r\n") { // line breaks in a signature are skipped by its decoder
 		return Claims{}, ErrToken
 	}
 	_, err := s.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) {

@@ -24,7 +24,7 @@ var (
 
 // Config is the provider's settings, as in the section auth.providers.emailpass. The zero value is usable.
 type Config struct {
-	DisplayName string `json:"display_name"` // "Email/Password Authentication", as Medusa's, if empty
+	DisplayName string `config:"display_name"` // "Email/Password Authentication", as Medusa's, if empty
 }
 
 // Provider is the provider. It is safe for concurrent use.

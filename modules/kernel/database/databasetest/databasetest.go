@@ -117,11 +117,14 @@ func (d Database) Open(tb testing.TB, migrations ...database.Migrations) *databa
 //	func TestMain(m *testing.M) { databasetest.Main(m) }
 //
 // On Unix it only tidies up sooner. Elsewhere a server is started only by packages that do this, because nothing else
-// would end it.
-func Main(m *testing.M) {
+// would end it. What else the package wants tidied up is done by the further functions.
+func Main(m *testing.M, tidy ...func()) {
 	hasMain = true
 	code := m.Run()
 	stop()
+	for _, f := range tidy {
+		f()
+	}
 	os.Exit(code)
 }
 

@@ -1,0 +1,115 @@
+package app
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/latchkey-go/latchkey/app/console"
+	"github.com/latchkey-go/latchkey/app/httpapi"
+	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
+	"github.com/latchkey-go/latchkey/modules/user"
+	"go.uber.org/fx"
+	"go.uber.org/fx/fxevent"
+	"golang.org/x/term"
+)
+
+// stopTimeout is how long a stopping server waits for the requests it has accepted.
+const stopTimeout = 15 * time.Second
+
+// New returns the server as an fx application, ready to Run. Further options add to it: providers by auth.AsProvider,
+// decorators, hooks of the application's own.
+func New(cfg *Config, opts ...fx.Option) *fx.App {
+	return fx.New(append([]fx.Option{Module(cfg), fx.Invoke(serve)}, opts...)...)
+}
+
+// Module is everything the program is made of, but for listening: New adds that.
+func Module(cfg *Config) fx.Option {
+	return fx.Options(
+		core(cfg),
+		fx.Provide(newListener, newSite),
+		httpapi.Module,
+		console.Module,
+		fx.StopTimeout(stopTimeout),
+	)
+}
+
+// core is what every command needs.
+func core(cfg *Config) fx.Option {
+	return fx.Options(
+		fx.Supply(cfg, fx.Annotate(os.Stderr, fx.As(new(io.Writer)), fx.ResultTags(`name:"log"`))),
+		fx.Provide(
+			fx.Annotate(newLogger, fx.ParamTags(``, `name:"log"`)),
+			newKeyring, openDatabase,
+			userOptions, authOptions, passwordOptions, linkOptions,
+			func(c *Config) auth.Settings { return auth.Settings(c.Auth.Providers) },
+		),
+		fx.WithLogger(func(log *slog.Logger) fxevent.Logger {
+			l := &fxevent.SlogLogger{Logger: log.With("module", "fx")}
+			l.UseLogLevel(slog.LevelDebug)
+			l.UseErrorLevel(slog.LevelDebug) // whoever starts the program says what went wrong, once and in words
+			return l
+		}),
+		user.Module, auth.Module, emailpass.Module, link.Module,
+	)
+}
+
+// newLogger writes text to a terminal and JSON elsewhere, unless the configuration says which.
+func newLogger(c *Config, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
+		level = slog.LevelInfo
+	}
+	format := c.Log.Format
+	if format == "auto" {
+		format = "json"
+		if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+			format = "text"
+		}
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if format == "text" {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+func userOptions(c *Config) user.Options {
+	return user.Options{InviteTTL: c.Invite.TTL, InviteRoles: c.Invite.DefaultRoles}
+}
+
+func authOptions(c *Config) auth.Options {
+	return auth.Options{Issuer: c.HTTP.PublicURL, Algorithm: c.Auth.Token.Alg, TokenTTL: c.Auth.Token.TTL}
+}
+
+func passwordOptions(c *Config) auth.PasswordOptions {
+	return auth.PasswordOptions{Cost: c.Auth.Password.BcryptCost, MaxWait: c.Auth.Password.MaxWait}
+}
+
+func linkOptions(c *Config) (link.Options, error) {
+	o := link.Options{Actors: map[string]link.ActorOptions{}}
+	for name, a := range c.Link.Actors {
+		policy, err := link.PolicyNamed(a.Policy)
+		if err != nil {
+			return link.Options{}, err
+		}
+		o.Actors[name] = link.ActorOptions{Policy: policy, Providers: a.Providers}
+	}
+	return o, nil
+}
+
+func newSite(at *listener, c *Config) (*web.Site, error) {
+	return web.New(web.Options{PublicURL: at.url, TrustedProxies: c.HTTP.TrustedProxies, CORSOrigins: c.HTTP.CORSOrigins})
+}
+
+// stop runs f with the time that stopping may take.
+func stop(f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	return f(ctx)
+}

@@ -1,0 +1,54 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+// greet says on the terminal where the server is and, while there is no admin, how to become the first one. The set-up
+// link goes nowhere else: it opens everything once.
+func greet(ctx context.Context, w io.Writer, c *Config, at *listener, users *user.Service) error {
+	advice, err := adviseSetup(ctx, c, at, users)
+	if err == nil {
+		_, err = fmt.Fprintf(w, "Latchkey is listening on %s\n  database: %s\n%s", at.url, databaseName(c), advice)
+	}
+	return err
+}
+
+// adviseSetup says how the first admin is made; nothing if there is one.
+func adviseSetup(ctx context.Context, c *Config, at *listener, users *user.Service) (string, error) {
+	if c.Production() {
+		if err := users.WithdrawSetup(ctx); err != nil { // one may be left from before it was production
+			return "", err
+		}
+		if exists, err := users.AdminExists(ctx); err != nil || exists {
+			return "", err
+		}
+		return fmt.Sprintf("\nNobody is an administrator yet. Make the first one:\n  %s user -e you@example.com\n", program()), nil
+	}
+	invite, err := users.SetupInvite(ctx)
+	if errors.Is(err, user.ErrSetupDone) {
+		return "", nil
+	}
+	link := inviteLink(at.url, users.InviteToken(invite, user.ByHand))
+	return fmt.Sprintf("\nNobody is an administrator yet. Become the first one by this link, which works once and for 24 hours:\n  %s\nor on the command line:\n  %s user -e you@example.com\n", link, program()), err
+}
+
+func inviteLink(base, token string) string {
+	return base + "/app/invite?token=" + url.QueryEscape(token)
+}
+
+// program is how whoever started this program starts it again.
+func program() string {
+	if strings.Contains(os.Args[0], "go-build") {
+		return "go run ./cmd/server"
+	}
+	return os.Args[0]
+}

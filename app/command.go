@@ -1,0 +1,319 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/user"
+	"go.uber.org/dig"
+	"go.uber.org/fx"
+	"golang.org/x/term"
+)
+
+// The exit codes of Main.
+const (
+	exitFailed = 1 // it was tried and did not work
+	exitUsage  = 2 // the command line or the configuration is wrong: nothing was tried
+)
+
+const usage = `Latchkey keeps users and proves who they are.
+
+Usage:
+  server [--config FILE]                  serve the API and the pages
+  server user -e ADDRESS [-p PASSWORD]    make a user, an admin unless --role says otherwise
+  server user -e ADDRESS --invite         make an invite instead, and print its link
+  server migrate [--status]               bring the database up to date, or show how it stands
+  server --help                           this text; 'server COMMAND --help' for a command's flags
+
+Without any configuration it listens on http://127.0.0.1:9000 and keeps SQLite under ./data.
+Settings come from config.yaml in the working directory or --config, and from the environment:
+http.addr is LATCHKEY_HTTP_ADDR. The file config.yaml of the project lists them all.
+`
+
+// Main runs the command line and returns the exit code. Further options go into every command's application, so that a
+// program with providers of its own is:
+//
+//	func main() { os.Exit(app.Main(os.Args[1:], fx.Provide(auth.AsProvider(github.New)))) }
+func Main(args []string, opts ...fx.Option) int {
+	m := command{out: os.Stdout, err: os.Stderr, options: opts}
+	err := m.run(args)
+	var problems Problems
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.As(err, &problems):
+		fmt.Fprintf(m.err, "The configuration is not usable:\n%s\n", problems)
+		return exitUsage
+	case errors.Is(err, errUsage):
+		fmt.Fprintln(m.err, err)
+		return exitUsage
+	}
+	fmt.Fprintln(m.err, "Error:", dig.RootCause(err))
+	return exitFailed
+}
+
+var errUsage = errors.New("see 'server --help'")
+
+// command is one run of the command line.
+type command struct {
+	out, err io.Writer
+	options  []fx.Option
+	config   *Config
+}
+
+func (m *command) run(args []string) error {
+	flags := m.flags("server")
+	path := flags.String("config", "", "read the configuration from this `file`")
+	flags.Usage = func() { fmt.Fprint(flags.Output(), usage) }
+	if err := m.parse(flags, args); err != nil {
+		return err
+	}
+	name := flags.Arg(0)
+	run, ok := map[string]func([]string) error{"": m.serve, "user": m.user, "migrate": m.migrate}[name]
+	if name == "help" {
+		fmt.Fprint(m.out, usage)
+		return nil
+	}
+	if !ok {
+		return fmt.Errorf("there is no command %q: %w", name, errUsage)
+	}
+	load := func() (err error) {
+		m.config, err = LoadConfig(LoadArgs{Path: *path, Environ: os.Environ()})
+		return err
+	}
+	rest := []string{}
+	if flags.NArg() > 1 {
+		rest = flags.Args()[1:]
+	}
+	if helpAsked(rest) { // help must not depend on the configuration
+		return run(rest)
+	}
+	if err := load(); err != nil {
+		return err
+	}
+	return run(rest)
+}
+
+func helpAsked(args []string) bool {
+	for _, a := range args {
+		if a == "-h" || a == "-help" || a == "--help" {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *command) flags(name string) *flag.FlagSet {
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.SetOutput(m.err)
+	return flags
+}
+
+// parse reads flags. What is wrong with them is said once, by Main.
+func (m *command) parse(flags *flag.FlagSet, args []string) error {
+	if helpAsked(args[:min(len(args), 1)]) || (flags.Name() != "server" && helpAsked(args)) {
+		flags.SetOutput(m.out)
+		flags.Usage()
+		return flag.ErrHelp
+	}
+	show := flags.Usage
+	flags.Usage = func() {}
+	flags.SetOutput(io.Discard)
+	err := flags.Parse(args)
+	flags.Usage = show
+	if err != nil {
+		return fmt.Errorf("%v: %w", err, errUsage)
+	}
+	return nil
+}
+
+// serve runs the server until it is told to stop.
+func (m *command) serve([]string) error {
+	var log *slog.Logger
+	app := New(m.config, append(m.options, fx.Populate(&log), fx.Invoke(
+		func(lc fx.Lifecycle, c *Config, at *listener, users *user.Service) {
+			lc.Append(fx.StartHook(func(ctx context.Context) error { return greet(ctx, m.out, c, at, users) }))
+		}))...)
+	if err := app.Err(); err != nil {
+		return err
+	}
+	start, cancel := context.WithTimeout(context.Background(), app.StartTimeout())
+	defer cancel()
+	if err := app.Start(start); err != nil {
+		return err
+	}
+	signal := <-app.Wait()
+	log.Info("stopping", "signal", fmt.Sprint(signal.Signal))
+	err := stop(app.Stop)
+	if err == nil && signal.ExitCode != 0 {
+		err = errors.New("the server stopped serving; the log says why")
+	}
+	return err
+}
+
+// with runs f with the services of a program that does not listen.
+func (m *command) with(f any) error {
+	app := fx.New(append([]fx.Option{core(m.config), fx.Invoke(f), fx.Decorate(quiet)}, m.options...)...)
+	return errors.Join(app.Err(), stop(app.Stop))
+}
+
+// quiet leaves the terminal to what a command has to say.
+func quiet(c *Config) *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+// user makes a user or an invite.
+func (m *command) user(args []string) error {
+	flags := m.flags("server user")
+	var address, password string
+	var roles roleFlag
+	for _, name := range []string{"e", "email"} {
+		flags.StringVar(&address, name, "", "the e-mail `address`, which counts as proved")
+	}
+	for _, name := range []string{"p", "password"} {
+		flags.StringVar(&password, name, "", "the `password`; asked for at the terminal if left out")
+	}
+	flags.Var(&roles, "role", "a `role` of the user, may be repeated (default admin)")
+	invite := flags.Bool("invite", false, "make an invite and print its link, instead of a user")
+	if err := m.parse(flags, args); err != nil {
+		return err
+	}
+	if address == "" || flags.NArg() > 0 {
+		return fmt.Errorf("server user needs -e ADDRESS and nothing but flags: %w", errUsage)
+	}
+	if roles == nil {
+		roles = roleFlag{user.RoleAdmin}
+	}
+	if *invite {
+		return m.with(func(db *database.DB, users *user.Service) error { return m.makeInvite(db, users, address, roles) })
+	}
+	if password == "" {
+		var err error
+		if password, err = m.askPassword(); err != nil {
+			return err
+		}
+	}
+	return m.with(func(links *link.Service) error { return m.makeUser(links, address, password, roles) })
+}
+
+// roleFlag collects a repeated flag.
+type roleFlag []string
+
+func (r *roleFlag) String() string { return strings.Join(*r, ",") }
+func (r *roleFlag) Set(v string) error {
+	*r = append(*r, v)
+	return nil
+}
+
+func (m *command) makeUser(links *link.Service, address, password string, roles []string) error {
+	in, err := json.Marshal(map[string]string{"email": address, "password": password})
+	if err != nil {
+		return err
+	}
+	u, err := links.CreateUser(context.Background(), emailpass.Name, in, user.Draft{Email: address, Roles: roles, Via: user.ViaCLI})
+	if errors.Is(err, user.ErrEmailTaken) || errors.Is(err, link.ErrLinked) {
+		return fmt.Errorf("%s has a user already: nothing was changed", address)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(m.out, "Made user %s (%s) with the role %s.\n", u.Email, u.ID, strings.Join(u.Roles, ", "))
+	return nil
+}
+
+// makeInvite makes an invite, or renews the one there is for the address.
+func (m *command) makeInvite(db *database.DB, users *user.Service, address string, roles []string) error {
+	var invite user.Invite
+	err := db.InTx(context.Background(), func(ctx context.Context) error {
+		open, err := users.ListInvites(ctx, user.InviteFilter{Emails: []string{address}}, user.Page{})
+		if err != nil {
+			return err
+		}
+		var invites []user.Invite
+		if len(open) == 0 {
+			invites, err = users.CreateInvites(ctx, user.InviteDraft{Email: address, Roles: roles})
+		} else if _, err = users.UpdateInvites(ctx, user.InviteUpdate{ID: open[0].ID, Roles: user.Set(roles)}); err == nil {
+			invites, err = users.RefreshInviteTokens(ctx, open[0].ID)
+		}
+		if err == nil {
+			invite = invites[0]
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	token := users.InviteToken(invite, user.ByHand)
+	fmt.Fprintf(m.out, "Invite token: %s\nOpen the invite at: %s\n", token, inviteLink(m.config.HTTP.URL(), token))
+	return nil
+}
+
+// askPassword asks twice at the terminal, without showing what is typed.
+func (m *command) askPassword() (string, error) {
+	stdin := int(os.Stdin.Fd())
+	if !term.IsTerminal(stdin) {
+		return "", fmt.Errorf("there is no terminal to ask for the password at: give it with -p: %w", errUsage)
+	}
+	var typed [2][]byte
+	for i, prompt := range []string{"Password: ", "Once more: "} {
+		fmt.Fprint(m.err, prompt)
+		var err error
+		typed[i], err = term.ReadPassword(stdin)
+		fmt.Fprintln(m.err)
+		if err != nil {
+			return "", fmt.Errorf("read the password: %w", err)
+		}
+	}
+	if !bytes.Equal(typed[0], typed[1]) {
+		return "", errors.New("the two passwords differ: nothing was changed")
+	}
+	return string(typed[0]), nil
+}
+
+// migrate brings the database up to date, or shows how it stands.
+func (m *command) migrate(args []string) error {
+	flags := m.flags("server migrate")
+	status := flags.Bool("status", false, "change nothing: list the migrations and when they were applied")
+	if err := m.parse(flags, args); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	db, err := OpenDatabase(ctx, m.config, quiet(m.config))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if !*status {
+		if err := db.Migrate(ctx, Migrations()...); err != nil {
+			return err
+		}
+	}
+	states, err := db.MigrationStatus(ctx, Migrations()...)
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(m.out, 0, 0, 2, ' ', 0)
+	for _, s := range states {
+		applied := "pending"
+		if !s.AppliedAt.IsZero() {
+			applied = s.AppliedAt.UTC().Format("2006-01-02 15:04:05Z")
+		}
+		fmt.Fprintf(table, "%s\t%05d\t%s\t%s\n", s.Module, s.Version, s.Name, applied)
+	}
+	return table.Flush()
+}

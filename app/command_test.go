@@ -1,0 +1,136 @@
+package app_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
+)
+
+func TestTheCommandUserMakesAnAdmin(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		env := environment(t.TempDir(), at)
+		r := start(t, env)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := r.up(ctx); err != nil {
+			t.Fatal(err)
+		}
+		const address, secret = "admin@example.com", "correct horse"
+
+		// Somebody has registered the address before, to be in the way: their password is worth nothing afterwards.
+		status, squatted, err := post(r.url+"/auth/user/emailpass/register", `{"email":"admin@example.com","password":"battery staple"}`)
+		if err != nil || status != 200 {
+			t.Fatalf("register: %d %s %v", status, squatted, err)
+		}
+		if out, errs, code := run(t, env, "user", "-e", "Admin@Example.com", "-p", secret); code != 0 || !strings.Contains(out, address) || !strings.Contains(out, "admin") {
+			t.Fatalf("user: exit %d\n%s%s", code, out, errs)
+		}
+		status, body, err := post(r.url+"/auth/user/emailpass", `{"email":"admin@example.com","password":"correct horse"}`)
+		if err != nil || status != 200 {
+			t.Fatalf("sign in: %d %s %v", status, body, err)
+		}
+		if status, body, err = post(r.url+"/admin/invites", `{"email":"ada@example.com"}`, "Authorization: Bearer "+member(body, "token")); err != nil || status != 200 {
+			t.Errorf("invite as the new admin: %d %s %v", status, body, err)
+		}
+		if status, _, _ = post(r.url+"/auth/user/emailpass", `{"email":"admin@example.com","password":"battery staple"}`); status != 401 {
+			t.Errorf("sign in with the squatter's password: %d, want 401", status)
+		}
+		if status, _, _ = post(r.url+"/auth/token/refresh", ``, "Authorization: Bearer "+member(squatted, "token")); status != 401 {
+			t.Errorf("refresh with the squatter's token: %d, want 401", status)
+		}
+
+		for name, c := range map[string]struct {
+			args []string
+			code int
+			says string
+		}{
+			"an address that has a user": {[]string{"user", "-e", address, "-p", "another password"}, 1, "has a user already"},
+			"a weak password":            {[]string{"user", "-e", "new@example.com", "-p", "short"}, 1, "at least 8 characters"},
+			"a common password":          {[]string{"user", "-e", "new@example.com", "-p", "password1"}, 1, "too common"},
+			"no address at all":          {[]string{"user", "-e", "nonsense", "-p", secret}, 1, "e-mail"},
+			"no -e":                      {[]string{"user", "-p", secret}, 2, "-e"},
+			"no terminal to ask at":      {[]string{"user", "-e", "new@example.com"}, 2, "-p"},
+			"an unknown flag":            {[]string{"user", "--nope"}, 2, "nope"},
+			"an unknown command":         {[]string{"nope"}, 2, "nope"},
+		} {
+			out, errs, code := run(t, env, c.args...)
+			if code != c.code || !strings.Contains(errs, c.says) || out != "" {
+				t.Errorf("%s: exit %d, want %d and %q\n%s%s", name, code, c.code, c.says, out, errs)
+			}
+			if strings.Contains(errs, secret) || strings.Contains(errs, "goroutine") {
+				t.Errorf("%s: the message shows too much:\n%s", name, errs)
+			}
+		}
+		if n := usersOf(t, env); n != 1 {
+			t.Errorf("%d users, want the admin alone", n)
+		}
+
+		out, errs, code := run(t, env, "user", "-e", "grace@example.com", "-p", secret, "--role", "support", "--role", "member")
+		if code != 0 || !strings.Contains(out, "member, support") {
+			t.Errorf("roles: exit %d\n%s%s", code, out, errs)
+		}
+	})
+}
+
+func TestTheCommandUserPrintsAnInviteLink(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		env := environment(t.TempDir(), at, "LATCHKEY_HTTP_PUBLIC_URL=https://id.example.com")
+		first, errs, code := run(t, env, "user", "-e", "ada@example.com", "--invite")
+		if code != 0 || !strings.Contains(first, "https://id.example.com/app/invite?token=") {
+			t.Fatalf("exit %d\n%s%s", code, first, errs)
+		}
+		again, errs, code := run(t, env, "user", "-e", "ada@example.com", "--invite", "--role", "member")
+		if code != 0 || again == first {
+			t.Errorf("a second time: exit %d\n%s%s", code, again, errs)
+		}
+	})
+}
+
+func TestTheCommandMigrateShowsHowTheDatabaseStands(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		env := environment(t.TempDir(), at)
+		if out, errs, code := run(t, env, "migrate", "--status"); code != 0 || !strings.Contains(out, "pending") || strings.Contains(out, "20") {
+			t.Errorf("before: exit %d\n%s%s", code, out, errs)
+		}
+		if out, errs, code := run(t, env, "migrate"); code != 0 || strings.Contains(out, "pending") {
+			t.Errorf("migrate: exit %d\n%s%s", code, out, errs)
+		}
+		if out, errs, code := run(t, env, "migrate", "--status"); code != 0 || strings.Contains(out, "pending") || !strings.Contains(out, "users_and_invites") {
+			t.Errorf("after: exit %d\n%s%s", code, out, errs)
+		}
+	})
+}
+
+func TestHelpAndFaultyConfiguration(t *testing.T) {
+	env := []string{"PATH=/usr/bin"}
+	for _, args := range [][]string{{"--help"}, {"-h"}, {"help"}} {
+		if out, errs, code := run(t, append(env, "LATCHKEY_NOPE=1"), args...); code != 0 || !strings.Contains(out, "server user -e") {
+			t.Errorf("%v: exit %d\n%s%s", args, code, out, errs)
+		}
+	}
+	if out, errs, code := run(t, env, "user", "--help"); code != 0 || !strings.Contains(out, "-role") {
+		t.Errorf("user --help: exit %d\n%s%s", code, out, errs)
+	}
+	out, errs, code := run(t, append(env, "LATCHKEY_HTTP_ADR=:1", "LATCHKEY_AUTH_TOKEN_TTL=long", "LATCHKEY_DATABASE_URL=postgres://u:hunter2@127.0.0.1/x"))
+	if code != 2 || out != "" {
+		t.Errorf("exit %d, want 2\n%s", code, out)
+	}
+	for _, want := range []string{"LATCHKEY_HTTP_ADR", "LATCHKEY_AUTH_TOKEN_TTL", "LATCHKEY_SECRETS"} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("the message lacks %s:\n%s", want, errs)
+		}
+	}
+	if strings.Contains(errs, "hunter2") {
+		t.Errorf("the message shows a password:\n%s", errs)
+	}
+}
+
+// member returns the string that a JSON object of one level holds under a name.
+func member(body, name string) string {
+	_, value, _ := strings.Cut(body, `"`+name+`":"`)
+	value, _, _ = strings.Cut(value, `"`)
+	return value
+}

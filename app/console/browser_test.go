@@ -1,0 +1,365 @@
+package console_test
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchkey-go/latchkey/app/console"
+	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
+	"github.com/latchkey-go/latchkey/modules/kernel/event"
+	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+func TestMain(m *testing.M) { databasetest.Main(m) }
+
+// site is a server with the pages, and what is underneath.
+type site struct {
+	db     *database.DB
+	users  *user.Service
+	auth   *auth.Service
+	link   *link.Service
+	server *httptest.Server
+	log    *buffer
+
+	mu      sync.Mutex
+	secrets []string // what must be found nowhere but in pages
+}
+
+// options differ between sites.
+type options struct {
+	policy    link.Policy
+	inviteTTL time.Duration
+	events    event.Emitter
+}
+
+// each runs f on a site over every database.
+func each(t *testing.T, f func(t *testing.T, s *site)) { eachWith(t, options{}, f) }
+
+func eachWith(t *testing.T, o options, f func(t *testing.T, s *site)) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		f(t, newSite(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations()), o))
+	})
+}
+
+func newSite(t *testing.T, db *database.DB, o options) *site {
+	t.Helper()
+	keys, err := keyring.New(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	passwords, err := auth.NewPasswords(auth.PasswordParams{Keys: keys, Options: auth.PasswordOptions{Cost: 4, MaxWait: time.Minute}}) // -race makes bcrypt slow
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{db: db, log: &buffer{}}
+	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if s.users, err = user.New(user.Params{DB: db, Keys: keys, Events: o.events, Log: log, Options: user.Options{InviteTTL: o.inviteTTL}}); err != nil {
+		t.Fatal(err)
+	}
+	if s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Log: log, Providers: []auth.Provider{emailpass.New(passwords, emailpass.Config{})}}); err != nil {
+		t.Fatal(err)
+	}
+	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Log: log,
+		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: {Policy: o.policy}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := console.New(console.Params{Users: s.users, Auth: s.auth, Link: s.link, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.server = httptest.NewServer(pages)
+	t.Cleanup(func() {
+		s.server.Close()
+		for _, secret := range s.secrets {
+			if strings.Contains(s.log.String(), secret) {
+				t.Errorf("the log holds the secret %q", secret)
+			}
+		}
+	})
+	return s
+}
+
+// secret marks what must be found nowhere but in pages.
+func (s *site) secret(text string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.secrets = append(s.secrets, text, url.QueryEscape(text))
+	return text
+}
+
+func (s *site) isSecret(text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.secrets, func(secret string) bool { return strings.Contains(text, secret) })
+}
+
+// cookie is the session secret that a browser holds; empty for none.
+func (b *browser) cookie() string {
+	at, err := url.Parse(b.site.server.URL)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, c := range b.client.Jar.Cookies(at) {
+		if c.Name == "latchkey" {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+// browser is one person's: it keeps cookies, follows redirects, fills in forms, and looks at every page for what no page
+// may have.
+type browser struct {
+	t      *testing.T
+	site   *site
+	client *http.Client
+	header http.Header // sent with every request
+	page   page
+}
+
+// page is what a browser shows.
+type page struct {
+	status int
+	path   string // where the redirects led
+	header http.Header
+	body   string
+	forms  []htmlForm
+}
+
+type htmlForm struct {
+	method, action string
+	values         url.Values
+}
+
+func (s *site) browser(t *testing.T) *browser {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &browser{t: t, site: s, header: http.Header{}}
+	b.client = &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+		if s.isSecret(r.URL.String()) {
+			t.Errorf("a redirect carries a secret: %s", r.URL)
+		}
+		return nil
+	}}
+	return b
+}
+
+func (b *browser) get(path string) page {
+	b.t.Helper()
+	return b.do(http.MethodGet, path, "", nil)
+}
+
+// submit sends the form of the page that goes to action, with these values in place of those that are there.
+func (b *browser) submit(action string, values url.Values) page {
+	b.t.Helper()
+	i := slices.IndexFunc(b.page.forms, func(f htmlForm) bool { return f.action == action })
+	if i < 0 {
+		b.t.Fatalf("no form goes to %s in:\n%s", action, b.page.body)
+	}
+	f := b.page.forms[i]
+	for name, v := range values {
+		if _, ok := f.values[name]; !ok {
+			b.t.Fatalf("the form has no field %s:\n%s", name, b.page.body)
+		}
+		f.values[name] = v
+	}
+	b.header.Set("Origin", b.site.server.URL) // as a browser does, but for Referrer-Policy: no-referrer
+	defer b.header.Del("Origin")
+	return b.do(strings.ToUpper(f.method), f.action, "application/x-www-form-urlencoded", strings.NewReader(f.values.Encode()))
+}
+
+func (b *browser) do(method, path, contentType string, body io.Reader) page {
+	b.t.Helper()
+	r, err := http.NewRequestWithContext(b.t.Context(), method, b.site.server.URL+path, body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	r.Header = b.header.Clone()
+	if contentType != "" {
+		r.Header.Set("Content-Type", contentType)
+	}
+	resp, err := b.client.Do(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.page = page{status: resp.StatusCode, path: resp.Request.URL.Path, header: resp.Header, body: string(data)}
+	if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") && method != http.MethodHead {
+		b.page.forms = b.inspect(b.page)
+	}
+	return b.page
+}
+
+var void = []string{"meta", "link", "input", "br", "hr", "img"}
+
+// inspect reads a page tag by tag and says what is wrong with it.
+func (b *browser) inspect(p page) (forms []htmlForm) {
+	b.t.Helper()
+	complain := func(format string, args ...any) {
+		b.t.Helper()
+		b.t.Errorf(format+"\n%s", append(args, p.body)...)
+	}
+	for name, want := range map[string]string{
+		"Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; img-src 'self' data:",
+		"Referrer-Policy":         "strict-origin",
+		"Cache-Control":           "no-store",
+		"X-Content-Type-Options":  "nosniff",
+	} {
+		if got := p.header.Get(name); got != want {
+			complain("%s: %q, want %q", name, got, want)
+		}
+	}
+	var open []string
+	seen := map[string]int{}
+	ids, labelled, described, inputs := map[string]bool{}, map[string]bool{}, []string{}, []string{}
+	dec := xml.NewDecoder(strings.NewReader(p.body))
+	dec.Strict, dec.Entity = false, xml.HTMLEntity
+	for {
+		token, err := dec.RawToken()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			complain("not well formed: %v", err)
+			return forms
+		}
+		switch tag := token.(type) {
+		case xml.StartElement:
+			name, attributes := tag.Name.Local, map[string]string{}
+			for _, a := range tag.Attr {
+				if _, twice := attributes[a.Name.Local]; twice || a.Name.Local == "style" || strings.HasPrefix(a.Name.Local, "on") {
+					complain("<%s> has %s", name, a.Name.Local)
+				}
+				attributes[a.Name.Local] = a.Value
+			}
+			if seen[name]++; !slices.Contains(void, name) {
+				open = append(open, name)
+			}
+			if id, ok := attributes["id"]; ok && ids[id] {
+				complain("two elements have the id %s", id)
+			} else if ok {
+				ids[id] = true
+			}
+			described = append(described, strings.Fields(attributes["aria-describedby"])...)
+			switch name {
+			case "script", "style", "iframe":
+				complain("a page has <%s>", name)
+			case "html":
+				if attributes["lang"] != "en" {
+					complain("the page does not say its language")
+				}
+			case "label":
+				labelled[attributes["for"]] = true
+			case "form":
+				forms = append(forms, htmlForm{attributes["method"], attributes["action"], url.Values{}})
+			case "input", "button":
+				if len(forms) == 0 || !slices.Contains(open, "form") {
+					complain("<%s> is in no form", name)
+					break
+				}
+				if field := attributes["name"]; field != "" {
+					forms[len(forms)-1].values.Set(field, attributes["value"])
+				}
+				if name == "input" && attributes["type"] != "hidden" {
+					inputs = append(inputs, attributes["id"])
+				}
+				if attributes["type"] == "password" && attributes["value"] != "" {
+					complain("a password is in the page")
+				}
+			}
+		case xml.EndElement:
+			if len(open) == 0 || open[len(open)-1] != tag.Name.Local {
+				complain("</%s> closes %v", tag.Name.Local, open)
+				return forms
+			}
+			open = open[:len(open)-1]
+		}
+	}
+	for _, id := range inputs {
+		if !labelled[id] {
+			complain("the input %q has no label", id)
+		}
+	}
+	for _, id := range described {
+		if !ids[id] {
+			complain("a field is described by %q, which is not there", id)
+		}
+	}
+	if len(open) > 0 || seen["h1"] != 1 || seen["main"] != 1 || seen["title"] != 1 {
+		complain("open at the end: %v; h1, main, title: %d, %d, %d times", open, seen["h1"], seen["main"], seen["title"])
+	}
+	return forms
+}
+
+// want says what the page should be.
+func (b *browser) want(status int, path string, texts ...string) {
+	b.t.Helper()
+	if b.page.status != status || b.page.path != path {
+		b.t.Fatalf("%s: %d, want %s: %d\n%s", b.page.path, b.page.status, path, status, b.page.body)
+	}
+	for _, text := range texts {
+		if !strings.Contains(b.page.body, text) {
+			b.t.Errorf("%s does not say %q:\n%s", path, text, b.page.body)
+		}
+	}
+}
+
+func (b *browser) wantNot(texts ...string) {
+	b.t.Helper()
+	for _, text := range texts {
+		if strings.Contains(b.page.body, text) {
+			b.t.Errorf("%s says %q:\n%s", b.page.path, text, b.page.body)
+		}
+	}
+}
+
+// fields are the values of a form, in pairs.
+func fields(pairs ...string) url.Values {
+	v := url.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		v.Set(pairs[i], pairs[i+1])
+	}
+	return v
+}
+
+// buffer is a bytes.Buffer for several at once.
+type buffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}

@@ -1,0 +1,18 @@
+// Package console is the pages that people meet: signing in, accepting an invite, becoming the first administrator, and
+// signing out. They are plain HTML without script, on top of the same services as the API. Like the API it is an
+// http.Handler that an application mounts in any router; it knows no driver and no configuration.
+//
+//	GET   /app          who is signed in
+//	*     /app/login    sign in
+//	*     /app/invite   accept an invite: sign up (or in), accept, signed in
+//	POST  /app/logout   sign out
+//
+//	console.go   Console: paths to handlers, headers, answers
+//	login.go     /app, /app/login, /app/logout
+//	invite.go    /app/invite
+//	visitor.go   who is there by the cookie; the cookie after signing in and out
+//	form.go      what a form may send
+//	problem.go   faults to statuses, and to what a page says
+//	pages/       the templates and the one style sheet; layout.html is around all of them
+//	fx.go        Module, Params
+package console

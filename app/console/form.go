@@ -1,0 +1,71 @@
+package console
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/latchkey-go/latchkey/modules/auth"
+)
+
+// maxForm is the most bytes of a form, as of a body of the API.
+const maxForm = 64 << 10
+
+// form is what a form may send; other fields are passed over. The password is out of the templates' reach.
+type form struct {
+	Email     string
+	FirstName string
+	LastName  string
+	Token     string // of the invite
+	As        string // the session that accepts it; empty: whoever the password proves
+	password  string
+}
+
+// readForm reads the body, refusing what is not text: not every later reader would see the same in it.
+func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/x-www-form-urlencoded" {
+		return form{}, errMediaType
+	}
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return form{}, errTooLarge
+	case err != nil:
+		return form{}, errForm
+	}
+	values, err := url.ParseQuery(string(data))
+	if err != nil {
+		return form{}, errForm
+	}
+	for name, given := range values {
+		if text := name + strings.Join(given, ""); !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+			return form{}, errForm
+		}
+	}
+	return form{
+		Email: values.Get("email"), FirstName: values.Get("first_name"), LastName: values.Get("last_name"),
+		Token: values.Get("token"), As: values.Get("as"), password: values.Get("password"),
+	}, nil
+}
+
+// credentials is what the provider reads.
+func (f form) credentials() (auth.Input, error) {
+	return json.Marshal(map[string]string{"email": f.Email, "password": f.password})
+}
+
+// complete says what is missing of the credentials.
+func (f form) complete() error {
+	switch {
+	case f.Email == "":
+		return errNoEmail
+	case f.password == "":
+		return errNoPassword
+	}
+	return nil
+}

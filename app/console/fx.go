@@ -1,0 +1,25 @@
+package console
+
+import (
+	"log/slog"
+
+	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/user"
+	"go.uber.org/fx"
+)
+
+// Module gives an fx application a *Console. It needs what user.Module, auth.Module and link.Module give.
+var Module = fx.Module("console", fx.Provide(New))
+
+// Params is what New needs. Without fx it is an ordinary struct.
+type Params struct {
+	fx.In
+
+	Users *user.Service
+	Auth  *auth.Service
+	Link  *link.Service
+	Site  *web.Site    `optional:"true"` // nil: a site on plain http that trusts nobody
+	Log   *slog.Logger `optional:"true"` // nil: slog.Default
+}

@@ -1,0 +1,77 @@
+package console
+
+import (
+	"net/http"
+
+	"github.com/latchkey-go/latchkey/link"
+)
+
+// provider is the one that the forms speak to. It is known by its name alone.
+const provider = "emailpass"
+
+// home says who is signed in.
+func (c *Console) home(w http.ResponseWriter, r *http.Request) error {
+	v, err := c.visitor(r)
+	switch {
+	case err != nil:
+		return err
+	case v == nil:
+		return redirect(w, "/app/login")
+	}
+	return c.show(w, r, "home", view{Title: "You are signed in", Visitor: v})
+}
+
+func (c *Console) openLogin(w http.ResponseWriter, r *http.Request) error {
+	return c.askToSignIn(w, r, form{}, nil)
+}
+
+// askToSignIn shows the form, and why what was typed before did not do.
+func (c *Console) askToSignIn(w http.ResponseWriter, r *http.Request, f form, wrong error) error {
+	v, err := c.visitor(r)
+	if err != nil {
+		return err
+	}
+	page := view{Title: "Sign in", Form: f, Visitor: v}
+	if wrong != nil {
+		if page.Problem = problemOf(wrong); page.Problem == nil {
+			return wrong
+		}
+	}
+	return c.show(w, r, "login", page)
+}
+
+// login signs in. Somebody whose sign-in leads to no account is told why at once: that is kept nowhere.
+func (c *Console) login(w http.ResponseWriter, r *http.Request) error {
+	f, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	if err := f.complete(); err != nil {
+		return c.askToSignIn(w, r, f, err)
+	}
+	in, err := f.credentials()
+	if err != nil {
+		return err
+	}
+	l, err := c.link.SignIn(r.Context(), link.ActorUser, provider, in, c.site.Client(r))
+	if err != nil {
+		return c.askToSignIn(w, r, f, err)
+	}
+	if err := c.enter(w, r, l.Session); err != nil {
+		return err
+	}
+	if l.Waiting == nil {
+		return redirect(w, "/app")
+	}
+	v := &visitor{session: l.Session, Email: l.Identity.Proved.Email}
+	return c.show(w, r, "home", view{Title: "You are signed in", Visitor: v, Waiting: l.Waiting})
+}
+
+func (c *Console) logout(w http.ResponseWriter, r *http.Request) error {
+	if err := c.leave(r); err != nil {
+		return err
+	}
+	c.site.ClearCookie(w)
+	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
+	return redirect(w, "/app/login")
+}

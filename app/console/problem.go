@@ -1,0 +1,116 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/email"
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+// problem is what a page says is wrong.
+type problem struct {
+	Status     int
+	Message    string
+	RetryAfter time.Duration
+	Fields     []string // which it is about, the one to mend first in front
+}
+
+func (p *problem) isAbout(field string) bool { return slices.Contains(p.Fields, field) }
+
+// statuses are those of the API: the same fault has the same status on both.
+var statuses = map[fault.Kind]int{
+	fault.Invalid:      http.StatusBadRequest,
+	fault.NotAllowed:   http.StatusBadRequest,
+	fault.Unauthorized: http.StatusUnauthorized,
+	fault.Forbidden:    http.StatusForbidden,
+	fault.NotFound:     http.StatusNotFound,
+	fault.Conflict:     http.StatusConflict,
+	fault.Duplicate:    http.StatusUnprocessableEntity,
+	fault.TooLarge:     http.StatusRequestEntityTooLarge,
+	fault.Unsupported:  http.StatusUnsupportedMediaType,
+	fault.TooMany:      http.StatusTooManyRequests,
+	fault.Unavailable:  http.StatusServiceUnavailable,
+}
+
+// What is said by the pages themselves.
+var (
+	errNoPage    = fault.New(fault.NotFound, "no_page", "There is no page at this address.")
+	errNoMethod  = fault.New(fault.NotAllowed, "no_method", "This address cannot be used in this way.")
+	errOtherSite = fault.New(fault.Forbidden, "cross_origin", "This form was sent from another site, so it was not read.")
+	errForm      = fault.New(fault.Invalid, "form_malformed", "The form could not be read: it is not well-formed text. Open the page again and send it once more.")
+	errTooLarge  = fault.New(fault.TooLarge, "form_too_large", "The form is too large.")
+	errMediaType = fault.New(fault.Unsupported, "form_media_type", "This address takes forms (application/x-www-form-urlencoded) only.")
+
+	errNoEmail    = fault.New(fault.Invalid, "email_missing", "Enter your e-mail address.")
+	errNoPassword = fault.New(fault.Invalid, "password_missing", "Enter a password.")
+	errOther      = fault.New(fault.Conflict, "visitor_changed", "Who is signed in here has changed meanwhile. Look again who would accept the invite.")
+	errSetupTaken = fault.New(fault.Invalid, "setup_email_taken", "There is an account with this address already, and the first administrator is a new one. Use another address.")
+)
+
+// isDead reports whether the error says that an invite link leads nowhere, for whomever.
+func isDead(err error) bool {
+	return slices.ContainsFunc([]error{user.ErrInviteToken, user.ErrInviteExpired, user.ErrInviteUsed, user.ErrInviteRenewed,
+		user.ErrInviteRevoked, user.ErrSetupDone}, func(dead error) bool { return errors.Is(err, dead) })
+}
+
+// problemOf is how a page tells an error; nil for what is ours to mend, which no page tells.
+func problemOf(err error) *problem {
+	f, ok := fault.Of(err)
+	if !ok || f.Kind == fault.Internal {
+		return nil
+	}
+	p := &problem{Status: statuses[f.Kind], Message: f.Message, RetryAfter: f.RetryAfter}
+	is := func(target error) bool { return errors.Is(err, target) }
+	switch {
+	case is(errNoMethod):
+		p.Status = http.StatusMethodNotAllowed
+	case is(auth.ErrInvalidCredentials):
+		p.Fields = []string{"password", "email"} // which of them is wrong, nobody learns
+	case is(auth.ErrPassword), is(errNoPassword):
+		p.Fields = []string{"password"}
+	case is(email.ErrInvalid), is(errNoEmail), is(errSetupTaken):
+		p.Fields = []string{"email"}
+	}
+	return p
+}
+
+// internalProblem is all that is told of what is ours to mend.
+var internalProblem = problem{Status: http.StatusInternalServerError, Message: "Something went wrong on our side. Try again in a moment."}
+
+// fail answers an error with a page of its own. What is not the caller's doing is logged, and its text stays here.
+func (c *Console) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := problemOf(err)
+	if p == nil {
+		if !errors.Is(err, context.Canceled) { // the caller has gone
+			c.log.Error("request failed", "request_id", web.RequestID(r.Context()), "method", r.Method, "path", r.URL.Path, "error", err)
+		}
+		p = &internalProblem
+	}
+	c.showProblem(w, r, p)
+}
+
+// refuse answers what web.Site does not let through.
+func (c *Console) refuse(w http.ResponseWriter, r *http.Request, status int) {
+	switch status {
+	case http.StatusForbidden:
+		c.fail(w, r, errOtherSite)
+	case http.StatusNotFound:
+		c.fail(w, r, errNoPage)
+	default:
+		c.showProblem(w, r, &internalProblem) // a panic, which is logged already
+	}
+}
+
+func (c *Console) showProblem(w http.ResponseWriter, r *http.Request, p *problem) {
+	if err := c.show(w, r, "problem", view{Title: "That did not work", Problem: p}); err != nil {
+		c.log.Error("show problem", "request_id", web.RequestID(r.Context()), "error", err)
+		http.Error(w, p.Message, p.Status)
+	}
+}

@@ -1,0 +1,286 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchkey-go/latchkey/app/httpapi"
+	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
+	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+func TestMain(m *testing.M) { databasetest.Main(m) }
+
+const password = "correct horse"
+
+// server is the API over one database, as a program serves it, and the services underneath for setting the scene.
+type server struct {
+	*httptest.Server
+	db    *database.DB
+	users *user.Service
+	auth  *auth.Service
+	link  *link.Service
+	log   *logBuffer
+}
+
+// settings are what a test may want otherwise.
+type settings struct {
+	actor     link.ActorOptions
+	user      user.Options
+	auth      auth.Options
+	passwords auth.PasswordOptions
+	site      web.Options
+	emailpass func(auth.Provider) auth.Provider // what stands in its place; nil: itself
+}
+
+// vouching is a provider that takes everybody's word for their name, and says of their address what the input says.
+type vouching struct{}
+
+func (vouching) Name() string { return "vouching" }
+
+func (vouching) Authenticate(_ context.Context, a auth.Attempt) (auth.Assertion, error) {
+	var in struct {
+		Name     string `json:"name"`
+		Email    string `json:"email"`
+		Verified bool   `json:"verified"`
+	}
+	if err := a.Input.Decode(&in); err != nil {
+		return auth.Assertion{}, err
+	}
+	if in.Name == "" {
+		return auth.Assertion{}, auth.ErrInvalidCredentials
+	}
+	return auth.Assertion{EntityID: in.Name, Profile: auth.Profile{Email: in.Email, EmailVerified: in.Verified}}, nil
+}
+
+// each runs f against a server on every database.
+func each(t *testing.T, f func(t *testing.T, s *server)) { eachWith(t, settings{}, f) }
+
+func eachWith(t *testing.T, o settings, f func(t *testing.T, s *server)) {
+	t.Helper()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		f(t, serve(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations()), o))
+	})
+}
+
+func serve(t testing.TB, db *database.DB, o settings) *server {
+	t.Helper()
+	s := &server{db: db, log: new(logBuffer)}
+	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	keys, err := keyring.New(bytes.Repeat([]byte("k"), 32))
+	check(t, err)
+	if o.passwords == (auth.PasswordOptions{}) {
+		o.passwords = auth.PasswordOptions{Cost: 4, MaxWait: time.Minute} // -race makes bcrypt slow
+	}
+	if o.emailpass == nil {
+		o.emailpass = func(p auth.Provider) auth.Provider { return p }
+	}
+	passwords, err := auth.NewPasswords(auth.PasswordParams{Keys: keys, Options: o.passwords})
+	check(t, err)
+	s.users, err = user.New(user.Params{DB: db, Keys: keys, Options: o.user, Log: log})
+	check(t, err)
+	s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Options: o.auth, Log: log,
+		Providers: []auth.Provider{o.emailpass(emailpass.New(passwords, emailpass.Config{})), vouching{}}})
+	check(t, err)
+	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Log: log,
+		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: o.actor}}})
+	check(t, err)
+	site, err := web.New(o.site)
+	check(t, err)
+	api, err := httpapi.New(httpapi.Params{DB: db, Users: s.users, Auth: s.auth, Link: s.link, Site: site, Log: log})
+	check(t, err)
+	s.Server = httptest.NewServer(api)
+	s.Client().Transport.(*http.Transport).MaxIdleConnsPerHost = 300
+	t.Cleanup(s.Close)
+	return s
+}
+
+// node is another process' API over the same database: nothing is shared but the rows and the secrets.
+func (s *server) node(t testing.TB, o settings) *server {
+	t.Helper()
+	return serve(t, s.db, o)
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// logBuffer is a log that tests read.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// answer is a response, read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// get returns the string at a path of member names in the answer's JSON; empty if there is none.
+func (a answer) get(path ...string) string {
+	var v any
+	if json.Unmarshal([]byte(a.body), &v) != nil {
+		return ""
+	}
+	for _, name := range path {
+		o, _ := v.(map[string]any)
+		v = o[name]
+	}
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	default:
+		return fmt.Sprint(v)
+	}
+}
+
+// with sets up a request: a header "Name: value".
+func (s *server) do(t testing.TB, method, path, body string, headers ...string) answer {
+	t.Helper()
+	a, err := s.try(t.Context(), method, path, body, headers...)
+	check(t, err)
+	return a
+}
+
+func (s *server) try(ctx context.Context, method, path, body string, headers ...string) (answer, error) {
+	var r io.Reader
+	if body != "" {
+		r = strings.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, s.URL+path, r)
+	if err != nil {
+		return answer{}, err
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		req.Header.Set(name, value)
+	}
+	rsp, err := s.Client().Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer rsp.Body.Close()
+	data, err := io.ReadAll(rsp.Body)
+	return answer{rsp.StatusCode, rsp.Header, string(data)}, err
+}
+
+func bearer(token string) string { return "Authorization: Bearer " + token }
+
+func credentials(email, password string) string {
+	data, _ := json.Marshal(map[string]string{"email": email, "password": password})
+	return string(data)
+}
+
+// register returns the registration token of a new identity.
+func (s *server) register(t testing.TB, email string) string {
+	t.Helper()
+	a := s.do(t, "POST", "/auth/user/emailpass/register", credentials(email, password))
+	return s.token(t, "register "+email, a)
+}
+
+// signIn returns a token.
+func (s *server) signIn(t testing.TB, email string) string {
+	t.Helper()
+	return s.token(t, "sign in "+email, s.do(t, "POST", "/auth/user/emailpass", credentials(email, password)))
+}
+
+func (s *server) token(t testing.TB, what string, a answer) string {
+	t.Helper()
+	if a.status != 200 || a.get("token") == "" {
+		t.Fatalf("%s: %d %s", what, a.status, a.body)
+	}
+	return a.get("token")
+}
+
+// member makes a user by registering and signing in, and returns a token.
+func (s *server) member(t testing.TB, email string) string {
+	t.Helper()
+	s.register(t, email)
+	return s.signIn(t, email)
+}
+
+// admin makes an admin as the command line does, and returns a token.
+func (s *server) admin(t testing.TB, email string) string {
+	t.Helper()
+	_, err := s.link.CreateUser(t.Context(), "emailpass", auth.Input(credentials(email, password)),
+		user.Draft{Email: email, Roles: []string{user.RoleAdmin}, Via: user.ViaCLI})
+	check(t, err)
+	return s.signIn(t, email)
+}
+
+// claims is what a token says, unverified.
+func claims(t testing.TB, token string) map[string]any {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		t.Fatalf("%q is no token", token)
+	}
+	data, err := decodeSegment(parts[1])
+	check(t, err)
+	var c map[string]any
+	check(t, json.Unmarshal(data, &c))
+	return c
+}
+
+// count returns how many rows a table has.
+func (s *server) count(t testing.TB, table string) int {
+	t.Helper()
+	n, err := s.db.Conn(t.Context()).NewSelect().TableExpr("latchkey_" + table).Count(t.Context())
+	check(t, err)
+	return int(n)
+}
+
+// together calls f n times at once.
+func together(n int, f func(i int)) {
+	var ready, done sync.WaitGroup
+	start := make(chan struct{})
+	for i := range n {
+		ready.Add(1)
+		done.Go(func() {
+			ready.Done()
+			<-start
+			f(i)
+		})
+	}
+	ready.Wait()
+	close(start)
+	done.Wait()
+}

@@ -1,0 +1,182 @@
+package app_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
+)
+
+func TestMain(m *testing.M) {
+	databasetest.Main(m, func() {
+		os.RemoveAll(programDir)
+	})
+}
+
+// program builds cmd/server once and returns the binary.
+func program(t *testing.T) string {
+	t.Helper()
+	binary, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binary
+}
+
+var programDir string // removed at the end; empty until built
+
+var build = sync.OnceValues(func() (_ string, err error) {
+	if programDir, err = os.MkdirTemp("", "latchkey-server-"); err != nil {
+		return "", err
+	}
+	binary := filepath.Join(programDir, "server")
+	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/server").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build cmd/server: %w\n%s", err, out)
+	}
+	return binary, nil
+})
+
+const testSecret = "O6Zu8HWLdguZrUAoMyrCBVgcCkt6CpRVuYURrFJPndg"
+
+// environment is what a program in a test runs with: its own directory, the database, cheap hashes.
+func environment(dir string, at databasetest.Database, extra ...string) []string {
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "LATCHKEY_HTTP_ADDR=127.0.0.1:0", "LATCHKEY_AUTH_PASSWORD_BCRYPT_COST=4",
+		"LATCHKEY_DATA_DIR=" + filepath.Join(dir, "data")}
+	if strings.HasPrefix(at.URL, "postgres") {
+		env = append(env, "LATCHKEY_DATABASE_URL="+at.URL, "LATCHKEY_SECRETS="+testSecret)
+	}
+	return append(env, extra...)
+}
+
+// running is a server process.
+type running struct {
+	*exec.Cmd
+	url    string
+	stdout *output
+	stderr *output
+	ended  chan struct{} // closed when the process has ended, with
+	result error
+}
+
+// output is what a process has written, readable while it runs.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// start starts a server and does not wait for it.
+func start(t *testing.T, env []string, args ...string) *running {
+	t.Helper()
+	r := &running{Cmd: exec.Command(program(t), args...), stdout: new(output), stderr: new(output), ended: make(chan struct{})}
+	r.Env, r.Dir, r.Stdout, r.Stderr = env, t.TempDir(), r.stdout, r.stderr
+	if err := r.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		r.result = r.Wait()
+		close(r.ended)
+	}()
+	t.Cleanup(r.kill)
+	return r
+}
+
+// up waits until the server says where it listens and answers there.
+func (r *running) up(ctx context.Context) error {
+	for {
+		lines := bufio.NewScanner(strings.NewReader(r.stdout.String()))
+		for r.url == "" && lines.Scan() {
+			if _, url, ok := strings.Cut(lines.Text(), "listening on "); ok {
+				r.url = url
+			}
+		}
+		if r.url != "" {
+			if rsp, err := http.Get(r.url + "/health"); err == nil {
+				rsp.Body.Close()
+				if rsp.StatusCode == http.StatusOK {
+					return nil
+				}
+			}
+		}
+		select {
+		case <-r.ended:
+			return fmt.Errorf("the server ended: %v\n%s%s", r.result, r.stdout, r.stderr)
+		case <-ctx.Done():
+			return fmt.Errorf("the server did not come up: %w\n%s%s", ctx.Err(), r.stdout, r.stderr)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// stop ends the server as an operator does, and reports how it ended.
+func (r *running) stop() error {
+	if err := r.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-r.ended
+	return r.result
+}
+
+// kill ends the server as a power cut does.
+func (r *running) kill() {
+	r.Process.Kill()
+	<-r.ended
+}
+
+// run runs a command to its end.
+func run(t *testing.T, env []string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program(t), args...)
+	var out, errs bytes.Buffer
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = env, t.TempDir(), &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// post sends JSON and returns the answer.
+func post(url, body string, headers ...string) (status int, answer string, err error) {
+	req, err := http.NewRequest("POST", url, strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		req.Header.Set(name, value)
+	}
+	rsp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer rsp.Body.Close()
+	data, err := io.ReadAll(rsp.Body)
+	return rsp.StatusCode, string(data), err
+}

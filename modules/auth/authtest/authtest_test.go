@@ -1,0 +1,273 @@
+package authtest_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/auth/authtest"
+)
+
+// pins is a provider as it should be. Each of broken is one that differs from it in one way.
+type pins struct{}
+
+func (pins) Name() string { return "pins" }
+
+func (pins) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+	person, pin, err := readPin(a.Input)
+	if err != nil {
+		return auth.Assertion{}, err
+	}
+	kept, err := a.Secret(ctx, person)
+	if err != nil {
+		return auth.Assertion{}, err
+	}
+	if subtle.ConstantTimeCompare(kept, digest(pin)) != 1 && string(kept) != pin { // one of broken keeps the pin itself
+		return auth.Assertion{}, auth.ErrInvalidCredentials
+	}
+	return auth.Assertion{EntityID: person, Profile: auth.Profile{Email: person}}, nil
+}
+
+func (pins) Register(_ context.Context, a auth.Attempt) (auth.Assertion, error) {
+	person, pin, err := readPin(a.Input)
+	if err != nil {
+		return auth.Assertion{}, err
+	}
+	return auth.Assertion{EntityID: person, Profile: auth.Profile{Email: person}, Secret: digest(pin)}, nil
+}
+
+func readPin(in auth.Input) (person, pin string, err error) {
+	var body struct{ Person, Pin string }
+	if err := in.Decode(&body); err != nil {
+		return "", "", err
+	}
+	if body.Person == "" || body.Pin == "" || len(body.Person)+len(body.Pin) > 200 {
+		return "", "", auth.ErrInput
+	}
+	return body.Person, body.Pin, nil
+}
+
+func digest(pin string) []byte { sum := sha256.Sum256([]byte(pin)); return sum[:] }
+
+var pinCase = authtest.Case{
+	New:  func(*testing.T) auth.Provider { return pins{} },
+	Good: auth.Input(`{"Person":"ada@example.com","Pin":"271828"}`),
+	Bad: map[string]auth.Input{
+		"wrong pin":      auth.Input(`{"Person":"ada@example.com","Pin":"314159"}`),
+		"unknown person": auth.Input(`{"Person":"eve@example.com","Pin":"271828"}`),
+	},
+	Junk: map[string]auth.Input{"other case": auth.Input(`{"person":"ada@example.com","pin":"271828"}`)},
+}
+
+func TestARegistrarAsItShouldBePasses(t *testing.T) { authtest.Provider(t, pinCase) }
+
+// callback is a provider of two steps as it should be.
+type callback struct{}
+
+func (callback) Name() string { return "callback" }
+
+func (callback) Begin(context.Context, auth.Attempt) (auth.Challenge, error) {
+	return auth.Challenge{RedirectURL: "https://id.example.com/", State: []byte("kept")}, nil
+}
+
+func (callback) Finish(_ context.Context, a auth.Attempt) (auth.Assertion, error) {
+	var in struct {
+		Code string `json:"code"`
+	}
+	if err := a.Input.Decode(&in); err != nil {
+		return auth.Assertion{}, err
+	}
+	if in.Code != "code-of-ada" || string(a.State) != "kept" {
+		return auth.Assertion{}, auth.ErrInvalidCredentials
+	}
+	return auth.Assertion{EntityID: "ada", Profile: auth.Profile{Email: "ada@example.com", EmailVerified: true}}, nil
+}
+
+func TestAProviderOfTwoStepsAsItShouldBePasses(t *testing.T) {
+	authtest.Provider(t, authtest.Case{
+		New:     func(*testing.T) auth.Provider { return callback{} },
+		Good:    auth.Input(`{"code":"code-of-ada"}`),
+		Bad:     map[string]auth.Input{"forged code": auth.Input(`{"code":"code-of-eve"}`)},
+		Vouches: true,
+	})
+}
+
+// broken are providers with one fault each, and what the kit must say of it.
+var broken = map[string]struct {
+	provider auth.Provider
+	vouches  bool
+	want     string
+}{
+	"a name that shadows a route": {provider: named{"session"}, want: "auth.New does not take the provider"},
+	"no capability":               {provider: nameOnly{}, want: "auth.New does not take the provider"},
+	"an entity id that changes":   {provider: &counting{}, want: "an entity id must not change"},
+	"vouches without a reason": {want: "vouches for the e-mail address, and the Case does not say so", provider: signIn(func(a auth.Assertion, err error) (auth.Assertion, error) {
+		a.Profile.EmailVerified = true
+		return a, err
+	})},
+	"does not vouch": {vouches: true, provider: pins{}, want: "but it does not"},
+	"tells unknown from wrong": {want: "a stranger can tell them apart", provider: asked(func(in string, err error) error {
+		if errors.Is(err, auth.ErrInvalidCredentials) && strings.Contains(in, "eve@") {
+			return auth.ErrInvalidCredentials.Msg("Who is that?")
+		}
+		return err
+	})},
+	"a failure for the caller's fault": {want: "does not wrap auth.ErrInvalidCredentials", provider: asked(func(_ string, err error) error {
+		if errors.Is(err, auth.ErrInvalidCredentials) {
+			return errors.New("no match")
+		}
+		return err
+	})},
+	"a failure for junk": {want: "is answered as a failure of the provider", provider: asked(func(_ string, err error) error {
+		if errors.Is(err, auth.ErrInput) {
+			return errors.New("unexpected end of input")
+		}
+		return err
+	})},
+	"repeats the input": {want: "repeats what the caller sent", provider: asked(func(in string, err error) error {
+		if errors.Is(err, auth.ErrInvalidCredentials) {
+			return auth.ErrInvalidCredentials.Msg("not valid: %s", in)
+		}
+		return err
+	})},
+	"lets everybody in": {want: "is let in", provider: signIn(func(auth.Assertion, error) (auth.Assertion, error) {
+		return auth.Assertion{EntityID: "ada"}, nil
+	})},
+	"keeps the pin itself": {want: "what is kept as the secret is a value of the input", provider: registers(func(in string, a auth.Assertion) auth.Assertion {
+		if strings.Contains(in, "271828") {
+			a.Secret = []byte("271828")
+		}
+		return a
+	})},
+	"shows the secret": {want: "can be read in the identity", provider: registers(func(_ string, a auth.Assertion) auth.Assertion {
+		a.Profile.Metadata = map[string]any{"check": a.Secret}
+		return a
+	})},
+	"not safe for concurrent use": {provider: &oneAtATime{}, want: "at once"},
+	"stops at a NUL": {want: "after a NUL is let in", provider: signIn(func(a auth.Assertion, err error) (auth.Assertion, error) {
+		return a, err
+	}).cutAtNUL()},
+}
+
+func TestTheKitFindsEachFault(t *testing.T) {
+	if name := os.Getenv("AUTHTEST_BROKEN"); name != "" { // the child, which has to fail
+		b, c := broken[name], pinCase
+		c.New = func(*testing.T) auth.Provider { return b.provider }
+		c.Vouches = b.vouches
+		authtest.Provider(t, c)
+		return
+	}
+	for name, b := range broken {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTheKitFindsEachFault$")
+			child.Env = append(os.Environ(), "AUTHTEST_BROKEN="+name)
+			out, err := child.CombinedOutput()
+			if err == nil || !strings.Contains(string(out), b.want) {
+				t.Errorf("%v, want a failure that says %q; said:\n%s", err, b.want, out)
+			}
+		})
+	}
+}
+
+type nameOnly struct{}
+
+func (nameOnly) Name() string { return "nothing" }
+
+type named struct{ name string }
+
+func (n named) Name() string { return n.name }
+func (named) Authenticate(context.Context, auth.Attempt) (auth.Assertion, error) {
+	return auth.Assertion{}, auth.ErrInvalidCredentials
+}
+
+// bent is pins, with a hand in what it answers.
+type bent struct {
+	pins
+	signIn   func(in string, a auth.Assertion, err error) (auth.Assertion, error)
+	register func(in string, a auth.Assertion) auth.Assertion
+	input    func(auth.Input) auth.Input
+}
+
+func (b bent) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+	if b.input != nil {
+		a.Input = b.input(a.Input)
+	}
+	found, err := b.pins.Authenticate(ctx, a)
+	if b.signIn == nil {
+		return found, err
+	}
+	return b.signIn(string(a.Input), found, err)
+}
+
+func (b bent) Register(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+	found, err := b.pins.Register(ctx, a)
+	if b.register == nil || err != nil {
+		return found, err
+	}
+	return b.register(string(a.Input), found), nil
+}
+
+func (b bent) cutAtNUL() bent {
+	b.input = func(in auth.Input) auth.Input {
+		whole := string(in)
+		if before, after, found := strings.Cut(whole, `\u0000`); found {
+			_, rest, _ := strings.Cut(after, `"`)
+			return auth.Input(before + `"` + rest)
+		}
+		return in
+	}
+	return b
+}
+
+func signIn(f func(auth.Assertion, error) (auth.Assertion, error)) bent {
+	return bent{signIn: func(_ string, a auth.Assertion, err error) (auth.Assertion, error) { return f(a, err) }}
+}
+
+func asked(f func(in string, err error) error) bent {
+	return bent{signIn: func(in string, a auth.Assertion, err error) (auth.Assertion, error) { return a, f(in, err) }}
+}
+
+func registers(f func(in string, a auth.Assertion) auth.Assertion) bent { return bent{register: f} }
+
+// counting gives everybody a new entity id each time.
+type counting struct {
+	mu sync.Mutex
+	n  int
+}
+
+func (*counting) Name() string { return "counting" }
+
+func (c *counting) Authenticate(_ context.Context, a auth.Attempt) (auth.Assertion, error) {
+	if _, pin, err := readPin(a.Input); err != nil || pin != "271828" {
+		return auth.Assertion{}, auth.ErrInvalidCredentials
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n++
+	return auth.Assertion{EntityID: fmt.Sprint("entity-", c.n)}, nil
+}
+
+// oneAtATime fails whoever comes while somebody else is there.
+type oneAtATime struct {
+	pins
+	busy sync.Mutex
+}
+
+func (o *oneAtATime) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+	if !o.busy.TryLock() {
+		return auth.Assertion{}, errors.New("busy")
+	}
+	defer o.busy.Unlock()
+	time.Sleep(5 * time.Millisecond)
+	return o.pins.Authenticate(ctx, a)
+}

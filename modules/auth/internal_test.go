@@ -1,0 +1,212 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
+	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
+	"golang.org/x/crypto/bcrypt"
+)
+
+// What cannot be seen from outside: the decoy, the queue of the pool, and the moment between a read and its caching.
+
+func newTestPasswords(t testing.TB, cost int) *Passwords {
+	t.Helper()
+	keys, err := keyring.New(make([]byte, keyring.MinSecret), bytes.Repeat([]byte{1}, keyring.MinSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := NewPasswords(PasswordParams{Keys: keys, Options: PasswordOptions{Cost: cost, MaxWait: time.Minute}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func TestTheDecoyIsARealHashOfTheConfiguredCost(t *testing.T) {
+	for _, cost := range []int{4, 6, 12, 31} {
+		h := newTestPasswords(t, cost)
+		if got, err := bcrypt.Cost(h.decoy); err != nil || got != cost {
+			t.Errorf("the decoy's cost is %d (%v), want %d", got, err, cost)
+		}
+		if cost > 6 {
+			continue
+		}
+		// A malformed one would be answered before the work, by another error.
+		if err := bcrypt.CompareHashAndPassword(h.decoy, []byte("correct horse")); !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
+			t.Errorf("at cost %d: %v, want a mismatch", cost, err)
+		}
+		if again := newTestPasswords(t, cost); bytes.Equal(again.decoy, h.decoy) {
+			t.Error("two pools have one decoy")
+		}
+	}
+}
+
+// blocker is work that lasts until it is let go.
+type blocker chan struct{}
+
+func (b blocker) work() error { <-b; return nil }
+
+func TestThePoolRefusesAtOnceWhoWouldWaitTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p pool
+		p.init(2, 3*time.Second, 1500*time.Millisecond) // a hash takes 1.5 s, so the fifth to wait would wait 3.75 s
+		b := make(blocker)
+		served := make(chan error, 10)
+		for range 2 + 4 {
+			go func() { served <- p.run(t.Context(), b.work) }()
+		}
+		synctest.Wait()
+		for range 2 {
+			start := time.Now()
+			err := p.run(t.Context(), b.work)
+			f, _ := fault.Of(err)
+			if !errors.Is(err, ErrBusy) || f.RetryAfter != 4*time.Second || time.Since(start) != 0 {
+				t.Errorf("after %v: %v, wait %v; want ErrBusy and 4s at once", time.Since(start), err, f.RetryAfter)
+			}
+		}
+		if len(served) != 0 || p.waiting != 6 {
+			t.Errorf("%d are served and %d wait, want none and 6", len(served), p.waiting)
+		}
+		close(b)
+		synctest.Wait()
+		for range 6 {
+			if err := <-served; err != nil {
+				t.Errorf("who waited in time: %v", err)
+			}
+		}
+		if p.waiting != 0 || len(p.slots) != 0 {
+			t.Errorf("%d wait in %d slots, and nobody is there", p.waiting, len(p.slots))
+		}
+	})
+}
+
+func TestWhoIsGoneLeavesTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p pool
+		p.init(1, time.Minute, time.Second)
+		b := make(blocker)
+		first, worked := make(chan error, 1), false
+		go func() { first <- p.run(t.Context(), b.work) }()
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := make(chan error, 1)
+		go func() { gone <- p.run(ctx, func() error { worked = true; return nil }) }()
+		synctest.Wait()
+		cancel()
+		if err := <-gone; !errors.Is(err, context.Canceled) || p.waiting != 1 {
+			t.Errorf("%v, %d wait; want context.Canceled, and one at work", err, p.waiting)
+		}
+		close(b)
+		if err := <-first; err != nil {
+			t.Error(err)
+		}
+		// The slot is free, and still nothing is done for who is gone.
+		if err := p.run(ctx, func() error { worked = true; return nil }); !errors.Is(err, context.Canceled) || worked {
+			t.Errorf("%v, worked %t; want context.Canceled and no work", err, worked)
+		}
+		if err := p.run(t.Context(), func() error { worked = true; return nil }); err != nil || !worked || p.waiting != 0 {
+			t.Errorf("the next one: %v, worked %t, %d wait", err, worked, p.waiting)
+		}
+	})
+}
+
+func TestThePoolMeasuresWhatAHashTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p pool
+		p.init(1, time.Hour, time.Second)
+		for range 60 {
+			if err := p.run(t.Context(), func() error { time.Sleep(100 * time.Millisecond); return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if p.took < 90*time.Millisecond || p.took > 110*time.Millisecond {
+			t.Errorf("a hash of 100ms, guessed to take 1s, is measured as %v", p.took)
+		}
+	})
+}
+
+func TestAPanicDoesNotKeepItsSlot(t *testing.T) {
+	var p pool
+	p.init(1, time.Minute, time.Second)
+	func() {
+		defer func() { _ = recover() }()
+		_ = p.run(t.Context(), func() error { panic("hash") })
+	}()
+	if err := p.run(t.Context(), func() error { return nil }); err != nil || p.waiting != 0 {
+		t.Errorf("afterwards: %v, %d wait", err, p.waiting)
+	}
+}
+
+func TestAReadBegunBeforeADropIsNotCachedAfterIt(t *testing.T) {
+	var c cache
+	one, other := entry{session: Session{ID: "one"}, at: time.Now()}, entry{session: Session{ID: "other"}, at: time.Now()}
+	c.put("other", other, c.generation())
+
+	before := c.generation()                                             // a request reads the session …
+	c.drop(func(e entry) bool { return e.session.ID == one.session.ID }) // … which ends meanwhile …
+	c.put("one", one, before)                                            // … and would be remembered
+	if _, ok := c.get("one"); ok {
+		t.Error("a session that has ended is in the cache")
+	}
+	if _, ok := c.get("other"); !ok {
+		t.Error("the drop of one session took another along")
+	}
+	c.put("one", one, c.generation())
+	if _, ok := c.get("one"); !ok {
+		t.Error("a read begun after the drop is not cached")
+	}
+}
+
+func TestTheCacheForgetsAfterASecondAndDoesNotGrowForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c cache
+		c.put("one", entry{at: time.Now()}, c.generation())
+		time.Sleep(cacheTTL - time.Nanosecond)
+		if _, ok := c.get("one"); !ok {
+			t.Error("it forgot too early")
+		}
+		time.Sleep(time.Nanosecond)
+		if _, ok := c.get("one"); ok {
+			t.Error("it remembers for longer than cacheTTL")
+		}
+		for i := range 3 * cacheSize {
+			c.put(string(rune(i)), entry{at: time.Now()}, c.generation())
+		}
+		if len(c.entries) > cacheSize {
+			t.Errorf("it holds %d entries, want %d at most", len(c.entries), cacheSize)
+		}
+	})
+}
+
+func FuzzVerifyStoredHash(f *testing.F) {
+	h := newTestPasswords(f, 4)
+	genuine, err := h.Hash(context.Background(), "correct horse")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range []string{
+		string(genuine), "", "$hb1$", "$hb1$$", "$hb1$" + h.peppers[1].ID + "$", "$hb1$" + h.peppers[0].ID + "$$2a$04$", string(h.decoy), "plain",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, stored []byte) {
+		if _, bare, _ := h.split(stored); len(bare) > 0 {
+			if cost, err := bcrypt.Cost(bare); err == nil && cost > 5 {
+				t.Skip("a real hash, but a slow one")
+			}
+		}
+		ok, stale, err := h.Verify(t.Context(), stored, "battery staple")
+		if ok || stale {
+			t.Errorf("%q fits a password it was not made of", stored)
+		}
+		if err != nil && fault.KindOf(err) != fault.Internal {
+			t.Errorf("%q is the caller's fault: %v", stored, err)
+		}
+	})
+}

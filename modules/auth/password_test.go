@@ -1,0 +1,160 @@
+package auth_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
+)
+
+func newPasswords(t testing.TB, o auth.PasswordOptions, secrets ...[]byte) *auth.Passwords {
+	t.Helper()
+	if len(secrets) == 0 {
+		secrets = [][]byte{secret(1)}
+	}
+	h, err := auth.NewPasswords(auth.PasswordParams{Keys: ring(t, secrets...), Options: o})
+	must(t, err)
+	return h
+}
+
+func TestAPasswordIsRefusedForOneReasonOnly(t *testing.T) {
+	const short, long, common, address = "Password is too short: at least 8 characters", "Password is too long: at most 256 characters",
+		"Password is too common", "Password must not be your e-mail address"
+	for password, want := range map[string]string{
+		"":                              short,
+		"1234567":                       short,
+		"ééééééé":                       short,
+		"password":                      common,
+		"PASSWORD":                      common,
+		"password1":                     common,
+		"12345678":                      common,
+		"ada@example.com":               address,
+		"ADA@EXAMPLE.COM":               address,
+		strings.Repeat("correct ", 40):  long,
+		strings.Repeat("x", 257):        long,
+		"correct\x00horse":              "Password must not contain NUL characters",
+		"correct\xffhorse":              "Password must be valid UTF-8 text",
+		"correct horse":                 "",
+		"ada@example.com.":              "",
+		"        ":                      "",
+		"password ":                     "", // not trimmed
+		"ééééèèèè":                      "",
+		strings.Repeat("é", 256):        "",
+		"\U0001F40E\U0001F50B horses\t": "",
+	} {
+		err := auth.CheckPassword(password, "ada@example.com")
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%q: %v", password, err)
+		case want != "" && (!errors.Is(err, auth.ErrPassword) || err.Error() != want || fault.KindOf(err) != fault.Invalid):
+			t.Errorf("%q: %v, want %q", password, err, want)
+		}
+	}
+}
+
+func TestACostThatBcryptDoesNotKnowIsRefused(t *testing.T) {
+	for _, cost := range []int{-1, 1, 3, 32, 100} {
+		if _, err := auth.NewPasswords(auth.PasswordParams{Keys: ring(t, secret(1)), Options: auth.PasswordOptions{Cost: cost}}); err == nil || !strings.Contains(err.Error(), "4 to 31") {
+			t.Errorf("cost %d: %v", cost, err)
+		}
+	}
+	if _, err := auth.NewPasswords(auth.PasswordParams{Options: auth.PasswordOptions{Cost: 4}}); err == nil {
+		t.Error("without keys there are passwords")
+	}
+	newPasswords(t, auth.PasswordOptions{Cost: 31}) // at once: nothing is computed at the start
+	newPasswords(t, auth.PasswordOptions{})
+}
+
+func TestAHashFitsItsPasswordAlone(t *testing.T) {
+	h := newPasswords(t, auth.PasswordOptions{Cost: 4, MaxWait: time.Minute})
+	long := strings.Repeat("x", 72)
+	all := []string{"", "q", "q\x00", "q\x00q", "\x00", "\x00q", "Q", long, long + "a", long + "b", "caf\u00e9", "cafe\u0301", "\xff", "\xfe", " q", "q "}
+	for i, right := range all {
+		hash, err := h.Hash(t.Context(), right)
+		must(t, err)
+		if !strings.HasPrefix(string(hash), "$hb1$") || right != "" && len(right) > 1 && strings.Contains(string(hash), right) {
+			t.Errorf("%q is kept as %q", right, hash)
+		}
+		for j, password := range all {
+			ok, stale, err := h.Verify(t.Context(), hash, password)
+			if err != nil || ok != (i == j) || stale {
+				t.Errorf("%q against the hash of %q: %t, stale %t, %v", password, right, ok, stale, err)
+			}
+		}
+	}
+	one, err := h.Hash(t.Context(), "correct horse")
+	must(t, err)
+	two, err := h.Hash(t.Context(), "correct horse")
+	if must(t, err); slices.Equal(one, two) {
+		t.Error("two people with one password have one hash")
+	}
+}
+
+func TestAHashIsStaleWhenCostOrPepperHaveChanged(t *testing.T) {
+	made, err := newPasswords(t, auth.PasswordOptions{Cost: 4}).Hash(t.Context(), "correct horse")
+	must(t, err)
+	for name, c := range map[string]struct {
+		by        *auth.Passwords
+		ok, stale bool
+	}{
+		"the same":               {newPasswords(t, auth.PasswordOptions{Cost: 4}), true, false},
+		"a higher cost":          {newPasswords(t, auth.PasswordOptions{Cost: 5}), true, true},
+		"a new pepper, not used": {newPasswords(t, auth.PasswordOptions{Cost: 4}, secret(1), secret(2)), true, false},
+		"a new pepper in use":    {newPasswords(t, auth.PasswordOptions{Cost: 4}, secret(2), secret(1)), true, true},
+	} {
+		if ok, stale, err := c.by.Verify(t.Context(), made, "correct horse"); err != nil || ok != c.ok || stale != c.stale {
+			t.Errorf("%s: fits %t, stale %t, %v; want %t, %t", name, ok, stale, err, c.ok, c.stale)
+		}
+		if ok, stale, err := c.by.Verify(t.Context(), made, "wrong horse"); err != nil || ok || stale {
+			t.Errorf("%s, a wrong password: fits %t, stale %t, %v", name, ok, stale, err)
+		}
+	}
+}
+
+func TestAHashThatCannotBeReadIsOurFailure(t *testing.T) {
+	h := newPasswords(t, auth.PasswordOptions{Cost: 4})
+	genuine, err := h.Hash(t.Context(), "correct horse")
+	must(t, err)
+	bare := string(genuine[strings.Index(string(genuine), "$2a$"):])
+	for name, hash := range map[string]string{
+		"empty": "", "plain": "correct horse", "bare bcrypt": bare, "no pepper": "$hb1$$" + bare, "another pepper": "$hb1$AAAAAAAA$" + bare,
+		"another scheme": "$hb2" + strings.TrimPrefix(string(genuine), "$hb1"), "cut": string(genuine[:40]), "pepper alone": strings.TrimSuffix(string(genuine), bare),
+		"cost 99": strings.Replace(string(genuine), "$04$", "$99$", 1), "another bcrypt": strings.Replace(string(genuine), "$2a$", "$9a$", 1),
+	} {
+		ok, stale, err := h.Verify(t.Context(), []byte(hash), "correct horse")
+		if ok || stale || err == nil || fault.KindOf(err) != fault.Internal || strings.Contains(err.Error(), bare[7:]) {
+			t.Errorf("%s: fits %t, stale %t, %v; want a failure that does not tell the hash", name, ok, stale, err)
+		}
+	}
+	for _, password := range []string{"", "correct horse"} {
+		if ok, stale, err := h.Verify(t.Context(), nil, password); ok || stale || err != nil {
+			t.Errorf("nobody's hash with %q: fits %t, stale %t, %v", password, ok, stale, err)
+		}
+	}
+}
+
+func TestABurstIsRefusedRatherThanKeptWaiting(t *testing.T) {
+	h := newPasswords(t, auth.PasswordOptions{Cost: 9, MaxWait: time.Millisecond})
+	served, refused := 0, 0
+	for i, err := range together(60, func(int) error { _, err := h.Hash(t.Context(), "correct horse"); return err }) {
+		if err == nil {
+			served++
+			continue
+		}
+		refused++
+		f, _ := fault.Of(err)
+		if !errors.Is(err, auth.ErrBusy) || f.Kind != fault.Unavailable || f.RetryAfter < time.Second || f.RetryAfter%time.Second != 0 {
+			t.Errorf("caller %d: %v, wait %v; want ErrBusy and whole seconds", i, err, f.RetryAfter)
+		}
+	}
+	if served == 0 || refused == 0 {
+		t.Errorf("%d served, %d refused: want some of each", served, refused)
+	}
+	if _, err := h.Hash(t.Context(), "correct horse"); err != nil {
+		t.Errorf("after the burst: %v", err)
+	}
+}

@@ -1,0 +1,53 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-viper/mapstructure/v2"
+)
+
+// Settings are the sections auth.providers.<id> of a configuration, by provider. A provider's constructor asks for its
+// own, so that a third party's provider has settings too. The zero value has none.
+type Settings map[string]map[string]any
+
+// Decode reads the provider's section into a struct, whose fields name their keys by the tag config; what the section
+// does not mention keeps its value. Texts are read as numbers, switches, durations and comma-separated lists where the
+// struct wants those, because from the environment everything comes as text. It fails for a key that no field names.
+func (s Settings) Decode(provider string, into any) error {
+	var seen mapstructure.Metadata
+	decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
+		TagName: "config", WeaklyTypedInput: true, Metadata: &seen, Result: into,
+		MatchName:  func(key, field string) bool { return key == field },
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(mapstructure.StringToTimeDurationHookFunc(), splitList),
+	})
+	if err != nil {
+		return fmt.Errorf("auth.providers.%s: %w", provider, err)
+	}
+	err = decoder.Decode(map[string]any(s[provider]))
+	var wrong *mapstructure.DecodeError
+	switch {
+	case errors.As(err, &wrong): // its text may show the value, and values may be secret
+		return fmt.Errorf("auth.providers.%s.%s: the value has the wrong type", provider, wrong.Name())
+	case err != nil:
+		return fmt.Errorf("auth.providers.%s: a value has the wrong type", provider)
+	case len(seen.Unused) > 0:
+		slices.Sort(seen.Unused)
+		return fmt.Errorf("auth.providers.%s: unknown setting %s", provider, strings.Join(seen.Unused, ", "))
+	}
+	return nil
+}
+
+var splitList = mapstructure.StringToSliceHookFunc(",")
+
+// check refuses a section that no provider reads: a typo there would silently change how people sign in.
+func (s Settings) check(providers map[string]Provider) error {
+	for name := range s {
+		if providers[name] == nil {
+			return fmt.Errorf("auth.providers.%s: there is no such provider", name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,263 @@
+package user_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+func TestSearchFindsUsersInWhomEveryWordOccurs(t *testing.T) {
+	each(t, func(t *testing.T, b bench) {
+		must(b.CreateUsers(t.Context(),
+			user.Draft{Email: "ada@example.com", FirstName: new("Ada"), LastName: new("Lovelace")},
+			user.Draft{Email: "elodie@example.com", FirstName: new("ÉLODIE"), LastName: new("Müller-Strauß")},
+			user.Draft{Email: "a_b%c@example.com", FirstName: new("100% !sure"), LastName: new(`back\slash 'quote'`)},
+			user.Draft{Email: "axbxc@example.com", FirstName: new("1000 ?")},
+			user.Draft{LastName: new("nobody")},
+		))(t)
+		const ada, elodie, signs, plain = "ada@example.com", "elodie@example.com", "a_b%c@example.com", "axbxc@example.com"
+		for _, c := range []struct {
+			q    string
+			want []string
+		}{
+			{"", []string{ada, elodie, signs, plain, ""}},
+			{" \t\n ", []string{ada, elodie, signs, plain, ""}},
+			{"ada", []string{ada}},
+			{"ADA", []string{ada}},
+			{"love ada", []string{ada}},
+			{"ada lovelace example.com", []string{ada}},
+			{"ada müller", nil},
+			{"ada eve", nil},
+			{"élodie", []string{elodie}},
+			{"ÉLODIE", []string{elodie}},
+			{"Élodie MÜLLER", []string{elodie}},
+			{"elodie", []string{elodie}}, // by the address
+			{"müller-strauß", []string{elodie}},
+			{"%", []string{signs}},
+			{"_", []string{signs}},
+			{"!", []string{signs}},
+			{"a_b", []string{signs}},
+			{"100%", []string{signs}},
+			{"!s", []string{signs}},
+			{`\`, []string{signs}},
+			{"'QUOTE'", []string{signs}},
+			{"?", []string{plain}},
+			{"1000", []string{plain}},
+			{"NOBODY", []string{""}},
+			{"adalovelace", nil},
+			{"ada@example.comada", nil},
+			{"user_", nil}, // not by the id
+			{"'; DROP TABLE latchkey_user; --", nil},
+		} {
+			users, n, err := b.ListAndCountUsers(t.Context(), user.Filter{Q: c.q}, user.Page{Order: "created_at"})
+			check(t, err)
+			got := emails(users)
+			slices.Sort(got)
+			slices.Sort(c.want)
+			if !slices.Equal(got, c.want) || n != len(c.want) {
+				t.Errorf("q=%q: %q, in all %d; want %q", c.q, got, n, c.want)
+			}
+		}
+	})
+}
+
+func TestSearchThatCanFindNothingIsRefused(t *testing.T) {
+	each(t, func(t *testing.T, b bench) {
+		b.user(t, "a@example.com")
+		b.invite(t, "a2@example.com")
+		for name, q := range map[string]string{
+			"too long": strings.Repeat("a", 60_000), "too many words": strings.Repeat("a ", 3000), "NUL": "a\x00", "not UTF-8": "a\xff",
+		} {
+			for _, limit := range []int{0, user.CountOnly} {
+				_, _, err := b.ListAndCountUsers(t.Context(), user.Filter{Q: q}, user.Page{Limit: limit})
+				wantErr(t, name+", users", err, user.ErrInvalid)
+				_, _, err = b.ListAndCountInvites(t.Context(), user.InviteFilter{Q: q}, user.Page{Limit: limit})
+				wantErr(t, name+", invites", err, user.ErrInvalid)
+			}
+		}
+		most := strings.Repeat("a ", 512) // as many words as there can be
+		if n := len(must(b.ListUsers(t.Context(), user.Filter{Q: most}, user.Page{}))(t)); n != 1 {
+			t.Errorf("512 words find %d users, want one", n)
+		}
+		if n := len(must(b.ListInvites(t.Context(), user.InviteFilter{Q: most}, user.Page{}))(t)); n != 1 {
+			t.Errorf("512 words find %d invites, want one", n)
+		}
+	})
+}
+
+func TestFiltersNarrowTheList(t *testing.T) {
+	each(t, func(t *testing.T, b bench) {
+		all := must(b.CreateUsers(t.Context(),
+			user.Draft{Email: "ada@example.com", FirstName: new("Ada"), LastName: new("Lovelace"), Roles: []string{"admin", "writer"}},
+			user.Draft{Email: "bob@example.com", FirstName: new("Bob"), LastName: new("Lovelace"), Roles: []string{"writer"}},
+			user.Draft{Email: "eve@example.com", FirstName: new("")},
+		))(t)
+		hidden := b.user(t, "hidden@example.com")
+		check(t, b.SoftDeleteUsers(t.Context(), hidden.ID))
+		const ada, bob, eve = "ada@example.com", "bob@example.com", "eve@example.com"
+		for name, c := range map[string]struct {
+			f    user.Filter
+			want []string
+		}{
+			"all":             {user.Filter{}, []string{ada, bob, eve}},
+			"deleted too":     {user.Filter{WithDeleted: true}, []string{ada, bob, eve, hidden.Email}},
+			"ids":             {user.Filter{IDs: []user.ID{all[2].ID, all[0].ID, "user_none"}}, []string{ada, eve}},
+			"ids of nobody":   {user.Filter{IDs: nobody}, nil},
+			"no ids":          {user.Filter{IDs: []user.ID{}}, nil},
+			"addresses":       {user.Filter{Emails: []string{"BOB@example.com", eve, "x"}}, []string{bob, eve}},
+			"no addresses":    {user.Filter{Emails: []string{}}, nil},
+			"no address":      {user.Filter{Emails: []string{"x", "a\x00@example.com"}}, nil},
+			"first name":      {user.Filter{FirstName: new("Ada")}, []string{ada}},
+			"other case":      {user.Filter{FirstName: new("ada")}, nil},
+			"empty name":      {user.Filter{FirstName: new("")}, []string{eve}},
+			"last name":       {user.Filter{LastName: new("Lovelace")}, []string{ada, bob}},
+			"name with NUL":   {user.Filter{LastName: new("Love\x00lace")}, nil},
+			"first with NUL":  {user.Filter{FirstName: new("\x00")}, nil},
+			"role":            {user.Filter{Role: "writer"}, []string{ada, bob}},
+			"part of a role":  {user.Filter{Role: "write"}, nil},
+			"role with NUL":   {user.Filter{Role: "\x00"}, nil},
+			"several":         {user.Filter{Q: "lovelace", Role: "writer", FirstName: new("Bob"), IDs: userIDs(all)}, []string{bob}},
+			"several, but no": {user.Filter{Q: "lovelace", Role: "admin", FirstName: new("Bob")}, nil},
+		} {
+			users, n, err := b.ListAndCountUsers(t.Context(), c.f, user.Page{Order: "email"})
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			} else if got := emails(users); !slices.Equal(got, c.want) || n != len(c.want) {
+				t.Errorf("%s: %v, in all %d; want %v", name, got, n, c.want)
+			}
+		}
+	})
+}
+
+func TestPagesCoverTheListInOrder(t *testing.T) {
+	each(t, func(t *testing.T, b bench) {
+		var made []user.Draft
+		for i, e := range numbered(60) {
+			made = append(made, user.Draft{Email: e, FirstName: new(fmt.Sprint(i % 3))})
+		}
+		byID := userIDs(must(b.CreateUsers(t.Context(), made...))(t))
+		slices.Sort(byID)
+		list := func(p user.Page) []user.User {
+			t.Helper()
+			users, n, err := b.ListAndCountUsers(t.Context(), user.Filter{}, p)
+			if check(t, err); n != 60 {
+				t.Errorf("%+v counts %d, want 60", p, n)
+			}
+			return users
+		}
+
+		if got := userIDs(list(user.Page{})); !slices.Equal(got, byID[:50]) {
+			t.Errorf("the first page has %d users, want the first 50 by id", len(got))
+		}
+		if got := userIDs(list(user.Page{Offset: 55})); !slices.Equal(got, byID[55:]) {
+			t.Errorf("after 55 come %d users, want the last 5 by id", len(got))
+		}
+		if got := list(user.Page{Offset: 60}); len(got) != 0 {
+			t.Errorf("after all come %d users", len(got))
+		}
+		if got := list(user.Page{Limit: user.CountOnly}); len(got) != 0 {
+			t.Errorf("a count alone has %d users", len(got))
+		}
+		if got := list(user.Page{Limit: 1000}); len(got) != 60 {
+			t.Errorf("a long page has %d users, want 60", len(got))
+		}
+		up, down := emails(list(user.Page{Limit: 60, Order: "email"})), emails(list(user.Page{Limit: 60, Order: "-email"}))
+		slices.Reverse(down)
+		if want := numbered(60); !slices.Equal(up, want) || !slices.Equal(down, want) {
+			t.Errorf("by e-mail: %v and, from the end, %v", up, down)
+		}
+
+		// Many rows are equal in what they are ordered by, and still none comes twice.
+		for _, order := range []string{"first_name", "-first_name", "created_at", "-updated_at", "last_name", "id"} {
+			seen := map[user.ID]bool{}
+			var names []string
+			for offset := 0; offset < 60; offset += 7 {
+				for _, u := range list(user.Page{Limit: 7, Offset: offset, Order: order}) {
+					seen[u.ID] = true
+					names = append(names, *u.FirstName)
+				}
+			}
+			if len(seen) != 60 {
+				t.Errorf("pages by %s show %d users, want all 60", order, len(seen))
+			}
+			if order == "-first_name" {
+				slices.Reverse(names)
+			}
+			if strings.HasSuffix(order, "first_name") && !slices.IsSorted(names) {
+				t.Errorf("by %s: %v", order, names)
+			}
+		}
+	})
+}
+
+func TestPageThatCannotBeIsRefused(t *testing.T) {
+	each(t, func(t *testing.T, b bench) {
+		for _, c := range []struct {
+			page user.Page
+			want error
+		}{
+			{user.Page{Order: "nope"}, user.ErrOrder},
+			{user.Page{Order: "search"}, user.ErrOrder},
+			{user.Page{Order: "-"}, user.ErrOrder},
+			{user.Page{Order: "--id"}, user.ErrOrder},
+			{user.Page{Order: "ID"}, user.ErrOrder},
+			{user.Page{Order: "id; DROP TABLE latchkey_user"}, user.ErrOrder},
+			{user.Page{Order: "nope", Limit: user.CountOnly}, user.ErrOrder},
+			{user.Page{Limit: -2}, user.ErrInvalid},
+			{user.Page{Offset: -1}, user.ErrInvalid},
+			{user.Page{Offset: -1, Limit: user.CountOnly}, user.ErrInvalid},
+		} {
+			_, err := b.ListUsers(t.Context(), user.Filter{}, c.page)
+			wantErr(t, fmt.Sprintf("users, %+v", c.page), err, c.want)
+			_, _, err = b.ListAndCountUsers(t.Context(), user.Filter{}, c.page)
+			wantErr(t, fmt.Sprintf("users with count, %+v", c.page), err, c.want)
+			_, err = b.ListInvites(t.Context(), user.InviteFilter{}, c.page)
+			wantErr(t, fmt.Sprintf("invites, %+v", c.page), err, c.want)
+			_, _, err = b.ListAndCountInvites(t.Context(), user.InviteFilter{}, c.page)
+			wantErr(t, fmt.Sprintf("invites with count, %+v", c.page), err, c.want)
+		}
+	})
+}
+
+func TestInviteListsShowTheOpenOnesOrTheAccepted(t *testing.T) {
+	each(t, func(t *testing.T, b bench) {
+		expired := must(b.hasty(t).CreateInvites(t.Context(), user.InviteDraft{Email: "expired@example.com"}))(t)[0]
+		all := must(b.CreateInvites(t.Context(), inviteDrafts("open@example.com", "a_b%c@example.com", "axbxc@example.com", "accepted@example.com", "withdrawn@example.com")...))(t)
+		must(b.UpdateInvites(t.Context(), user.InviteUpdate{ID: all[3].ID, Accepted: user.Set(true)}))(t)
+		check(t, b.SoftDeleteInvites(t.Context(), all[4].ID))
+		must(b.SetupInvite(t.Context()))(t)
+		const open, signs, plain, accepted = "open@example.com", "a_b%c@example.com", "axbxc@example.com", "accepted@example.com"
+		for name, c := range map[string]struct {
+			f    user.InviteFilter
+			want []string
+		}{
+			"open":           {user.InviteFilter{}, []string{signs, plain, expired.Email, open}},
+			"accepted":       {user.InviteFilter{Accepted: true}, []string{accepted}},
+			"word":           {user.InviteFilter{Q: "OPEN"}, []string{open}},
+			"words":          {user.InviteFilter{Q: "example.com x"}, []string{signs, plain, expired.Email, open}},
+			"other words":    {user.InviteFilter{Q: "expired open"}, nil},
+			"underscore":     {user.InviteFilter{Q: "_"}, []string{signs}},
+			"percent":        {user.InviteFilter{Q: "b%c"}, []string{signs}},
+			"addresses":      {user.InviteFilter{Emails: []string{"Open@example.com", accepted}}, []string{open}},
+			"no addresses":   {user.InviteFilter{Emails: []string{}}, nil},
+			"ids":            {user.InviteFilter{IDs: inviteIDs(all)}, []string{signs, plain, open}},
+			"no ids":         {user.InviteFilter{IDs: []user.InviteID{}}, nil},
+			"id with NUL":    {user.InviteFilter{IDs: []user.InviteID{"\x00"}}, nil},
+			"accepted, word": {user.InviteFilter{Accepted: true, Q: "open"}, nil},
+		} {
+			invites, n, err := b.ListAndCountInvites(t.Context(), c.f, user.Page{Order: "email"})
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			} else if got := inviteEmails(invites); !slices.Equal(got, c.want) || n != len(c.want) {
+				t.Errorf("%s: %v, in all %d; want %v", name, got, n, c.want)
+			}
+		}
+		page := must(b.ListInvites(t.Context(), user.InviteFilter{}, user.Page{Limit: 2, Offset: 1, Order: "-email"}))(t)
+		if got := inviteEmails(page); !slices.Equal(got, []string{expired.Email, plain}) {
+			t.Errorf("a page of two after one from the end: %v", got)
+		}
+	})
+}
