@@ -149,6 +149,9 @@ func TestInviteForSomebodyNew(t *testing.T) {
 			t.Errorf("roles %v, last name %v, verified %v; want editor, none, false", u.Roles, u.LastName, u.EmailVerified())
 		}
 		s.wantNoUser(t, "eve@example.com")
+		b.submit("/app/logout", nil)
+		b.signIn("ada@example.com") // not by the address that was smuggled in
+		b.want(http.StatusOK, "/app", "editor")
 	})
 }
 
@@ -300,7 +303,7 @@ func TestDeadLinksSayWhy(t *testing.T) {
 			withdrawnPath:                    user.ErrInviteRevoked.Message,
 			usedPath:                         user.ErrInviteUsed.Message,
 			deletedPath:                      user.ErrInviteRevoked.Message,
-			oldSetup:                         user.ErrInviteRevoked.Message,
+			oldSetup:                         "This invite was ", // renewed or withdrawn: that is package user's to say
 			good + "x":                       user.ErrInviteToken.Message,
 			"/app/invite":                    user.ErrInviteToken.Message,
 			"/app/invite?token=":             user.ErrInviteToken.Message,

@@ -73,17 +73,23 @@ func (b bench) silent(s things) map[string]func(ctx context.Context) error {
 func (b bench) reads(s things) map[string]func(ctx context.Context) error {
 	token := b.InviteToken(s.open, user.ByHand)
 	return map[string]func(ctx context.Context) error{
-		"RetrieveUser":      func(ctx context.Context) error { _, err := b.RetrieveUser(ctx, s.ada.ID); return err },
-		"FindUser":          func(ctx context.Context) error { _, err := b.FindUser(ctx, s.ada.Email); return err },
-		"ListUsers":         func(ctx context.Context) error { _, err := b.ListUsers(ctx, user.Filter{}, user.Page{}); return err },
-		"ListAndCountUsers": func(ctx context.Context) error { _, _, err := b.ListAndCountUsers(ctx, user.Filter{}, user.Page{}); return err },
+		"RetrieveUser": func(ctx context.Context) error { _, err := b.RetrieveUser(ctx, s.ada.ID); return err },
+		"FindUser":     func(ctx context.Context) error { _, err := b.FindUser(ctx, s.ada.Email); return err },
+		"ListUsers":    func(ctx context.Context) error { _, err := b.ListUsers(ctx, user.Filter{}, user.Page{}); return err },
+		"ListAndCountUsers": func(ctx context.Context) error {
+			_, _, err := b.ListAndCountUsers(ctx, user.Filter{}, user.Page{})
+			return err
+		},
 		"count of users": func(ctx context.Context) error {
 			_, _, err := b.ListAndCountUsers(ctx, user.Filter{}, user.Page{Limit: user.CountOnly})
 			return err
 		},
 		"AdminExists":    func(ctx context.Context) error { _, err := b.AdminExists(ctx); return err },
 		"RetrieveInvite": func(ctx context.Context) error { _, err := b.RetrieveInvite(ctx, s.open.ID); return err },
-		"ListInvites":    func(ctx context.Context) error { _, err := b.ListInvites(ctx, user.InviteFilter{}, user.Page{}); return err },
+		"ListInvites": func(ctx context.Context) error {
+			_, err := b.ListInvites(ctx, user.InviteFilter{}, user.Page{})
+			return err
+		},
 		"ListAndCountInvites": func(ctx context.Context) error {
 			_, _, err := b.ListAndCountInvites(ctx, user.InviteFilter{}, user.Page{})
 			return err

@@ -1,6 +1,7 @@
 package user
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -10,7 +11,7 @@ import (
 
 // Filter says which users a list holds: those that match all that is set. Its zero value matches every user.
 type Filter struct {
-	Q           string   // every word of it occurs somewhere in first name, last name or e-mail, in any case
+	Q           string   // every word of it occurs somewhere in first name, last name or e-mail, in any case; too long a one is ErrQuery
 	IDs         []ID     // nil: any; empty: none
 	Emails      []string // exact, in any spelling of the canonical address; nil: any; empty: none
 	FirstName   *string  // exact
@@ -27,7 +28,8 @@ type InviteFilter struct {
 	Accepted bool       // the accepted instead of the open ones
 }
 
-// Page says which part of a list is wanted, in which order.
+// Page says which part of a list is wanted, in which order. A negative Limit other than CountOnly, or a negative Offset,
+// is ErrQuery.
 type Page struct {
 	Limit  int    // at most so many; 0 means DefaultLimit, and CountOnly none at all
 	Offset int    // so many are passed over
@@ -43,19 +45,22 @@ const (
 var userOrders = []string{"id", "email", "first_name", "last_name", "created_at", "updated_at"}
 var inviteOrders = []string{"id", "email", "accepted", "expires_at", "created_at", "updated_at"}
 
+// checkList refuses what the databases would, or would each take in its own way.
+func checkList(q string, p Page, orders []string) error {
+	switch {
+	case !storable(q): // SQLite has limits to the length of a pattern and to the number of conditions
+		return ErrQuery.Msg("Invalid request: q must be text of at most %d bytes without NUL characters", maxText)
+	case p.Limit < CountOnly || p.Offset < 0:
+		return ErrQuery.Msg("Invalid request: limit and offset must not be negative")
+	case p.Order != "" && !slices.Contains(orders, strings.TrimPrefix(p.Order, "-")):
+		return ErrOrder.Msg("Invalid request: order must be one of %s, with - before it for descending", strings.Join(orders, ", "))
+	}
+	return nil
+}
+
 // apply puts the page on q. The id makes every order a total one, so that pages neither repeat nor lose a row.
-func (p Page) apply(q *bun.SelectQuery, orders []string) (*bun.SelectQuery, error) {
-	field, descending := strings.CutPrefix(p.Order, "-")
-	if field == "" && !descending {
-		field = "id"
-	}
-	if !slices.Contains(orders, field) {
-		return nil, ErrOrder.Msg("Invalid request: order must be one of %s, with - before it for descending", strings.Join(orders, ", "))
-	}
-	limit := p.Limit
-	if limit == 0 {
-		limit = DefaultLimit
-	}
+func (p Page) apply(q *bun.SelectQuery) *bun.SelectQuery {
+	field, descending := strings.CutPrefix(cmp.Or(p.Order, "id"), "-")
 	direction := bun.Safe("ASC")
 	if descending {
 		direction = "DESC"
@@ -64,7 +69,7 @@ func (p Page) apply(q *bun.SelectQuery, orders []string) (*bun.SelectQuery, erro
 	if field != "id" {
 		q = q.OrderExpr("id ?", direction)
 	}
-	return q.Limit(int64(limit)).Offset(int64(p.Offset)), nil
+	return q.Limit(int64(cmp.Or(p.Limit, DefaultLimit))).Offset(int64(p.Offset))
 }
 
 func (f Filter) apply(q *bun.SelectQuery) *bun.SelectQuery {
@@ -72,19 +77,19 @@ func (f Filter) apply(q *bun.SelectQuery) *bun.SelectQuery {
 		q = contains(q, "search", word)
 	}
 	if f.IDs != nil {
-		q = q.Where("id IN (?)", bun.List(f.IDs))
+		q = q.Where("id IN (?)", list(f.IDs...))
 	}
 	if f.Emails != nil {
 		q = q.Where("email IN (?)", bun.List(canonical(f.Emails)))
 	}
 	if f.FirstName != nil {
-		q = q.Where("first_name = ?", *f.FirstName)
+		q = q.Where("first_name IN (?)", list(*f.FirstName))
 	}
 	if f.LastName != nil {
-		q = q.Where("last_name = ?", *f.LastName)
+		q = q.Where("last_name IN (?)", list(*f.LastName))
 	}
 	if f.Role != "" {
-		q = q.Where("EXISTS (SELECT 1 FROM latchkey_user_role r WHERE r.user_id = u.id AND r.role = ?)", f.Role)
+		q = q.Where("EXISTS (SELECT 1 FROM latchkey_user_role r WHERE r.user_id = u.id AND r.role IN (?))", list(f.Role))
 	}
 	if !f.WithDeleted {
 		q = q.Where("deleted_at IS NULL")
@@ -97,13 +102,18 @@ func (f InviteFilter) apply(q *bun.SelectQuery) *bun.SelectQuery {
 		q = contains(q, "email", word)
 	}
 	if f.IDs != nil {
-		q = q.Where("id IN (?)", bun.List(f.IDs))
+		q = q.Where("id IN (?)", list(f.IDs...))
 	}
 	if f.Emails != nil {
 		q = q.Where("email IN (?)", bun.List(canonical(f.Emails)))
 	}
 	// A set-up link is not somebody's invite: it is shown by nothing but the start of the server.
 	return q.Where("deleted_at IS NULL").Where("accepted = ?", f.Accepted).Where("email IS NOT NULL")
+}
+
+// list is bun.List without what cannot even be written into a statement: no row has it.
+func list[T ~string](values ...T) bun.ListValues {
+	return bun.List(slices.DeleteFunc(slices.Clone(values), func(v T) bool { return strings.ContainsRune(string(v), 0) }))
 }
 
 // contains asks for a word as it is written: % and _ stand for themselves.

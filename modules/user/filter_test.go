@@ -73,9 +73,9 @@ func TestSearchThatCanFindNothingIsRefused(t *testing.T) {
 		} {
 			for _, limit := range []int{0, user.CountOnly} {
 				_, _, err := b.ListAndCountUsers(t.Context(), user.Filter{Q: q}, user.Page{Limit: limit})
-				wantErr(t, name+", users", err, user.ErrInvalid)
+				wantErr(t, name+", users", err, user.ErrQuery)
 				_, _, err = b.ListAndCountInvites(t.Context(), user.InviteFilter{Q: q}, user.Page{Limit: limit})
-				wantErr(t, name+", invites", err, user.ErrInvalid)
+				wantErr(t, name+", invites", err, user.ErrQuery)
 			}
 		}
 		most := strings.Repeat("a ", 512) // as many words as there can be
@@ -206,9 +206,9 @@ func TestPageThatCannotBeIsRefused(t *testing.T) {
 			{user.Page{Order: "ID"}, user.ErrOrder},
 			{user.Page{Order: "id; DROP TABLE latchkey_user"}, user.ErrOrder},
 			{user.Page{Order: "nope", Limit: user.CountOnly}, user.ErrOrder},
-			{user.Page{Limit: -2}, user.ErrInvalid},
-			{user.Page{Offset: -1}, user.ErrInvalid},
-			{user.Page{Offset: -1, Limit: user.CountOnly}, user.ErrInvalid},
+			{user.Page{Limit: -2}, user.ErrQuery},
+			{user.Page{Offset: -1}, user.ErrQuery},
+			{user.Page{Offset: -1, Limit: user.CountOnly}, user.ErrQuery},
 		} {
 			_, err := b.ListUsers(t.Context(), user.Filter{}, c.page)
 			wantErr(t, fmt.Sprintf("users, %+v", c.page), err, c.want)

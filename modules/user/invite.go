@@ -76,26 +76,24 @@ func (s *Service) CreateInvites(ctx context.Context, drafts ...InviteDraft) ([]I
 		if err != nil {
 			return err
 		}
-		ids := make([]InviteID, len(rows))
 		renewed := map[InviteID]bool{}
 		var open []string
-		for n, r := range rows {
-			if ids[n] = r.ID; made[r.ID] {
+		for _, r := range inOrder(rows, (*inviteRow).address) {
+			if made[r.ID] {
 				continue
 			}
-			id, err := s.store.renewExpired(ctx, r)
-			if err != nil {
+			if r.ID, err = s.store.renewExpired(ctx, r); err != nil {
 				return err
 			}
-			if id == "" || renewed[id] {
+			if r.ID == "" {
 				open = append(open, r.Email)
 			}
-			ids[n], renewed[id] = id, true
+			renewed[r.ID] = true
 		}
 		if len(open) > 0 {
 			return ErrInviteExists.Msg("Invite with email: %s, already exists.", strings.Join(open, ", "))
 		}
-		if invites, err = s.store.invitesByID(ctx, ids, false); err != nil {
+		if invites, err = s.store.invitesByID(ctx, inviteIDs(rows)); err != nil {
 			return err
 		}
 		return emitAll(ctx, s.events, invites, func(i Invite) event.Event {
@@ -131,19 +129,27 @@ func (s *Service) refuseProvedUsers(ctx context.Context, rows []*inviteRow) erro
 
 // RetrieveInvite returns the invite, or ErrInviteNotFound. Withdrawn ones are not found; accepted ones are.
 func (s *Service) RetrieveInvite(ctx context.Context, id InviteID) (Invite, error) {
-	invites, err := s.store.invitesByID(ctx, []InviteID{id}, false)
+	invites, err := s.store.invitesByID(ctx, []InviteID{id})
 	if err != nil {
 		return Invite{}, err
 	}
 	if len(invites) == 0 {
-		return Invite{}, ErrInviteNotFound.Msg("Invite with id: %s was not found", id)
+		return Invite{}, inviteNotFound(id)
 	}
 	return invites[0], nil
+}
+
+func inviteNotFound(id InviteID) error {
+	return ErrInviteNotFound.Msg("Invite with id: %s was not found", id)
 }
 
 // HoldOpenInvite returns the invite for the address that can be accepted now, or ErrInviteNotFound. Inside a
 // transaction nobody else can accept, renew or withdraw it until that ends.
 func (s *Service) HoldOpenInvite(ctx context.Context, address string) (Invite, error) {
+	address, err := email.Canonical(address)
+	if err != nil {
+		return Invite{}, ErrInviteNotFound
+	}
 	return s.store.holdOpenInvite(ctx, address)
 }
 
@@ -162,45 +168,61 @@ func (s *Service) ListAndCountInvites(ctx context.Context, f InviteFilter, p Pag
 	return invites, n, err
 }
 
-// UpdateInvites makes all of the changes or none, and returns the invites in the order of the updates.
+// UpdateInvites makes all of the changes or none, and returns the invites in the order of the updates. An unknown invite
+// is ErrInviteNotFound. An update that sets nothing leaves UpdatedAt as it is.
 func (s *Service) UpdateInvites(ctx context.Context, updates ...InviteUpdate) ([]Invite, error) {
 	var invites []Invite
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
 		ids := make([]InviteID, len(updates))
 		for n, up := range updates {
 			ids[n] = up.ID
-			r, err := s.store.lockInvite(ctx, up.ID)
-			if err != nil {
-				return err
+		}
+		locked, err := s.store.lockInvites(ctx, ids, living)
+		if err != nil {
+			return err
+		}
+		rows := make(map[InviteID]*inviteRow, len(locked))
+		for _, r := range locked {
+			rows[r.ID] = r
+		}
+		for _, up := range updates {
+			r, ok := rows[up.ID]
+			if !ok {
+				return inviteNotFound(up.ID)
 			}
-			accepts := !r.Accepted
-			if err := r.apply(up); err != nil {
+			if err := s.update(ctx, r, up); err != nil {
 				return err
-			}
-			if err := s.store.updateInvite(ctx, r); err != nil {
-				return err
-			}
-			if accepts && r.Accepted {
-				if err := s.events.Emit(ctx, InviteAccepted{up.ID}); err != nil {
-					return err
-				}
 			}
 		}
-		var err error
-		invites, err = s.store.invitesByID(ctx, ids, false)
+		invites, err = s.store.invitesByID(ctx, ids)
 		return err
 	})
 	return invites, err
 }
 
-func (r *inviteRow) apply(up InviteUpdate) (err error) {
-	r.UpdatedAt = database.Now()
+func (s *Service) update(ctx context.Context, r *inviteRow, up InviteUpdate) error {
+	wasOpen := !r.Accepted
+	if changed, err := r.apply(up); err != nil || !changed {
+		return err
+	}
+	if err := s.store.updateInvite(ctx, r); err != nil {
+		return err
+	}
+	if wasOpen && r.Accepted {
+		return s.events.Emit(ctx, InviteAccepted{r.ID})
+	}
+	return nil
+}
+
+// apply changes the row as the update says and reports whether there was anything to change.
+func (r *inviteRow) apply(up InviteUpdate) (changed bool, err error) {
+	now := database.Now()
 	if up.Accepted.set {
 		if up.Accepted.value == nil || (r.Accepted && !*up.Accepted.value) {
-			return ErrInvalid.Msg("An invite that was accepted cannot be opened again. Make a new one.")
+			return false, ErrInvalid.Msg("An invite that was accepted cannot be opened again. Make a new one.")
 		}
 		if *up.Accepted.value && !r.Accepted {
-			r.Accepted, r.AcceptedAt = true, r.UpdatedAt
+			r.Accepted, r.AcceptedAt, changed = true, now, true
 		}
 	}
 	if up.Roles.set {
@@ -209,46 +231,70 @@ func (r *inviteRow) apply(up InviteUpdate) (err error) {
 			roles = *up.Roles.value
 		}
 		if r.Roles, err = cleanRoles(roles); err != nil {
-			return err
+			return false, err
 		}
+		changed = true
 	}
-	if m := up.Metadata; m.set && m.value == nil {
-		r.Metadata = nil
-	} else if m.set {
-		r.Metadata, err = cleanMetadata(mergeMetadata(r.Metadata, *m.value))
+	metadata, changes, err := mergeMetadata(r.Metadata, up.Metadata)
+	if err != nil {
+		return false, err
 	}
-	return err
+	if changes {
+		r.Metadata, changed = metadata, true
+	}
+	if changed {
+		r.UpdatedAt = now
+	}
+	return changed, nil
 }
 
-// DeleteInvites removes the invites for good; their tokens are dead. Those who do not exist are passed over.
+// DeleteInvites removes the invites for good, withdrawn ones too; their tokens are dead. Those that do not exist are
+// passed over.
 func (s *Service) DeleteInvites(ctx context.Context, ids ...InviteID) error {
-	return s.removeInvites(ctx, ids, s.store.deleteInvites)
+	return s.removeInvites(ctx, ids, either, s.store.deleteInvites)
 }
 
 // SoftDeleteInvites withdraws the invites; their tokens are dead. RestoreInvites brings them back.
 func (s *Service) SoftDeleteInvites(ctx context.Context, ids ...InviteID) error {
-	return s.removeInvites(ctx, ids, s.store.softDeleteInvites)
+	return s.removeInvites(ctx, ids, living, s.store.softDeleteInvites)
 }
 
-func (s *Service) removeInvites(ctx context.Context, ids []InviteID, remove func(context.Context, []InviteID) ([]InviteID, error)) error {
+func (s *Service) removeInvites(ctx context.Context, ids []InviteID, which state, remove func(context.Context, []InviteID) error) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		removed, err := remove(ctx, ids)
+		rows, err := s.store.lockInvites(ctx, ids, which)
 		if err != nil {
 			return err
 		}
-		return emitAll(ctx, s.events, removed, func(id InviteID) event.Event { return InviteDeleted{id} })
+		if err := remove(ctx, inviteIDs(rows)); err != nil {
+			return err
+		}
+		return emitAll(ctx, s.events, rows, func(r *inviteRow) event.Event { return InviteDeleted{r.ID} })
 	})
 }
 
-// RestoreInvites undoes SoftDeleteInvites. ErrInviteExists: the address has another open invite by now.
+// RestoreInvites undoes SoftDeleteInvites. ErrInviteExists: the address has another open invite by now. A set-up link
+// does not come back: make a new one.
 func (s *Service) RestoreInvites(ctx context.Context, ids ...InviteID) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		left, err := s.store.restoreInvites(ctx, ids)
+		rows, err := s.store.lockInvites(ctx, ids, deleted)
 		if err != nil {
 			return err
 		}
-		if left > 0 {
-			return ErrInviteExists
+		var open []string
+		for _, r := range inOrder(rows, (*inviteRow).address) {
+			if r.Email == "" {
+				continue
+			}
+			restored, err := s.store.restoreInvite(ctx, r)
+			if err != nil {
+				return err
+			}
+			if !restored {
+				open = append(open, r.Email)
+			}
+		}
+		if len(open) > 0 {
+			return ErrInviteExists.Msg("Invite with email: %s, already exists.", strings.Join(open, ", "))
 		}
 		return nil
 	})
@@ -259,23 +305,22 @@ func (s *Service) RestoreInvites(ctx context.Context, ids ...InviteID) error {
 func (s *Service) RefreshInviteTokens(ctx context.Context, ids ...InviteID) ([]Invite, error) {
 	var invites []Invite
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
-		found, err := s.store.invitesByID(ctx, ids, false)
+		rows, err := s.store.lockInvites(ctx, ids, living)
 		if err != nil {
 			return err
 		}
-		if missing := missingIDs(ids, found); len(missing) > 0 {
+		if missing := missingIDs(ids, rows); len(missing) > 0 {
 			return ErrInvalid.Msg("The following invites do not exist: %s", strings.Join(missing, ", "))
 		}
-		for _, id := range ids {
-			renewed, err := s.store.renew(ctx, id, s.freshInvite())
-			if err != nil {
+		for _, r := range rows {
+			if r.Accepted {
+				return ErrInviteUsed.Msg("Invite %s was accepted already and cannot be sent again.", r.ID)
+			}
+			if err := s.store.renew(ctx, r.ID, s.freshInvite()); err != nil {
 				return err
 			}
-			if !renewed {
-				return ErrInviteUsed.Msg("Invite %s was accepted already and cannot be sent again.", id)
-			}
 		}
-		if invites, err = s.store.invitesByID(ctx, ids, false); err != nil {
+		if invites, err = s.store.invitesByID(ctx, ids); err != nil {
 			return err
 		}
 		return emitAll(ctx, s.events, invites, func(i Invite) event.Event { return InviteResent{i.ID} })
@@ -283,11 +328,11 @@ func (s *Service) RefreshInviteTokens(ctx context.Context, ids ...InviteID) ([]I
 	return invites, err
 }
 
-func missingIDs(ids []InviteID, found []Invite) []string {
+func missingIDs(ids []InviteID, found []*inviteRow) []string {
 	var missing []string
 	have := map[InviteID]bool{}
-	for _, i := range found {
-		have[i.ID] = true
+	for _, r := range found {
+		have[r.ID] = true
 	}
 	for _, id := range ids {
 		if !have[id] {
@@ -334,7 +379,7 @@ func (s *Service) validate(ctx context.Context, token, lock string) (Invite, err
 
 // AcceptInvite closes the invite for the user who is created in the same transaction. Exactly one caller succeeds; the
 // others are told, as by ValidateInviteToken, what happened meanwhile. A set-up link is refused with ErrSetupDone once
-// there is an admin.
+// there is another admin.
 func (s *Service) AcceptInvite(ctx context.Context, i Invite, by ID) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
 		accepted, err := s.store.acceptInvite(ctx, i, by)
@@ -346,7 +391,7 @@ func (s *Service) AcceptInvite(ctx context.Context, i Invite, by ID) error {
 			return cmp.Or(err, error(ErrInviteRenewed))
 		}
 		if i.Setup() {
-			if exists, err := s.store.adminExists(ctx); err != nil {
+			if exists, err := s.store.adminExists(ctx, by); err != nil {
 				return err
 			} else if exists {
 				return ErrSetupDone
@@ -361,18 +406,15 @@ func (s *Service) AcceptInvite(ctx context.Context, i Invite, by ID) error {
 func (s *Service) SetupInvite(ctx context.Context) (Invite, error) {
 	var invite Invite
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
-		if err := s.WithdrawSetup(ctx); err != nil {
-			return err
-		}
-		if exists, err := s.store.adminExists(ctx); err != nil {
+		if exists, err := s.store.adminExists(ctx, ""); err != nil {
 			return err
 		} else if exists {
 			return ErrSetupDone
 		}
 		r := s.freshInvite()
 		r.Roles = database.Strings{RoleAdmin}
+		err := s.store.putSetup(ctx, r)
 		invite = r.invite()
-		_, err := s.store.insertInvites(ctx, []*inviteRow{r})
 		return err
 	})
 	return invite, err
@@ -380,14 +422,7 @@ func (s *Service) SetupInvite(ctx context.Context) (Invite, error) {
 
 // WithdrawSetup makes every set-up link made so far useless.
 func (s *Service) WithdrawSetup(ctx context.Context) error {
-	return s.db.InTx(ctx, func(ctx context.Context) error {
-		open, err := s.store.setupInvites(ctx)
-		if err != nil || len(open) == 0 {
-			return err
-		}
-		_, err = s.store.softDeleteInvites(ctx, open)
-		return err
-	})
+	return s.db.InTx(ctx, s.store.withdrawSetup)
 }
 
 // freshInvite is a row with a new token and expiry.

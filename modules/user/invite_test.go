@@ -317,10 +317,7 @@ func TestDeletedInviteIsGoneForGood(t *testing.T) {
 		}
 		wantErr(t, "the token", b.opens(t, was[0]), user.ErrInviteRevoked)
 		check(t, b.opens(t, was[2]))
-		said := b.said.take()
-		if slices.Sort(said); !slices.Equal(said, topic("invite.deleted", was[0].ID, was[1].ID)) {
-			t.Errorf("events %q, want both deleted", said)
-		}
+		b.wantSaid(t, topic("invite.deleted", was[0].ID, was[1].ID)...)
 	})
 }
 

@@ -72,8 +72,10 @@ func TestEnsureReturnsSomebodyWhileUsersComeAndGo(t *testing.T) {
 
 func TestOfManyInvitesCreatedAtOnceForOneAddressOneIs(t *testing.T) {
 	for name, before := range map[string]func(t *testing.T, b bench){
-		"new":     func(*testing.T, bench) {},
-		"expired": func(t *testing.T, b bench) { must(b.hasty(t).CreateInvites(t.Context(), inviteDrafts("ada@example.com")...))(t) },
+		"new": func(*testing.T, bench) {},
+		"expired": func(t *testing.T, b bench) {
+			must(b.hasty(t).CreateInvites(t.Context(), inviteDrafts("ada@example.com")...))(t)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, b bench) {

@@ -1,6 +1,7 @@
 package user
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/id"
 	"github.com/uptrace/bun"
 )
 
@@ -77,10 +79,29 @@ func (r *inviteRow) invite() Invite {
 	}
 }
 
+func (r *userRow) address() string   { return r.Email }
+func (r *inviteRow) address() string { return r.Email }
+
+// inOrder sorts the rows by address: transactions that take several in the same order wait, but not for each other.
+func inOrder[R any](rows []R, address func(R) string) []R {
+	return slices.SortedStableFunc(slices.Values(rows), func(a, b R) int { return cmp.Compare(address(a), address(b)) })
+}
+
+// A state is a condition on the rows that a statement is about.
+type state string
+
+const (
+	living   state = "deleted_at IS NULL"
+	active   state = "deleted_at IS NULL AND deactivated_at IS NULL"
+	inactive state = "deleted_at IS NULL AND deactivated_at IS NOT NULL"
+	deleted  state = "deleted_at IS NOT NULL"
+	either   state = "TRUE"
+)
+
 // insertUsers inserts the rows whose address is free, with their roles, and says which they were.
 func (s store) insertUsers(ctx context.Context, rows []*userRow) (made map[ID]bool, err error) {
 	made = make(map[ID]bool, len(rows))
-	for chunk := range slices.Chunk(rows, chunkSize) {
+	for chunk := range slices.Chunk(inOrder(rows, (*userRow).address), chunkSize) {
 		var inserted []ID
 		err := s.db.Conn(ctx).NewInsert().Model(&chunk).
 			On("CONFLICT (email) WHERE deleted_at IS NULL DO NOTHING").
@@ -98,13 +119,15 @@ func (s store) insertUsers(ctx context.Context, rows []*userRow) (made map[ID]bo
 			roles[r.ID] = r.roles
 		}
 	}
-	return made, s.insertRoles(ctx, roles)
+	_, err = s.insertRoles(ctx, roles)
+	return made, err
 }
 
 // chunkSize keeps a statement of many rows at a size both databases take.
 const chunkSize = 500
 
-func (s store) insertRoles(ctx context.Context, roles map[ID][]string) error {
+// insertRoles gives users the roles that they do not have, and reports whether there were any.
+func (s store) insertRoles(ctx context.Context, roles map[ID][]string) (added bool, err error) {
 	var rows []roleRow
 	for id, names := range roles {
 		for _, name := range names {
@@ -112,12 +135,13 @@ func (s store) insertRoles(ctx context.Context, roles map[ID][]string) error {
 		}
 	}
 	for chunk := range slices.Chunk(rows, chunkSize) {
-		_, err := s.db.Conn(ctx).NewInsert().Model(&chunk).On("CONFLICT (user_id, role) DO NOTHING").Exec(ctx)
+		touched, err := database.Touched(s.db.Conn(ctx).NewInsert().Model(&chunk).On("CONFLICT (user_id, role) DO NOTHING").Exec(ctx))
 		if err != nil {
-			return fmt.Errorf("insert roles: %w", err)
+			return false, fmt.Errorf("insert roles: %w", err)
 		}
+		added = added || touched
 	}
-	return nil
+	return added, nil
 }
 
 // usersByID returns those of the users that live, in the order of the ids.
@@ -125,7 +149,7 @@ func (s store) usersByID(ctx context.Context, ids []ID) ([]User, error) {
 	found := make(map[ID]User, len(ids))
 	for chunk := range slices.Chunk(ids, chunkSize) {
 		var rows []*userRow
-		err := s.db.Conn(ctx).NewSelect().Model(&rows).Where("id IN (?)", bun.List(chunk)).Where("deleted_at IS NULL").Scan(ctx)
+		err := s.db.Conn(ctx).NewSelect().Model(&rows).Where("id IN (?)", list(chunk...)).Where("deleted_at IS NULL").Scan(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("read users: %w", err)
 		}
@@ -163,15 +187,11 @@ func (s store) userByEmail(ctx context.Context, address string) (User, error) {
 }
 
 func (s store) listUsers(ctx context.Context, f Filter, p Page) ([]User, error) {
-	if p.Limit == CountOnly {
-		return nil, nil
-	}
-	var rows []*userRow
-	q, err := p.apply(f.apply(s.db.Conn(ctx).NewSelect().Model(&rows)), userOrders)
-	if err != nil {
+	if err := checkList(f.Q, p, userOrders); err != nil || p.Limit == CountOnly {
 		return nil, err
 	}
-	if err := q.Scan(ctx); err != nil {
+	var rows []*userRow
+	if err := p.apply(f.apply(s.db.Conn(ctx).NewSelect().Model(&rows))).Scan(ctx); err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
 	}
 	return s.withRoles(ctx, rows)
@@ -219,28 +239,13 @@ func (s store) confirmOwner(ctx context.Context, u User) (bool, error) {
 	return database.Touched(q.Exec(ctx))
 }
 
-// lockUser reads a living user for change, or says ErrNotFound.
-func (s store) lockUser(ctx context.Context, id ID) (*userRow, error) {
-	var rows []*userRow
-	q := s.db.Conn(ctx).NewSelect().Model(&rows).Where("id = ?", id).Where("deleted_at IS NULL")
+// lockUsers reads those of the users who are in the state for change, by id, which is the order everybody locks in.
+func (s store) lockUsers(ctx context.Context, ids []ID, which state) (rows []*userRow, err error) {
+	q := s.db.Conn(ctx).NewSelect().Model(&rows).Where("id IN (?)", list(ids...)).Where(string(which)).Order("id")
 	if err := s.db.ForUpdate(q, "UPDATE").Scan(ctx); err != nil {
-		return nil, fmt.Errorf("lock user: %w", err)
-	}
-	if len(rows) == 0 {
-		return nil, ErrNotFound.Msg("User with id %q not found", id)
-	}
-	return rows[0], nil
-}
-
-// lockUsers locks those of the users that live, always in the same order, and returns their ids.
-func (s store) lockUsers(ctx context.Context, ids []ID) ([]ID, error) {
-	var found []ID
-	q := s.db.Conn(ctx).NewSelect().Model((*userRow)(nil)).Column("id").
-		Where("id IN (?)", bun.List(ids)).Where("deleted_at IS NULL").Order("id")
-	if err := s.db.ForUpdate(q, "UPDATE").Scan(ctx, &found); err != nil {
 		return nil, fmt.Errorf("lock users: %w", err)
 	}
-	return found, nil
+	return rows, nil
 }
 
 func (s store) updateUser(ctx context.Context, r *userRow) error {
@@ -277,48 +282,48 @@ func (s store) softDeleteUsers(ctx context.Context, ids []ID) error {
 	return nil
 }
 
-// restoreUsers restores those whose address is free and returns them.
-func (s store) restoreUsers(ctx context.Context, ids []ID) (restored []ID, err error) {
-	err = s.db.Conn(ctx).NewUpdate().Model((*userRow)(nil)).
-		Set("deleted_at = NULL").Set("updated_at = ?", database.Now()).
-		Where("id IN (?)", bun.List(ids)).Where("deleted_at IS NOT NULL").
-		Where("NOT EXISTS (SELECT 1 FROM latchkey_user o WHERE o.email = u.email AND o.deleted_at IS NULL)").
-		Returning("id").Scan(ctx, &restored)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("restore users: %w", err)
+// restoreUser undoes a soft deletion unless somebody has the address, and reports whether it did.
+func (s store) restoreUser(ctx context.Context, r *userRow) (bool, error) {
+	if free, err := s.takeEmail(ctx, r.Email); err != nil || !free {
+		return false, err
 	}
-	return restored, nil
-}
-
-// deletedEmails returns the addresses of those of the users that are deleted.
-func (s store) deletedEmails(ctx context.Context, ids []ID) (emails []string, err error) {
-	err = s.db.Conn(ctx).NewSelect().Model((*userRow)(nil)).Column("email").
-		Where("id IN (?)", bun.List(ids)).Where("deleted_at IS NOT NULL").Order("email").Scan(ctx, &emails)
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*userRow)(nil)).
+		Set("deleted_at = NULL").Set("updated_at = ?", database.Now()).Where("id = ?", r.ID).Exec(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read deleted users: %w", err)
+		return false, fmt.Errorf("restore user: %w", err)
 	}
-	return emails, nil
+	return true, nil
 }
 
-// setDeactivated sets or, for the zero time, clears deactivated_at where it was not so already, and returns those users.
-func (s store) setDeactivated(ctx context.Context, ids []ID, at time.Time) (changed []ID, err error) {
-	q := s.db.Conn(ctx).NewUpdate().Model((*userRow)(nil)).
-		Set("deactivated_at = ?", bun.NullZero(at)).Set("updated_at = ?", database.Now()).
-		Where("id IN (?)", bun.List(ids)).Where("deleted_at IS NULL")
-	if at.IsZero() {
-		q = q.Where("deactivated_at IS NOT NULL")
-	} else {
-		q = q.Where("deactivated_at IS NULL")
+// takeEmail reports whether nobody has the address, and if so keeps it from others until the transaction ends. It does
+// by a row that comes and goes, because INSERT knows ON CONFLICT and UPDATE does not.
+func (s store) takeEmail(ctx context.Context, address string) (free bool, err error) {
+	if address == "" {
+		return true, nil
 	}
-	if err := q.Returning("id").Scan(ctx, &changed); err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("set deactivated: %w", err)
+	now := database.Now()
+	r := &userRow{ID: NewID(), Email: address, CreatedVia: ViaAPI, CreatedAt: now, UpdatedAt: now}
+	made, err := s.insertUsers(ctx, []*userRow{r})
+	if err != nil || !made[r.ID] {
+		return false, err
 	}
-	return changed, nil
+	return true, s.deleteUsers(ctx, []ID{r.ID})
 }
 
-func (s store) adminExists(ctx context.Context) (bool, error) {
+// setDeactivated sets or, for the zero time, clears deactivated_at.
+func (s store) setDeactivated(ctx context.Context, ids []ID, at time.Time) error {
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*userRow)(nil)).
+		Set("deactivated_at = ?", bun.NullZero(at)).Set("updated_at = ?", database.Now()).Where("id IN (?)", bun.List(ids)).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("set deactivated: %w", err)
+	}
+	return nil
+}
+
+// adminExists reports whether somebody other than the user can act as an admin.
+func (s store) adminExists(ctx context.Context, except ID) (bool, error) {
 	ok, err := s.db.Conn(ctx).NewSelect().Model((*roleRow)(nil)).
-		Where("role = ?", RoleAdmin).
+		Where("role = ?", RoleAdmin).Where("user_id <> ?", except).
 		Where("EXISTS (SELECT 1 FROM latchkey_user u WHERE u.id = r.user_id AND u.deleted_at IS NULL AND u.deactivated_at IS NULL)").
 		Exists(ctx)
 	if err != nil {
@@ -330,7 +335,7 @@ func (s store) adminExists(ctx context.Context) (bool, error) {
 // insertInvites inserts the rows whose address has no open invite, and says which they were.
 func (s store) insertInvites(ctx context.Context, rows []*inviteRow) (made map[InviteID]bool, err error) {
 	made = make(map[InviteID]bool, len(rows))
-	for chunk := range slices.Chunk(rows, chunkSize) {
+	for chunk := range slices.Chunk(inOrder(rows, (*inviteRow).address), chunkSize) {
 		var inserted []InviteID
 		err := s.db.Conn(ctx).NewInsert().Model(&chunk).
 			On("CONFLICT (email) WHERE deleted_at IS NULL AND NOT accepted DO NOTHING").
@@ -359,23 +364,24 @@ func (s store) renewExpired(ctx context.Context, r *inviteRow) (id InviteID, err
 	return id, nil
 }
 
-// renew gives an open invite a new nonce and expiry and reports whether it was there.
-func (s store) renew(ctx context.Context, id InviteID, r *inviteRow) (bool, error) {
-	return database.Touched(s.db.Conn(ctx).NewUpdate().Model((*inviteRow)(nil)).
+// renew gives an invite a new nonce and expiry.
+func (s store) renew(ctx context.Context, id InviteID, r *inviteRow) error {
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*inviteRow)(nil)).
 		Set("nonce = ?", r.Nonce).Set("issued_at = ?", r.IssuedAt).Set("expires_at = ?", r.ExpiresAt).Set("updated_at = ?", r.UpdatedAt).
-		Where("id = ?", id).Where("NOT accepted").Where("deleted_at IS NULL").Exec(ctx))
+		Where("id = ?", id).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("renew invite: %w", err)
+	}
+	return nil
 }
 
-// invitesByID returns those of the invites that are there, in the order of the ids; deleted ones only if asked for.
-func (s store) invitesByID(ctx context.Context, ids []InviteID, withDeleted bool) ([]Invite, error) {
+// invitesByID returns those of the invites that are there, in the order of the ids.
+func (s store) invitesByID(ctx context.Context, ids []InviteID) ([]Invite, error) {
 	found := make(map[InviteID]Invite, len(ids))
 	for chunk := range slices.Chunk(ids, chunkSize) {
 		var rows []*inviteRow
-		q := s.db.Conn(ctx).NewSelect().Model(&rows).Where("id IN (?)", bun.List(chunk))
-		if !withDeleted {
-			q = q.Where("deleted_at IS NULL")
-		}
-		if err := q.Scan(ctx); err != nil {
+		err := s.db.Conn(ctx).NewSelect().Model(&rows).Where("id IN (?)", list(chunk...)).Where("deleted_at IS NULL").Scan(ctx)
+		if err != nil {
 			return nil, fmt.Errorf("read invites: %w", err)
 		}
 		for _, r := range rows {
@@ -422,15 +428,11 @@ func (s store) holdOpenInvite(ctx context.Context, address string) (Invite, erro
 }
 
 func (s store) listInvites(ctx context.Context, f InviteFilter, p Page) ([]Invite, error) {
-	if p.Limit == CountOnly {
-		return nil, nil
-	}
-	var rows []*inviteRow
-	q, err := p.apply(f.apply(s.db.Conn(ctx).NewSelect().Model(&rows)), inviteOrders)
-	if err != nil {
+	if err := checkList(f.Q, p, inviteOrders); err != nil || p.Limit == CountOnly {
 		return nil, err
 	}
-	if err := q.Scan(ctx); err != nil {
+	var rows []*inviteRow
+	if err := p.apply(f.apply(s.db.Conn(ctx).NewSelect().Model(&rows))).Scan(ctx); err != nil {
 		return nil, fmt.Errorf("list invites: %w", err)
 	}
 	invites := make([]Invite, len(rows))
@@ -456,16 +458,13 @@ func (s store) acceptInvite(ctx context.Context, i Invite, by ID) (bool, error) 
 		Where("id = ?", i.ID).Where("nonce = ?", i.nonce).Where("NOT accepted").Where("deleted_at IS NULL").Where("expires_at > ?", now).Exec(ctx))
 }
 
-func (s store) lockInvite(ctx context.Context, id InviteID) (*inviteRow, error) {
-	var rows []*inviteRow
-	q := s.db.Conn(ctx).NewSelect().Model(&rows).Where("id = ?", id).Where("deleted_at IS NULL")
+// lockInvites reads those of the invites that are in the state for change, by id, which is the order everybody locks in.
+func (s store) lockInvites(ctx context.Context, ids []InviteID, which state) (rows []*inviteRow, err error) {
+	q := s.db.Conn(ctx).NewSelect().Model(&rows).Where("id IN (?)", list(ids...)).Where(string(which)).Order("id")
 	if err := s.db.ForUpdate(q, "UPDATE").Scan(ctx); err != nil {
-		return nil, fmt.Errorf("lock invite: %w", err)
+		return nil, fmt.Errorf("lock invites: %w", err)
 	}
-	if len(rows) == 0 {
-		return nil, ErrInviteNotFound.Msg("Invite with id: %s was not found", id)
-	}
-	return rows[0], nil
+	return rows, nil
 }
 
 func (s store) updateInvite(ctx context.Context, r *inviteRow) error {
@@ -477,47 +476,77 @@ func (s store) updateInvite(ctx context.Context, r *inviteRow) error {
 	return nil
 }
 
-func (s store) deleteInvites(ctx context.Context, ids []InviteID) (deleted []InviteID, err error) {
-	err = s.db.Conn(ctx).NewDelete().Model((*inviteRow)(nil)).Where("id IN (?)", bun.List(ids)).Returning("id").Scan(ctx, &deleted)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("delete invites: %w", err)
+func (s store) deleteInvites(ctx context.Context, ids []InviteID) error {
+	_, err := s.db.Conn(ctx).NewDelete().Model((*inviteRow)(nil)).Where("id IN (?)", bun.List(ids)).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("delete invites: %w", err)
 	}
-	return deleted, nil
+	return nil
 }
 
-func (s store) softDeleteInvites(ctx context.Context, ids []InviteID) (deleted []InviteID, err error) {
+func (s store) softDeleteInvites(ctx context.Context, ids []InviteID) error {
 	now := database.Now()
-	err = s.db.Conn(ctx).NewUpdate().Model((*inviteRow)(nil)).Set("deleted_at = ?", now).Set("updated_at = ?", now).
-		Where("id IN (?)", bun.List(ids)).Where("deleted_at IS NULL").Returning("id").Scan(ctx, &deleted)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("soft-delete invites: %w", err)
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*inviteRow)(nil)).
+		Set("deleted_at = ?", now).Set("updated_at = ?", now).Where("id IN (?)", bun.List(ids)).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("soft-delete invites: %w", err)
 	}
-	return deleted, nil
+	return nil
 }
 
-// restoreInvites restores those whose address has no other open invite, and returns how many of the ids are still deleted.
-func (s store) restoreInvites(ctx context.Context, ids []InviteID) (left int, err error) {
-	_, err = s.db.Conn(ctx).NewUpdate().Model((*inviteRow)(nil)).
-		Set("deleted_at = NULL").Set("updated_at = ?", database.Now()).
-		Where("id IN (?)", bun.List(ids)).Where("deleted_at IS NOT NULL").
-		Where("(accepted OR NOT EXISTS (SELECT 1 FROM latchkey_invite o WHERE o.email = i.email AND o.deleted_at IS NULL AND NOT o.accepted))").
-		Exec(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("restore invites: %w", err)
+// restoreInvite undoes a soft deletion unless the address has another open invite, and reports whether it did.
+func (s store) restoreInvite(ctx context.Context, r *inviteRow) (bool, error) {
+	if !r.Accepted {
+		if free, err := s.takeInvited(ctx, r); err != nil || !free {
+			return false, err
+		}
 	}
-	n, err := s.db.Conn(ctx).NewSelect().Model((*inviteRow)(nil)).Where("id IN (?)", bun.List(ids)).Where("deleted_at IS NOT NULL").Count(ctx)
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*inviteRow)(nil)).
+		Set("deleted_at = NULL").Set("updated_at = ?", database.Now()).Where("id = ?", r.ID).Exec(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("count deleted invites: %w", err)
+		return false, fmt.Errorf("restore invite: %w", err)
 	}
-	return int(n), nil
+	return true, nil
 }
 
-// setupInvites returns the open set-up links: none or one.
-func (s store) setupInvites(ctx context.Context) (ids []InviteID, err error) {
-	err = s.db.Conn(ctx).NewSelect().Model((*inviteRow)(nil)).Column("id").
-		Where("email IS NULL").Where("NOT accepted").Where("deleted_at IS NULL").Order("id").Scan(ctx, &ids)
-	if err != nil {
-		return nil, fmt.Errorf("read set-up invites: %w", err)
+// takeInvited is takeEmail for the address of an invite.
+func (s store) takeInvited(ctx context.Context, like *inviteRow) (free bool, err error) {
+	r := *like
+	r.ID, r.DeletedAt = InviteID(id.New("invite")), time.Time{}
+	made, err := s.insertInvites(ctx, []*inviteRow{&r})
+	if err != nil || !made[r.ID] {
+		return false, err
 	}
-	return ids, nil
+	return true, s.deleteInvites(ctx, []InviteID{r.ID})
+}
+
+// putSetup makes r the open set-up link, in place of the one that is open, whose id it gets then.
+func (s store) putSetup(ctx context.Context, r *inviteRow) error {
+	err := s.db.Conn(ctx).NewInsert().Model(r).
+		On("CONFLICT (accepted) WHERE email IS NULL AND deleted_at IS NULL AND NOT accepted DO UPDATE").
+		Set("nonce = EXCLUDED.nonce").Set("issued_at = EXCLUDED.issued_at").Set("expires_at = EXCLUDED.expires_at").
+		Set("roles = EXCLUDED.roles").Set("updated_at = EXCLUDED.updated_at").
+		Returning("*").Scan(ctx)
+	if err != nil {
+		return fmt.Errorf("put set-up invite: %w", err)
+	}
+	return nil
+}
+
+func (s store) withdrawSetup(ctx context.Context) error {
+	now := database.Now()
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*inviteRow)(nil)).Set("deleted_at = ?", now).Set("updated_at = ?", now).
+		Where("email IS NULL").Where("NOT accepted").Where("deleted_at IS NULL").Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("withdraw set-up invite: %w", err)
+	}
+	return nil
+}
+
+func inviteIDs(rows []*inviteRow) []InviteID {
+	out := make([]InviteID, len(rows))
+	for i, r := range rows {
+		out[i] = r.ID
+	}
+	return out
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -190,19 +191,27 @@ func (s *Service) Ensure(ctx context.Context, draft Draft) (u User, created bool
 		return User{}, false, err
 	}
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
-		made, err := s.store.insertUsers(ctx, rows)
-		if err != nil {
-			return err
+		for range attempts {
+			made, err := s.store.insertUsers(ctx, rows)
+			if err != nil {
+				return err
+			}
+			if created = made[rows[0].ID]; created {
+				u = rows[0].user(rows[0].roles)
+				return s.events.Emit(ctx, Created{u.ID})
+			}
+			u, err = s.store.userByEmail(ctx, rows[0].Email)
+			if !errors.Is(err, ErrNotFound) { // else they were deleted in between
+				return err
+			}
 		}
-		if created = made[rows[0].ID]; created {
-			u = rows[0].user(draft.Roles)
-			return s.events.Emit(ctx, Created{u.ID})
-		}
-		u, err = s.store.userByEmail(ctx, rows[0].Email)
-		return err
+		return errors.New("user: Ensure met a user each time it tried to make one, and nobody when it looked")
 	})
 	return u, created, err
 }
+
+// attempts is how often Ensure tries; more than one is rare.
+const attempts = 10
 
 // RetrieveUser returns the user, or ErrNotFound. Deleted users are not found.
 func (s *Service) RetrieveUser(ctx context.Context, id ID) (User, error) {
@@ -245,11 +254,18 @@ func (s *Service) ListAndCountUsers(ctx context.Context, f Filter, p Page) ([]Us
 func (s *Service) UpdateUsers(ctx context.Context, updates ...Update) ([]User, error) {
 	var users []User
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
-		users = users[:0]
+		locked, err := s.store.lockUsers(ctx, updateIDs(updates), living)
+		if err != nil {
+			return err
+		}
+		rows := make(map[ID]*userRow, len(locked))
+		for _, r := range locked {
+			rows[r.ID] = r
+		}
 		for _, up := range updates {
-			r, err := s.store.lockUser(ctx, up.ID)
-			if err != nil {
-				return err
+			r, ok := rows[up.ID]
+			if !ok {
+				return notFound(up.ID)
 			}
 			changed, err := r.apply(up)
 			if err != nil {
@@ -264,12 +280,13 @@ func (s *Service) UpdateUsers(ctx context.Context, updates ...Update) ([]User, e
 				}
 			}
 		}
-		var err error
 		users, err = s.store.usersByID(ctx, updateIDs(updates))
 		return err
 	})
 	return users, err
 }
+
+func notFound(id ID) error { return ErrNotFound.Msg("User with id %q not found", id) }
 
 // AddRoles gives the user the roles it does not have yet.
 func (s *Service) AddRoles(ctx context.Context, id ID, roles ...string) error {
@@ -278,10 +295,12 @@ func (s *Service) AddRoles(ctx context.Context, id ID, roles ...string) error {
 		return err
 	}
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		if _, err := s.store.lockUser(ctx, id); err != nil {
+		if locked, err := s.store.lockUsers(ctx, []ID{id}, living); err != nil {
 			return err
+		} else if len(locked) == 0 {
+			return notFound(id)
 		}
-		if err := s.store.insertRoles(ctx, map[ID][]string{id: roles}); err != nil {
+		if added, err := s.store.insertRoles(ctx, map[ID][]string{id: roles}); err != nil || !added {
 			return err
 		}
 		return s.events.Emit(ctx, Updated{id})
@@ -291,6 +310,10 @@ func (s *Service) AddRoles(ctx context.Context, id ID, roles ...string) error {
 // VerifyEmail records that the user's mailbox was proved to be theirs. It does nothing if the user's address is by now
 // another one, or is proved already.
 func (s *Service) VerifyEmail(ctx context.Context, id ID, address string) error {
+	address, err := email.Canonical(address)
+	if err != nil {
+		return nil //nolint:nilerr // nobody has what is no address
+	}
 	return s.db.InTx(ctx, func(ctx context.Context) error {
 		changed, err := s.store.verifyEmail(ctx, id, address)
 		if err != nil || !changed {
@@ -312,23 +335,24 @@ func (s *Service) ConfirmOwner(ctx context.Context, u User) (ok bool, err error)
 	return ok, err
 }
 
-// DeleteUsers removes the users for good. Those who do not exist are passed over.
+// DeleteUsers removes the users for good, softly deleted ones too. Those who do not exist are passed over.
 func (s *Service) DeleteUsers(ctx context.Context, ids ...ID) error {
-	return s.remove(ctx, ids, s.store.deleteUsers)
+	return s.remove(ctx, ids, either, s.store.deleteUsers)
 }
 
 // SoftDeleteUsers hides the users from every read and frees their addresses; RestoreUsers brings them back.
 // Those who do not exist are passed over.
 func (s *Service) SoftDeleteUsers(ctx context.Context, ids ...ID) error {
-	return s.remove(ctx, ids, s.store.softDeleteUsers)
+	return s.remove(ctx, ids, living, s.store.softDeleteUsers)
 }
 
-func (s *Service) remove(ctx context.Context, ids []ID, remove func(context.Context, []ID) error) error {
+func (s *Service) remove(ctx context.Context, of []ID, which state, remove func(context.Context, []ID) error) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		found, err := s.store.lockUsers(ctx, ids)
-		if err != nil || len(found) == 0 {
+		rows, err := s.store.lockUsers(ctx, of, which)
+		if err != nil || len(rows) == 0 {
 			return err
 		}
+		found := ids(rows)
 		for _, f := range s.onDelete {
 			if err := f(ctx, found); err != nil {
 				return err
@@ -345,26 +369,36 @@ func (s *Service) remove(ctx context.Context, ids []ID, remove func(context.Cont
 // with a user, such as the ways to sign in, does not come back.
 func (s *Service) RestoreUsers(ctx context.Context, ids ...ID) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		restored, err := s.store.restoreUsers(ctx, ids)
+		rows, err := s.store.lockUsers(ctx, ids, deleted)
 		if err != nil {
 			return err
 		}
-		left, err := s.store.deletedEmails(ctx, ids)
-		if err != nil {
-			return err
+		var taken []string
+		for _, r := range inOrder(rows, (*userRow).address) {
+			restored, err := s.store.restoreUser(ctx, r)
+			if err != nil {
+				return err
+			}
+			if !restored {
+				taken = append(taken, r.Email)
+			}
 		}
-		if len(left) > 0 {
-			return ErrEmailTaken.Msg("User with email: %s, already exists.", strings.Join(left, ", "))
+		if len(taken) > 0 {
+			return ErrEmailTaken.Msg("User with email: %s, already exists.", strings.Join(taken, ", "))
 		}
-		return emitAll(ctx, s.events, restored, func(id ID) event.Event { return Restored{id} })
+		return emitAll(ctx, s.events, rows, func(r *userRow) event.Event { return Restored{r.ID} })
 	})
 }
 
 // DeactivateUsers keeps the users from signing in and ends what they are signed in to; the records stay.
-func (s *Service) DeactivateUsers(ctx context.Context, ids ...ID) error {
+func (s *Service) DeactivateUsers(ctx context.Context, of ...ID) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		found, err := s.store.setDeactivated(ctx, ids, database.Now())
-		if err != nil || len(found) == 0 {
+		rows, err := s.store.lockUsers(ctx, of, active)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		found := ids(rows)
+		if err := s.store.setDeactivated(ctx, found, database.Now()); err != nil {
 			return err
 		}
 		for _, f := range s.onDeactivate {
@@ -377,18 +411,21 @@ func (s *Service) DeactivateUsers(ctx context.Context, ids ...ID) error {
 }
 
 // ReactivateUsers undoes DeactivateUsers.
-func (s *Service) ReactivateUsers(ctx context.Context, ids ...ID) error {
+func (s *Service) ReactivateUsers(ctx context.Context, of ...ID) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		found, err := s.store.setDeactivated(ctx, ids, time.Time{})
+		rows, err := s.store.lockUsers(ctx, of, inactive)
 		if err != nil {
 			return err
 		}
-		return emitAll(ctx, s.events, found, func(id ID) event.Event { return Reactivated{id} })
+		if err := s.store.setDeactivated(ctx, ids(rows), time.Time{}); err != nil {
+			return err
+		}
+		return emitAll(ctx, s.events, rows, func(r *userRow) event.Event { return Reactivated{r.ID} })
 	})
 }
 
 // AdminExists reports whether an active user has the role admin.
-func (s *Service) AdminExists(ctx context.Context) (bool, error) { return s.store.adminExists(ctx) }
+func (s *Service) AdminExists(ctx context.Context) (bool, error) { return s.store.adminExists(ctx, "") }
 
 func (s *Service) emit(ctx context.Context, users []User, name func(User) event.Event) error {
 	return emitAll(ctx, s.events, users, name)
@@ -446,13 +483,12 @@ func (r *userRow) apply(up Update) (changed bool, err error) {
 			*f.to, changed = f.set.value, true
 		}
 	}
-	if m := up.Metadata; m.set && m.value == nil {
-		r.Metadata, changed = nil, true
-	} else if m.set && len(*m.value) > 0 {
-		if r.Metadata, err = cleanMetadata(mergeMetadata(r.Metadata, *m.value)); err != nil {
-			return false, err
-		}
-		changed = true
+	metadata, changes, err := mergeMetadata(r.Metadata, up.Metadata)
+	if err != nil {
+		return false, err
+	}
+	if changes {
+		r.Metadata, changed = metadata, true
 	}
 	if !changed {
 		return false, nil
@@ -461,19 +497,25 @@ func (r *userRow) apply(up Update) (changed bool, err error) {
 	return true, r.check()
 }
 
-func mergeMetadata(old, with map[string]any) map[string]any {
-	merged := make(map[string]any, len(old)+len(with))
-	for k, v := range old {
-		merged[k] = v
+// mergeMetadata returns what becomes of the old metadata, and whether the field says anything about it.
+func mergeMetadata(old map[string]any, with Field[map[string]any]) (merged map[string]any, changes bool, err error) {
+	switch {
+	case !with.set, with.value != nil && len(*with.value) == 0:
+		return old, false, nil
+	case with.value == nil:
+		return nil, true, nil
 	}
-	for k, v := range with {
+	merged = make(map[string]any, len(old)+len(*with.value))
+	maps.Copy(merged, old)
+	for k, v := range *with.value {
 		if v == "" {
 			delete(merged, k)
 		} else {
 			merged[k] = v
 		}
 	}
-	return merged
+	merged, err = cleanMetadata(merged)
+	return merged, true, err
 }
 
 // The limits of what is kept with a user or invite, in bytes.
@@ -484,9 +526,12 @@ const (
 )
 
 func (r *userRow) check() error {
-	for name, v := range map[string]*string{"first_name": r.FirstName, "last_name": r.LastName, "avatar_url": r.AvatarURL} {
-		if v != nil && !storable(*v) {
-			return ErrInvalid.Msg("%s must be text of at most %d bytes without NUL characters.", name, maxText)
+	for _, f := range []struct {
+		name string
+		v    *string
+	}{{"first_name", r.FirstName}, {"last_name", r.LastName}, {"avatar_url", r.AvatarURL}, {"created_via", &r.CreatedVia}} {
+		if f.v != nil && !storable(*f.v) {
+			return ErrInvalid.Msg("%s must be text of at most %d bytes without NUL characters.", f.name, maxText)
 		}
 	}
 	parts := []string{r.Email}
@@ -519,7 +564,8 @@ func cleanRoles(roles []string) ([]string, error) {
 	return roles, nil
 }
 
-func cleanMetadata(m map[string]any) (map[string]any, error) {
+// cleanMetadata returns m as it will be read back, or says why it cannot be kept.
+func cleanMetadata(m map[string]any) (clean map[string]any, err error) {
 	if m == nil {
 		return nil, nil
 	}
@@ -530,10 +576,15 @@ func cleanMetadata(m map[string]any) (map[string]any, error) {
 	if len(data) > maxMetadata {
 		return nil, ErrInvalid.Msg("metadata must be at most %d bytes of JSON.", maxMetadata)
 	}
-	if strings.Contains(strings.ReplaceAll(string(data), `\\`, ""), `\u0000`) {
-		return nil, ErrInvalid.Msg("metadata must not contain NUL characters.")
+	// These escapes stand for themselves once no escaped backslash is left. The second is what became of bytes that
+	// are no text.
+	if text := strings.ReplaceAll(string(data), `\\`, ""); strings.Contains(text, `\u0000`) || strings.Contains(text, `\ufffd`) {
+		return nil, ErrInvalid.Msg("metadata must be valid UTF-8 without NUL characters.")
 	}
-	return m, nil
+	if err := json.Unmarshal(data, &clean); err != nil { // a number beyond float64
+		return nil, ErrInvalid.Msg("metadata must be made of JSON values.")
+	}
+	return clean, nil
 }
 
 func ids(rows []*userRow) []ID {

@@ -19,7 +19,7 @@ func New(prefix string) string {
 	return prefix + "_" + u
 }
 
-var shape = regexp.MustCompile(`^[0-9A-HJKMNP-TV-Z]{26}$`)
+var shape = regexp.MustCompile(`^[0-7][0-9A-HJKMNP-TV-Z]{25}$`)
 
 // Valid reports whether s could have been minted by New(prefix).
 func Valid(prefix, s string) bool {

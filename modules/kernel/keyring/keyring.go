@@ -6,6 +6,7 @@
 package keyring
 
 import (
+	"bytes"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/base64"
@@ -39,12 +40,14 @@ func New(secrets ...[]byte) (*Ring, error) {
 	if len(secrets) == 0 {
 		return nil, fmt.Errorf("keyring: no secret: at least one of %d bytes is needed", MinSecret)
 	}
+	r := &Ring{}
 	for i, s := range secrets {
 		if len(s) < MinSecret {
 			return nil, fmt.Errorf("keyring: secret %d has %d bytes: at least %d are needed", i+1, len(s), MinSecret)
 		}
+		r.secrets = append(r.secrets, bytes.Clone(s))
 	}
-	return &Ring{secrets: secrets}, nil
+	return r, nil
 }
 
 // Keys derives the purpose's key from every secret, in the ring's order: the first is for making, all are for checking.

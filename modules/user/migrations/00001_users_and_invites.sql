@@ -39,6 +39,8 @@ CREATE TABLE latchkey_invite (
     deleted_at  timestamptz
 );
 CREATE UNIQUE INDEX latchkey_invite_email ON latchkey_invite (email) WHERE deleted_at IS NULL AND NOT accepted;
+-- At most one set-up link is open.
+CREATE UNIQUE INDEX latchkey_invite_setup ON latchkey_invite (accepted) WHERE email IS NULL AND deleted_at IS NULL AND NOT accepted;
 
 -- +goose Down
 DROP TABLE latchkey_invite;

@@ -1,0 +1,68 @@
+package httpapi_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/latchkey-go/latchkey/app/httpapi"
+	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/database/sqlite"
+	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
+	"github.com/latchkey-go/latchkey/modules/user"
+	"go.uber.org/fx"
+)
+
+// An fx application takes Latchkey in by its modules, and mounts the API in its own router.
+func Example() {
+	router := http.NewServeMux()
+	app := fx.New(
+		fx.Provide(openDatabase, openKeys), // the application's own: a migrated *database.DB, a *keyring.Ring
+		user.Module, auth.Module, emailpass.Module, link.Module, httpapi.Module,
+		fx.Invoke(func(api *httpapi.API) { router.Handle("/id/", http.StripPrefix("/id", api)) }),
+		fx.NopLogger,
+	)
+	if err := app.Start(context.Background()); err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer app.Stop(context.Background())
+
+	server := httptest.NewServer(router)
+	defer server.Close()
+	rsp, err := http.Get(server.URL + "/id/auth/user/providers")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer rsp.Body.Close()
+	body, _ := io.ReadAll(rsp.Body)
+	fmt.Println(rsp.StatusCode, strings.Contains(string(body), `"id":"emailpass"`))
+	// Output:
+	// 200 true
+}
+
+func openDatabase(lc fx.Lifecycle) (*database.DB, error) {
+	dir, err := os.MkdirTemp("", "latchkey")
+	if err != nil {
+		return nil, err
+	}
+	db, err := sqlite.Open(context.Background(), filepath.Join(dir, "app.db"), nil)
+	if err != nil {
+		return nil, err
+	}
+	lc.Append(fx.StopHook(func() { db.Close(); os.RemoveAll(dir) }))
+	return db, db.Migrate(context.Background(), user.Migrations(), auth.Migrations(), link.Migrations())
+}
+
+func openKeys() (*keyring.Ring, error) {
+	return keyring.New([]byte("32 bytes or more of random secret"))
+}

@@ -1,0 +1,202 @@
+package auth_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/database/sqlite"
+	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
+	"go.uber.org/fx"
+)
+
+// The module alone, without fx: a database, a key, the providers.
+func Example() {
+	db, keys, done := open()
+	defer done()
+	ctx := context.Background()
+
+	passwords, err := auth.NewPasswords(auth.PasswordParams{Keys: keys})
+	if err != nil {
+		log.Fatal(err)
+	}
+	identities, err := auth.New(auth.Params{
+		DB: db, Keys: keys,
+		Providers: []auth.Provider{emailpass.New(passwords, emailpass.Config{})},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	ada, err := identities.Register(ctx, "emailpass", auth.Input(`{"email":"ada@example.com","password":"correct horse"}`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	session, err := identities.OpenSession(ctx, ada, "customer", auth.Client{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := identities.Token(session, ada, auth.Actor{})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	// With every request:
+	claims, session, err := identities.CheckToken(ctx, token)
+	fmt.Println(claims.ActorType, session.IdentityID == ada.ID, err)
+
+	// To sign out:
+	if err := identities.EndSession(ctx, session.ID); err != nil {
+		log.Fatal(err)
+	}
+	_, _, err = identities.CheckToken(ctx, token)
+	fmt.Println(err)
+	// Output:
+	// customer true <nil>
+	// The session has ended. Sign in again.
+}
+
+// What Medusa answers with success, authIdentity and error is a value and an error here.
+func ExampleService_Authenticate() {
+	identities, done := withEmailpass()
+	defer done()
+	ctx := context.Background()
+
+	identity, err := identities.Authenticate(ctx, "emailpass", auth.Input(`{"email":"Ada@example.com","password":"correct horse"}`))
+	fmt.Println(identity.EntityID(), err)
+
+	_, err = identities.Authenticate(ctx, "emailpass", auth.Input(`{"email":"ada@example.com","password":"incorrect"}`))
+	fmt.Println(errors.Is(err, auth.ErrInvalidCredentials), err)
+	// Output:
+	// ada@example.com <nil>
+	// true Invalid email or password
+}
+
+// Prove is the slow half and Admit the quick one, so that an app's own rows can be written in Admit's transaction.
+func ExampleService_Admit() {
+	db, keys, done := open()
+	defer done()
+	ctx := context.Background()
+	identities, err := auth.New(auth.Params{DB: db, Keys: keys, Providers: []auth.Provider{badge{}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	proof, err := identities.Prove(ctx, auth.SignIn, "badge", auth.Input(`{"badge":"0001"}`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = db.InTx(ctx, func(ctx context.Context) error {
+		identity, err := identities.Admit(ctx, proof)
+		if err != nil {
+			return err
+		}
+		fmt.Println(identity.EntityID(), "is new:", identity.Proved.Created)
+		return errors.New("no desk is free") // of the app's own work, which fails here
+	})
+	left, _ := identities.ListAuthIdentities(ctx, auth.IdentityFilter{})
+	fmt.Println(err, len(left))
+	// Output:
+	// ada is new: true
+	// no desk is free 0
+}
+
+// badge is a whole provider: it lets in who holds a badge, and keeps nothing. Its whole test is one call to
+// authtest.Provider.
+type badge struct{}
+
+func (badge) Name() string { return "badge" }
+
+func (badge) Authenticate(_ context.Context, a auth.Attempt) (auth.Assertion, error) {
+	var in struct {
+		Badge string `json:"badge"`
+	}
+	if err := a.Input.Decode(&in); err != nil {
+		return auth.Assertion{}, err
+	}
+	person, ok := map[string]string{"0001": "ada", "0002": "grace"}[in.Badge]
+	if !ok {
+		return auth.Assertion{}, auth.ErrInvalidCredentials
+	}
+	return auth.Assertion{EntityID: person}, nil
+}
+
+// A provider of your own is a value among the others. The first sign-in makes the identity, and the next finds it.
+func ExampleProvider() {
+	db, keys, done := open()
+	defer done()
+	ctx := context.Background()
+	identities, err := auth.New(auth.Params{DB: db, Keys: keys, Providers: []auth.Provider{badge{}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, in := range []string{`{"badge":"0001"}`, `{"badge":"0001"}`, `{"badge":"0666"}`} {
+		identity, err := identities.Authenticate(ctx, "badge", auth.Input(in))
+		fmt.Printf("%q new: %t, %v\n", identity.EntityID(), identity.Proved.Created, err)
+	}
+	// Output:
+	// "ada" new: true, <nil>
+	// "ada" new: false, <nil>
+	// "" new: false, The credentials are not valid.
+}
+
+// With fx a provider is one line, wherever its constructor gets its arguments from.
+func ExampleAsProvider() {
+	db, keys, done := open()
+	defer done()
+	var identities *auth.Service
+	app := fx.New(fx.NopLogger,
+		auth.Module,
+		fx.Supply(db, keys),
+		fx.Provide(auth.AsProvider(func() badge { return badge{} })),
+		fx.Populate(&identities),
+	)
+	if err := app.Err(); err != nil {
+		log.Fatal(err)
+	}
+	for _, p := range identities.ListAuthProviders() {
+		fmt.Println(p.ID, p.Flow)
+	}
+	// Output: badge credentials
+}
+
+// open returns a database with the module's tables and a key, for the examples. An app keeps its secret.
+func open() (db *database.DB, keys *keyring.Ring, done func()) {
+	dir, err := os.MkdirTemp("", "example")
+	if err == nil {
+		db, err = sqlite.Open(context.Background(), filepath.Join(dir, "example.db"), nil)
+	}
+	if err == nil {
+		err = db.Migrate(context.Background(), auth.Migrations())
+	}
+	if err == nil {
+		keys, err = keyring.New([]byte("32 random bytes that are secret."))
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	return db, keys, func() { db.Close(); os.RemoveAll(dir) }
+}
+
+// withEmailpass returns a service in which Ada is registered.
+func withEmailpass() (*auth.Service, func()) {
+	db, keys, done := open()
+	passwords, err := auth.NewPasswords(auth.PasswordParams{Keys: keys, Options: auth.PasswordOptions{Cost: 4}}) // 12 if not set
+	if err != nil {
+		log.Fatal(err)
+	}
+	s, err := auth.New(auth.Params{DB: db, Keys: keys, Providers: []auth.Provider{emailpass.New(passwords, emailpass.Config{})}})
+	if err == nil {
+		_, err = s.Register(context.Background(), "emailpass", auth.Input(`{"email":"ada@example.com","password":"correct horse"}`))
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	return s, done
+}
