@@ -16,8 +16,8 @@ type Acceptance struct {
 }
 
 // Accept makes whoever the session is of a user by the invite that the token opens, with its address and roles: invite,
-// user and link in one transaction. Somebody who is a user already accepts an invite to their own address and gains its
-// roles. Accepting again what one has accepted returns the same user.
+// user and link in one transaction. Somebody who is a user already accepts an invite to their own address, or the set-up
+// link, and gains its roles. Accepting again what one has accepted returns the same user.
 //
 // A token that left by mail proves the address; who has proved it takes over a user by that address whom nobody has
 // proved to be. The errors say why an invite cannot be accepted: those of user.ValidateInviteToken and of this package;
@@ -141,13 +141,13 @@ func (s *Service) takeOver(ctx context.Context, session auth.Session, invite use
 	return s.reclaim(ctx, session.IdentityID, u, session.ActorType, session.ID)
 }
 
-// acceptSignedIn lets a user accept an invite to their own address.
+// acceptSignedIn lets a user accept an invite to their own address, or become the first admin by the set-up link.
 func (s *Service) acceptSignedIn(ctx context.Context, session auth.Session, actor user.ID, invite user.Invite) (user.User, error) {
 	u, err := s.signedIn(ctx, actor)
 	if err != nil {
 		return user.User{}, err
 	}
-	if invite.Setup() || invite.Email != u.Email {
+	if u.Email == "" || (invite.Email != u.Email && !invite.Setup()) {
 		return user.User{}, ErrSignedIn
 	}
 	if err := s.acceptAs(ctx, invite, u); err != nil {

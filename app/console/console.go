@@ -156,9 +156,7 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, page string, v vi
 	status := http.StatusOK
 	if v.Problem != nil {
 		status = v.Problem.Status
-		if v.Problem.RetryAfter > 0 {
-			w.Header().Set("Retry-After", strconv.Itoa(int((v.Problem.RetryAfter+time.Second-1)/time.Second)))
-		}
+		web.SetRetryAfter(w, v.Problem.RetryAfter)
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(buf.Len()))

@@ -36,9 +36,10 @@ func (c *Console) askToJoin(w http.ResponseWriter, r *http.Request, f form, invi
 	return c.showInvite(w, r, "invite", view{Form: f, Invite: invite}, wrong)
 }
 
-// MayAccept reports whether whoever is signed in can accept the invite: with an account, only one to its own address.
+// MayAccept reports whether whoever is signed in can accept the invite: with an account, only one to its own address, or
+// the set-up link.
 func (v view) MayAccept() bool {
-	return !v.Visitor.HasAccount() || !v.Invite.Setup() && v.Invite.Email == v.Visitor.Email
+	return !v.Visitor.HasAccount() || v.Invite.Setup() || v.Invite.Email == v.Visitor.Email
 }
 
 func (c *Console) showInvite(w http.ResponseWriter, r *http.Request, page string, v view, wrong error) error {
@@ -110,8 +111,6 @@ func (c *Console) join(w http.ResponseWriter, r *http.Request, f form) error {
 	switch {
 	case isDead(err):
 		return c.turnAway(w, r, err)
-	case errors.Is(err, link.ErrSignedIn) && invite.Setup():
-		return c.askToJoin(w, r, f, invite, errSetupTaken)
 	case err != nil:
 		return c.askToJoin(w, r, f, invite, err)
 	}

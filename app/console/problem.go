@@ -24,21 +24,6 @@ type problem struct {
 
 func (p *problem) isAbout(field string) bool { return slices.Contains(p.Fields, field) }
 
-// statuses are those of the API: the same fault has the same status on both.
-var statuses = map[fault.Kind]int{
-	fault.Invalid:      http.StatusBadRequest,
-	fault.NotAllowed:   http.StatusBadRequest,
-	fault.Unauthorized: http.StatusUnauthorized,
-	fault.Forbidden:    http.StatusForbidden,
-	fault.NotFound:     http.StatusNotFound,
-	fault.Conflict:     http.StatusConflict,
-	fault.Duplicate:    http.StatusUnprocessableEntity,
-	fault.TooLarge:     http.StatusRequestEntityTooLarge,
-	fault.Unsupported:  http.StatusUnsupportedMediaType,
-	fault.TooMany:      http.StatusTooManyRequests,
-	fault.Unavailable:  http.StatusServiceUnavailable,
-}
-
 // What is said by the pages themselves.
 var (
 	errNoPage    = fault.New(fault.NotFound, "no_page", "There is no page at this address.")
@@ -51,7 +36,6 @@ var (
 	errNoEmail    = fault.New(fault.Invalid, "email_missing", "Enter your e-mail address.")
 	errNoPassword = fault.New(fault.Invalid, "password_missing", "Enter a password.")
 	errOther      = fault.New(fault.Conflict, "visitor_changed", "Who is signed in here has changed meanwhile. Look again who would accept the invite.")
-	errSetupTaken = fault.New(fault.Invalid, "setup_email_taken", "There is an account with this address already, and the first administrator is a new one. Use another address.")
 )
 
 // isDead reports whether the error says that an invite link leads nowhere, for whomever.
@@ -66,7 +50,7 @@ func problemOf(err error) *problem {
 	if !ok || f.Kind == fault.Internal {
 		return nil
 	}
-	p := &problem{Status: statuses[f.Kind], Message: f.Message, RetryAfter: f.RetryAfter}
+	p := &problem{Status: web.Status(f.Kind), Message: f.Message, RetryAfter: f.RetryAfter}
 	is := func(target error) bool { return errors.Is(err, target) }
 	switch {
 	case is(errNoMethod):
@@ -75,7 +59,7 @@ func problemOf(err error) *problem {
 		p.Fields = []string{"password", "email"} // which of them is wrong, nobody learns
 	case is(auth.ErrPassword), is(errNoPassword):
 		p.Fields = []string{"password"}
-	case is(email.ErrInvalid), is(errNoEmail), is(errSetupTaken):
+	case is(email.ErrInvalid), is(errNoEmail):
 		p.Fields = []string{"email"}
 	}
 	return p

@@ -142,6 +142,13 @@ func (l *logBuffer) String() string {
 	return l.buf.String()
 }
 
+// reset forgets what was logged so far.
+func (l *logBuffer) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.buf.Reset()
+}
+
 // answer is a response, read to its end.
 type answer struct {
 	status int

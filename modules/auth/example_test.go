@@ -22,7 +22,8 @@ func Example() {
 	defer done()
 	ctx := context.Background()
 
-	passwords, err := auth.NewPasswords(auth.PasswordParams{Keys: keys})
+	fast := auth.PasswordOptions{Cost: 4} // for this example; leave it out for what people's passwords deserve
+	passwords, err := auth.NewPasswords(auth.PasswordParams{Keys: keys, Options: fast})
 	if err != nil {
 		log.Fatal(err)
 	}

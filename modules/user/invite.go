@@ -401,6 +401,9 @@ func (s *Service) AcceptInvite(ctx context.Context, i Invite, by ID) error {
 	})
 }
 
+// setupTTL is how long a set-up link can be used, whatever invites are given.
+const setupTTL = 24 * time.Hour
+
 // SetupInvite returns the invite by which the first admin comes, with a new token: links made before are dead.
 // ErrSetupDone: there is an admin already.
 func (s *Service) SetupInvite(ctx context.Context) (Invite, error) {
@@ -412,7 +415,7 @@ func (s *Service) SetupInvite(ctx context.Context) (Invite, error) {
 			return ErrSetupDone
 		}
 		r := s.freshInvite()
-		r.Roles = database.Strings{RoleAdmin}
+		r.Roles, r.ExpiresAt = database.Strings{RoleAdmin}, r.IssuedAt.Add(setupTTL)
 		err := s.store.putSetup(ctx, r)
 		invite = r.invite()
 		return err

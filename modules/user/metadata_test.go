@@ -122,6 +122,13 @@ func TestMetadataComesBackAsItWas(t *testing.T) {
 		if !reflect.DeepEqual(made.Metadata, want) {
 			t.Errorf("got %#v, want %#v", made.Metadata, want)
 		}
+		deep := any("x")
+		for range 8000 {
+			deep = []any{deep}
+		}
+		if u := must(b.CreateUsers(t.Context(), user.Draft{Metadata: metadata{"a": deep}}))(t)[0]; !reflect.DeepEqual(u.Metadata, metadata{"a": deep}) {
+			t.Error("what is nested deep came back otherwise")
+		}
 		ensured, _, err := b.Ensure(t.Context(), user.Draft{Metadata: metadata{"n": 1, "l": []string{"x"}, "half": json.RawMessage(`"\ud800"`)}})
 		check(t, err)
 		want["text"] = "changed" // a user is a plain value

@@ -1,0 +1,1050 @@
+package httpapi_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey-go/latchkey/app/httpapi"
+	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+// A fixture is one request and the whole of its answer, as clients of Medusa know it. Names in braces stand for what a
+// scene knows by that name, and <id>, <time>, <token>, <n> for what differs from run to run.
+type fixture struct {
+	name   string
+	as     string // whose token goes along; empty: nobody's
+	do     string // method and path
+	body   string
+	status int
+	want   string
+}
+
+// A scene is a server with people on it: an admin, a member who has proved nothing, somebody newly registered who is
+// nobody's user yet.
+type scene struct {
+	*server
+	tokens map[string]string
+	ids    map[string]string
+}
+
+func newScene(t *testing.T, s *server) scene {
+	t.Helper()
+	sc := scene{s, map[string]string{"admin": s.admin(t, "admin@example.com")}, map[string]string{}}
+	nextID()
+	sc.tokens["member"], sc.tokens["newcomer"] = s.member(t, "ada@example.com"), s.register(t, "nina@example.com")
+	for _, who := range []string{"admin", "member"} {
+		sc.ids[who], _ = claims(t, sc.tokens[who])["actor_id"].(string)
+	}
+	return sc
+}
+
+// nextID makes sure that the next id comes after those made before: within a millisecond their order is random.
+func nextID() { time.Sleep(2 * time.Millisecond) }
+
+// run sends the fixtures one after another and holds the answers against them.
+func (sc scene) run(t *testing.T, fixtures []fixture) {
+	t.Helper()
+	for _, f := range fixtures {
+		t.Run(f.name, func(t *testing.T) {
+			method, path, _ := strings.Cut(f.do, " ")
+			var headers []string
+			if f.as != "" {
+				headers = append(headers, bearer(sc.tokens[f.as]))
+			}
+			a := sc.do(t, method, sc.fill(path), sc.fill(f.body), headers...)
+			if a.status != f.status || sc.plain(a.body) != f.want {
+				t.Errorf("%s\n got %d %s\nwant %d %s", f.do, a.status, sc.plain(a.body), f.status, f.want)
+			}
+			wantHeaders(t, method, a)
+		})
+	}
+}
+
+// wantHeaders is what every JSON answer has.
+func wantHeaders(t *testing.T, method string, a answer) {
+	t.Helper()
+	for name, want := range map[string]string{
+		"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Vary": "Origin",
+	} {
+		if got := a.header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if id := a.header.Get("X-Request-Id"); len(id) < 20 {
+		t.Errorf("X-Request-Id: %q, want one that is unique", id)
+	}
+	if a.header.Get("Access-Control-Allow-Origin")+a.header.Get("Access-Control-Allow-Credentials") != "" {
+		t.Error("the answer allows another origin although none was listed")
+	}
+	if length := fmt.Sprint(len(a.body)); method != "HEAD" && a.header.Get("Content-Length") != length {
+		t.Errorf("Content-Length: %q, want %s", a.header.Get("Content-Length"), length)
+	}
+}
+
+// fill puts the scene's ids and tokens where a text names them: {admin}, {token of newcomer}.
+func (sc scene) fill(text string) string {
+	for name, id := range sc.ids {
+		text = strings.ReplaceAll(text, "{"+name+"}", id)
+	}
+	for name, token := range sc.tokens {
+		text = strings.ReplaceAll(text, "{token of "+name+"}", token)
+	}
+	return text
+}
+
+var varying = []struct {
+	what *regexp.Regexp
+	name string
+}{
+	{regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.[\w-]+`), "<token>"},
+	{regexp.MustCompile(`\b(user|invite|authid|authsess)_[0-9A-HJKMNP-TV-Z]{26}\b`), "<$1 id>"},
+	{regexp.MustCompile(`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"`), `"<time>"`},
+	{regexp.MustCompile(`"(iat|exp)":\d{10}\b`), `"$1":<n>`},
+}
+
+// plain is the opposite of fill, as far as a fixture can know.
+func (sc scene) plain(body string) string {
+	for name, id := range sc.ids {
+		body = strings.ReplaceAll(body, id, "{"+name+"}")
+	}
+	for _, v := range varying {
+		body = v.what.ReplaceAllString(body, v.name)
+	}
+	return body
+}
+
+const (
+	unauthorized = `{"message":"Unauthorized"}` // as the guards say it: without a type
+	forbidden    = `{"type":"forbidden","message":"Forbidden","reason":"forbidden"}`
+	nothingHere  = `{"type":"not_found","message":"There is nothing at this path.","reason":"no_route"}`
+	otherMethod  = `{"type":"not_allowed","message":"This path does not take this method. The Allow header says which it takes.","reason":"no_method"}`
+	noAddress    = `{"type":"invalid_data","message":"An e-mail address must look like name@example.com: ASCII letters, digits and common signs without spaces or quotes, at most 254 characters, an international domain in its xn-- form.","reason":"invalid_email"}`
+	nina         = `"email":"nina@example.com"`
+)
+
+// problem is an error's body with its members in their order.
+func problem(typ, message, reason string) string {
+	return fmt.Sprintf(`{"type":"%s","message":"%s","reason":"%s"}`, typ, message, reason)
+}
+
+func wrong(message string) string { return problem("unauthorized", message, "invalid_credentials") }
+
+func invalid(message string) string {
+	return problem("invalid_data", "Invalid request: "+message, "invalid_request")
+}
+
+// userJSON is a user's nine fields in their order; the metadata and names as JSON.
+func userJSON(id, email, first, last, metadata string) string {
+	return fmt.Sprintf(`{"id":"%s","first_name":%s,"last_name":%s,"email":"%s","avatar_url":null,"metadata":%s,`+
+		`"created_at":"<time>","updated_at":"<time>","deleted_at":null}`, id, first, last, email, metadata)
+}
+
+// inviteJSON is an invite's nine fields in their order.
+func inviteJSON(id, email, metadata string) string {
+	return fmt.Sprintf(`{"id":"%s","email":"%s","accepted":false,"token":"<token>","expires_at":"<time>","metadata":%s,`+
+		`"created_at":"<time>","updated_at":"<time>","deleted_at":null}`, id, email, metadata)
+}
+
+const (
+	adminJSON  = `{"id":"{admin}","first_name":null,"last_name":null,"email":"admin@example.com","avatar_url":null,"metadata":null,"created_at":"<time>","updated_at":"<time>","deleted_at":null}`
+	memberJSON = `{"id":"{member}","first_name":null,"last_name":null,"email":"ada@example.com","avatar_url":null,"metadata":null,"created_at":"<time>","updated_at":"<time>","deleted_at":null}`
+	token      = `{"token":"<token>"}`
+)
+
+var registering = []fixture{
+	{"new address", "", "POST /auth/user/emailpass/register", credentials("new@example.com", password), 200, token},
+	{"again with the same password", "", "POST /auth/user/emailpass/register", credentials("new@example.com", password), 200, token},
+	{"in another spelling", "", "POST /auth/user/emailpass/register", credentials("NEW@Example.com", password), 200, token},
+	{"again with another password", "", "POST /auth/user/emailpass/register", credentials("new@example.com", "another horse"), 401,
+		problem("unauthorized", "Identity with email already exists", "identity_exists")},
+	{"a user's address and password", "", "POST /auth/user/emailpass/register", credentials("ada@example.com", password), 401,
+		problem("unauthorized", "Identity with email already exists", "identity_exists")},
+	{"other members are ignored", "", "POST /auth/user/emailpass/register", `{"email":"more@example.com","password":"correct horse","roles":["admin"],"actor_id":"x"}`, 200, token},
+	{"no body", "", "POST /auth/user/emailpass/register", "", 401, wrong("Password should be a string")},
+	{"no members", "", "POST /auth/user/emailpass/register", `{}`, 401, wrong("Password should be a string")},
+	{"no password", "", "POST /auth/user/emailpass/register", `{"email":"x@example.com"}`, 401, wrong("Password should be a string")},
+	{"empty password", "", "POST /auth/user/emailpass/register", credentials("x@example.com", ""), 401, wrong("Password should be a string")},
+	{"password null", "", "POST /auth/user/emailpass/register", `{"email":"x@example.com","password":null}`, 401, wrong("Password should be a string")},
+	{"password a number", "", "POST /auth/user/emailpass/register", `{"email":"x@example.com","password":12345678}`, 401, wrong("Password should be a string")},
+	{"no address", "", "POST /auth/user/emailpass/register", `{"password":"correct horse"}`, 401, wrong("Email should be a string")},
+	{"empty address", "", "POST /auth/user/emailpass/register", credentials("", password), 401, wrong("Email should be a string")},
+	{"address a list", "", "POST /auth/user/emailpass/register", `{"email":["x@example.com"],"password":"correct horse"}`, 401, wrong("Email should be a string")},
+	{"members in another case", "", "POST /auth/user/emailpass/register", `{"Email":"x@example.com","Password":"correct horse"}`, 401, wrong("Password should be a string")},
+	{"credentials in the query", "", "POST /auth/user/emailpass/register?email=x@example.com&password=correct%20horse", `{}`, 401, wrong("Password should be a string")},
+	{"nonsense for an address", "", "POST /auth/user/emailpass/register", credentials("not-an-email", password), 400, noAddress},
+	{"address with a space", "", "POST /auth/user/emailpass/register", credentials(" x@example.com", password), 400, noAddress},
+	{"short password", "", "POST /auth/user/emailpass/register", credentials("x@example.com", "7 chars"), 400,
+		problem("invalid_data", "Password is too short: at least 8 characters", "password_refused")},
+	{"long password", "", "POST /auth/user/emailpass/register", credentials("x@example.com", strings.Repeat("é", 257)), 400,
+		problem("invalid_data", "Password is too long: at most 256 characters", "password_refused")},
+	{"longest password", "", "POST /auth/user/emailpass/register", credentials("long@example.com", strings.Repeat("é", 256)), 200, token},
+	{"the last of its characters counts", "", "POST /auth/user/emailpass", credentials("long@example.com", strings.Repeat("é", 255)+"e"), 401, wrong("Invalid email or password")},
+	{"common password", "", "POST /auth/user/emailpass/register", credentials("x@example.com", "Password1"), 400,
+		problem("invalid_data", "Password is too common", "password_refused")},
+	{"the address as password", "", "POST /auth/user/emailpass/register", credentials("someone@example.com", "Someone@Example.com"), 400,
+		problem("invalid_data", "Password must not be your e-mail address", "password_refused")},
+	{"unknown provider", "", "POST /auth/user/nope/register", credentials("x@example.com", password), 400,
+		problem("not_allowed", "The actor type user is not allowed to use the auth provider nope", "provider_not_allowed")},
+	{"unknown actor type", "", "POST /auth/alien/emailpass/register", credentials("x@example.com", password), 400,
+		problem("not_allowed", `There is no actor type \"alien\".`, "unknown_actor_type")},
+	{"provider without registration", "", "POST /auth/user/vouching/register", `{"name":"x"}`, 401,
+		problem("unauthorized", "Registration not implemented for provider vouching", "provider_unsupported")},
+}
+
+var signingIn = []fixture{
+	{"right password", "", "POST /auth/user/emailpass", credentials("ada@example.com", password), 200, token},
+	{"first sign-in of somebody registered", "", "POST /auth/user/emailpass", credentials("nina@example.com", password), 200, token},
+	{"address in another spelling", "", "POST /auth/user/emailpass", credentials("Ada@EXAMPLE.com", password), 200, token},
+	{"wrong password", "", "POST /auth/user/emailpass", credentials("ada@example.com", "another horse"), 401, wrong("Invalid email or password")},
+	{"password with a blank more", "", "POST /auth/user/emailpass", credentials("ada@example.com", password+" "), 401, wrong("Invalid email or password")},
+	{"unknown address", "", "POST /auth/user/emailpass", credentials("nobody@example.com", password), 401, wrong("Invalid email or password")},
+	{"nonsense for an address", "", "POST /auth/user/emailpass", credentials("not-an-email", password), 401, wrong("Invalid email or password")},
+	{"short password", "", "POST /auth/user/emailpass", credentials("ada@example.com", "7 chars"), 401, wrong("Invalid email or password")},
+	{"long password", "", "POST /auth/user/emailpass", credentials("ada@example.com", strings.Repeat("x", 257)), 401, wrong("Invalid email or password")},
+	{"no body", "", "POST /auth/user/emailpass", "", 401, wrong("Password should be a string")},
+	{"no password", "", "POST /auth/user/emailpass", `{"email":"ada@example.com"}`, 401, wrong("Password should be a string")},
+	{"operators for a password", "", "POST /auth/user/emailpass", `{"email":"ada@example.com","password":{"$ne":""}}`, 401, wrong("Password should be a string")},
+	{"no address", "", "POST /auth/user/emailpass", `{"password":"correct horse"}`, 401, wrong("Email should be a string")},
+	{"address an object", "", "POST /auth/user/emailpass", `{"email":{"$ne":""},"password":"correct horse"}`, 401, wrong("Email should be a string")},
+	{"credentials in the query", "", "POST /auth/user/emailpass?email=ada@example.com&password=correct%20horse", "", 401, wrong("Password should be a string")},
+	{"by GET", "", "GET /auth/user/emailpass?email=ada@example.com&password=correct%20horse", "", 405, otherMethod},
+	{"by GET with a body", "", "GET /auth/user/emailpass", credentials("ada@example.com", password), 405, otherMethod},
+	{"unknown provider", "", "POST /auth/user/nope", credentials("ada@example.com", password), 400,
+		problem("not_allowed", "The actor type user is not allowed to use the auth provider nope", "provider_not_allowed")},
+	{"unknown actor type", "", "POST /auth/customer/emailpass", credentials("ada@example.com", password), 400,
+		problem("not_allowed", `There is no actor type \"customer\".`, "unknown_actor_type")},
+	{"somebody who has to wait is told why", "", "POST /auth/user/vouching", `{"name":"nameless"}`, 200,
+		`{"token":"<token>","link":{"reason":"email_required","message":"This sign-in came without an e-mail address, and an account needs one.",` +
+			`"next":"Sign in with a provider that passes on your address, or open an invite."}}`},
+	{"an address that is taken", "", "POST /auth/user/vouching", `{"name":"impostor","email":"ada@example.com"}`, 200,
+		`{"token":"<token>","link":{"reason":"verify_email","message":"An account with this e-mail address exists, and that the address is yours is not proved.",` +
+			`"next":"Sign in the way you did before, or reset the password by mail."}}`},
+}
+
+var listingProviders = []fixture{
+	{"of users", "", "GET /auth/user/providers", "", 200,
+		`{"providers":[{"id":"emailpass","identifier":"emailpass","display_name":"Email/Password Authentication","flow":"credentials"},` +
+			`{"id":"vouching","identifier":"vouching","display_name":"vouching","flow":"credentials"}]}`},
+	{"of an unknown actor type", "", "GET /auth/alien/providers", "", 400, problem("not_allowed", `There is no actor type \"alien\".`, "unknown_actor_type")},
+	{"health", "", "GET /health", "", 200, `{"status":"ok"}`},
+}
+
+func sessionJSON(actor, app string) string {
+	return `{"user":{"actor_id":"` + actor + `","actor_type":"user","auth_identity_id":"<authid id>","auth_provider":"emailpass",` +
+		`"mfa_enabled":false,"mfa_challenge_completed_at":null,"app_metadata":` + app + `,"user_metadata":{},"iat":<n>,"exp":<n>,` +
+		`"iss":"latchkey","aud":"latchkey","sid":"<authsess id>","ver":1,"use":"access"}}`
+}
+
+var sessions = []fixture{
+	{"session without a token", "", "POST /auth/session", "", 401, unauthorized},
+	{"session of a user", "member", "POST /auth/session", "", 200, sessionJSON("{member}", `{"roles":["member"],"user_id":"{member}"}`)},
+	{"session of somebody who is nobody yet", "newcomer", "POST /auth/session", "", 200, sessionJSON("", "{}")},
+	{"session does not look at the body", "member", "POST /auth/session", "{", 200, sessionJSON("{member}", `{"roles":["member"],"user_id":"{member}"}`)},
+	{"refresh without a token", "", "POST /auth/token/refresh", "", 401, unauthorized},
+	{"refresh with nonsense", "nonsense", "POST /auth/token/refresh", "", 401, unauthorized},
+	{"refresh of a user", "member", "POST /auth/token/refresh", "", 200, token},
+	{"refresh of somebody who is nobody yet", "newcomer", "POST /auth/token/refresh", "", 200, token},
+	{"refresh does not look at the body", "member", "POST /auth/token/refresh", "[", 200, token},
+	{"sign-out without a token", "", "DELETE /auth/session", "", 401, unauthorized},
+	{"sign-out", "member", "DELETE /auth/session", "", 200, `{"success":true}`},
+	{"sign-out again", "member", "DELETE /auth/session", "", 401, unauthorized},
+	{"sign-out of somebody who is nobody yet", "newcomer", "DELETE /auth/session", "", 200, `{"success":true}`},
+}
+
+var usersRoutes = []fixture{
+	{"list without a token", "", "GET /admin/users", "", 401, unauthorized},
+	{"list with nonsense", "nonsense", "GET /admin/users", "", 401, unauthorized},
+	{"list by somebody who is nobody yet", "newcomer", "GET /admin/users", "", 401, unauthorized},
+	{"list by a member", "member", "GET /admin/users", "", 403, forbidden},
+	{"list", "admin", "GET /admin/users", "", 200, `{"users":[` + adminJSON + "," + memberJSON + `],"count":2,"offset":0,"limit":50}`},
+	{"empty page", "admin", "GET /admin/users?q=nobody", "", 200, `{"users":[],"count":0,"offset":0,"limit":50}`},
+	{"me without a token", "", "GET /admin/users/me", "", 401, unauthorized},
+	{"me for somebody who is nobody yet", "newcomer", "GET /admin/users/me", "", 401, unauthorized},
+	{"me", "admin", "GET /admin/users/me", "", 200, `{"user":` + adminJSON + `}`},
+	{"me for a member", "member", "GET /admin/users/me", "", 200, `{"user":` + memberJSON + `}`},
+	{"me with what is hidden by default", "member", "GET /admin/users/me?fields=%2Broles,%2Bemail_verified_at,%2Bdeactivated_at", "", 200,
+		`{"user":` + strings.TrimSuffix(memberJSON, "}") + `,"roles":["member"],"email_verified_at":null,"deactivated_at":null}}`},
+	{"with plus signs as they are", "admin", "GET /admin/users/me?fields=+roles,+email_verified_at", "", 200,
+		`{"user":` + strings.TrimSuffix(adminJSON, "}") + `,"roles":["admin"],"email_verified_at":"<time>"}}`},
+	{"only some fields", "member", "GET /admin/users/me?fields=email,roles", "", 200, `{"user":{"email":"ada@example.com","roles":["member"],"id":"{member}"}}`},
+	{"in the order asked for", "member", "GET /admin/users/me?fields=id,email,first_name", "", 200, `{"user":{"id":"{member}","email":"ada@example.com","first_name":null}}`},
+	{"without some fields", "member", "GET /admin/users/me?fields=-metadata,-created_at,-updated_at,-deleted_at,-avatar_url", "", 200,
+		`{"user":{"id":"{member}","first_name":null,"last_name":null,"email":"ada@example.com"}}`},
+	{"all fields there are by default", "member", "GET /admin/users/me?fields=*", "", 200, `{"user":` + memberJSON + `}`},
+	{"unknown fields are passed over", "member", "GET /admin/users/me?fields=password,secret", "", 200, `{"user":{"id":"{member}"}}`},
+	{"unknown parameter", "member", "GET /admin/users/me?field=id", "", 400, invalid("Unrecognized fields: 'field'")},
+
+	{"somebody", "admin", "GET /admin/users/{member}", "", 200, `{"user":` + memberJSON + `}`},
+	{"themselves", "member", "GET /admin/users/{member}", "", 200, `{"user":` + memberJSON + `}`},
+	{"somebody else", "member", "GET /admin/users/{admin}", "", 403, forbidden},
+	{"somebody unknown, by a member", "member", "GET /admin/users/user_none", "", 403, forbidden},
+	{"somebody without a token", "", "GET /admin/users/{member}", "", 401, unauthorized},
+	{"somebody unknown", "admin", "GET /admin/users/user_none", "", 404, problem("not_found", "User with id: user_none was not found", "user_not_found")},
+	{"only some fields of somebody", "admin", "GET /admin/users/{member}?fields=email", "", 200, `{"user":{"email":"ada@example.com","id":"{member}"}}`},
+	{"unknown parameter for somebody", "admin", "GET /admin/users/{member}?limit=1", "", 400, invalid("Unrecognized fields: 'limit'")},
+
+	{"create by POST", "admin", "POST /admin/users", `{"email":"x@example.com"}`, 405, otherMethod},
+	{"update without a token", "", "POST /admin/users/{member}", `{"first_name":"Eve"}`, 401, unauthorized},
+	{"update of somebody else", "member", "POST /admin/users/{admin}", `{"first_name":"Eve"}`, 403, forbidden},
+	{"update of somebody unknown", "admin", "POST /admin/users/user_none", `{"first_name":"Eve"}`, 404,
+		problem("not_found", `User with id \"user_none\" not found`, "user_not_found")},
+	{"update of me", "admin", "POST /admin/users/me", `{"first_name":"Eve"}`, 404, problem("not_found", `User with id \"me\" not found`, "user_not_found")},
+	{"update", "admin", "POST /admin/users/{member}", `{"first_name":"Ada","last_name":"","metadata":{"b":1,"a":{"x":[true,null]}}}`, 200,
+		`{"user":` + userJSON("{member}", "ada@example.com", `"Ada"`, `""`, `{"a":{"x":[true,null]},"b":1}`) + `}`},
+	{"update of oneself with null", "member", "POST /admin/users/{member}", `{"first_name":null,"last_name":null,"avatar_url":null,"metadata":null}`, 200, `{"user":` + memberJSON + `}`},
+	{"update showing some fields", "member", "POST /admin/users/{member}?fields=roles", `{}`, 200, `{"user":{"roles":["member"],"id":"{member}"}}`},
+	{"update with an unknown parameter", "member", "POST /admin/users/{member}?x=y", `{"first_name":"Eve"}`, 400, invalid("Unrecognized fields: 'x'")},
+	{"which has changed nothing", "member", "GET /admin/users/me", "", 200, `{"user":` + memberJSON + `}`},
+	{"update of the address", "admin", "POST /admin/users/{member}", `{"email":"x@example.com"}`, 400, invalid("Unrecognized fields: 'email'")},
+	{"update of roles", "member", "POST /admin/users/{member}", `{"roles":["admin"],"deactivated_at":null}`, 400, invalid("Unrecognized fields: 'roles', 'deactivated_at'")},
+	{"update with a number for a name", "member", "POST /admin/users/{member}", `{"first_name":5}`, 400, invalid("Expected type: 'string' for field 'first_name', got: '5'")},
+	{"update with a truth for a name", "member", "POST /admin/users/{member}", `{"first_name":true}`, 400, invalid("Expected type: 'string' for field 'first_name', got: 'true'")},
+	{"update with an object for a name", "member", "POST /admin/users/{member}", `{"first_name":{}}`, 400, invalid("Expected type: 'string' for field 'first_name', got: '[object Object]'")},
+	{"update with a list for metadata", "member", "POST /admin/users/{member}", `{"metadata":[]}`, 400, invalid("Expected type: 'record' for field 'metadata', got: 'array'")},
+	{"update with at most three complaints", "member", "POST /admin/users/{member}", `{"first_name":1,"last_name":2,"avatar_url":3,"metadata":4,"x":5}`, 400,
+		invalid("Expected type: 'string' for field 'first_name', got: '1'; Expected type: 'string' for field 'last_name', got: '2'; Expected type: 'string' for field 'avatar_url', got: '3'")},
+
+	{"delete without a token", "", "DELETE /admin/users/{member}", "", 401, unauthorized},
+	{"delete by a member", "member", "DELETE /admin/users/{admin}", "", 403, forbidden},
+	{"delete of oneself by a member", "member", "DELETE /admin/users/{member}", "", 403, forbidden},
+	{"delete of oneself", "admin", "DELETE /admin/users/{admin}", "", 400, problem("not_allowed", "A user cannot delete itself", "self_delete")},
+	{"delete of somebody unknown", "admin", "DELETE /admin/users/user_none", "", 200, `{"id":"user_none","object":"user","deleted":true}`},
+	{"delete", "admin", "DELETE /admin/users/{member}", "", 200, `{"id":"{member}","object":"user","deleted":true}`},
+	{"delete of somebody deleted", "admin", "DELETE /admin/users/{member}", "", 200, `{"id":"{member}","object":"user","deleted":true}`},
+	{"somebody deleted", "admin", "GET /admin/users/{member}", "", 404, problem("not_found", "User with id: {member} was not found", "user_not_found")},
+	{"update of somebody deleted", "admin", "POST /admin/users/{member}", `{}`, 404, problem("not_found", `User with id \"{member}\" not found`, "user_not_found")},
+	{"list without the deleted", "admin", "GET /admin/users", "", 200, `{"users":[` + adminJSON + `],"count":1,"offset":0,"limit":50}`},
+	{"me when deleted", "member", "GET /admin/users/me", "", 401, unauthorized},
+}
+
+// The scene of these has invites: {open}, {expired}, {withdrawn} …, made by inviteScene.
+var invitesRoutes = []fixture{
+	{"list without a token", "", "GET /admin/invites", "", 401, unauthorized},
+	{"list by a member", "member", "GET /admin/invites", "", 403, forbidden},
+	{"list of open ones, the expired among them", "admin", "GET /admin/invites", "", 200,
+		`{"invites":[` + inviteJSON("{open}", "open@example.com", `{"team":"blue"}`) + "," + inviteJSON("{expired}", "expired@example.com", "null") + "," +
+			inviteJSON("{stale}", "stale@example.com", "null") + "," + inviteJSON("{other}", "other@example.com", "null") + `],"count":4,"offset":0,"limit":50}`},
+	{"list of accepted ones", "admin", "GET /admin/invites?accepted=true", "", 200, `{"invites":[],"count":0,"offset":0,"limit":50}`},
+	{"one without a token", "", "GET /admin/invites/{open}", "", 401, unauthorized},
+	{"one by a member", "member", "GET /admin/invites/{open}", "", 403, forbidden},
+	{"one", "admin", "GET /admin/invites/{open}", "", 200, `{"invite":` + inviteJSON("{open}", "open@example.com", `{"team":"blue"}`) + `}`},
+	{"one with what is hidden by default", "admin", "GET /admin/invites/{open}?fields=%2Broles,%2Baccepted_at,%2Baccepted_by", "", 200,
+		`{"invite":` + strings.TrimSuffix(inviteJSON("{open}", "open@example.com", `{"team":"blue"}`), "}") + `,"roles":["admin"],"accepted_at":null,"accepted_by":null}}`},
+	{"only some fields", "admin", "GET /admin/invites/{open}?fields=email,roles", "", 200, `{"invite":{"email":"open@example.com","roles":["admin"],"id":"{open}"}}`},
+	{"unknown parameter for one", "admin", "GET /admin/invites/{open}?q=x", "", 400, invalid("Unrecognized fields: 'q'")},
+	{"one unknown", "admin", "GET /admin/invites/invite_none", "", 404, problem("not_found", "Invite with id: invite_none was not found", "invite_not_found")},
+	{"one withdrawn", "admin", "GET /admin/invites/{withdrawn}", "", 404, problem("not_found", "Invite with id: {withdrawn} was not found", "invite_not_found")},
+	{"accept by GET is one unknown", "admin", "GET /admin/invites/accept", "", 404, problem("not_found", "Invite with id: accept was not found", "invite_not_found")},
+
+	{"create without a token", "", "POST /admin/invites", `{"email":"x@example.com"}`, 401, unauthorized},
+	{"create by a member", "member", "POST /admin/invites", `{"email":"x@example.com"}`, 403, forbidden},
+	{"create", "admin", "POST /admin/invites", `{"email":"New@Example.com","metadata":{"n":9007199254740991}}`, 200,
+		`{"invite":` + inviteJSON("<invite id>", "new@example.com", `{"n":9007199254740991}`) + `}`},
+	{"create for an address invited already", "admin", "POST /admin/invites", `{"email":"open@example.com"}`, 400,
+		problem("invalid_data", "Invite with email: open@example.com, already exists.", "invite_exists")},
+	{"create for a user who has proved the address", "admin", "POST /admin/invites", `{"email":"admin@example.com"}`, 400,
+		problem("invalid_data", "User account for following email(s) already exist: admin@example.com", "user_exists")},
+	{"create for a user who has not", "admin", "POST /admin/invites", `{"email":"ada@example.com"}`, 200,
+		`{"invite":` + inviteJSON("<invite id>", "ada@example.com", "null") + `}`},
+	{"create for an expired one renews it", "admin", "POST /admin/invites", `{"email":"expired@example.com"}`, 200,
+		`{"invite":` + inviteJSON("{expired}", "expired@example.com", "null") + `}`},
+	{"create for one withdrawn", "admin", "POST /admin/invites", `{"email":"withdrawn@example.com"}`, 200,
+		`{"invite":` + inviteJSON("<invite id>", "withdrawn@example.com", "null") + `}`},
+	{"create without roles", "admin", "POST /admin/invites?fields=roles", `{"email":"r1@example.com"}`, 200, `{"invite":{"roles":["admin"],"id":"<invite id>"}}`},
+	{"create with null for roles", "admin", "POST /admin/invites?fields=roles", `{"email":"r2@example.com","roles":null,"metadata":null}`, 200, `{"invite":{"roles":["admin"],"id":"<invite id>"}}`},
+	{"create with no roles", "admin", "POST /admin/invites?fields=roles", `{"email":"r3@example.com","roles":[]}`, 200, `{"invite":{"roles":["admin"],"id":"<invite id>"}}`},
+	{"create with roles", "admin", "POST /admin/invites?fields=roles", `{"email":"r4@example.com","roles":["member","editor","member"]}`, 200, `{"invite":{"roles":["editor","member"],"id":"<invite id>"}}`},
+	{"create with an empty role", "admin", "POST /admin/invites", `{"email":"r5@example.com","roles":[""]}`, 400, problem("invalid_data", "A role must be a name of 1 to 64 bytes.", "user_invalid")},
+	{"create with a word for roles", "admin", "POST /admin/invites", `{"email":"r5@example.com","roles":"admin"}`, 400, invalid("Expected type: 'array' for field 'roles', got: 'string'")},
+	{"create without an address", "admin", "POST /admin/invites", `{}`, 400, invalid("Field 'email' is required")},
+	{"create without a body", "admin", "POST /admin/invites", "", 400, invalid("Field 'email' is required")},
+	{"create with null for an address", "admin", "POST /admin/invites", `{"email":null}`, 400, invalid("Expected type: 'string' for field 'email', got: 'null'")},
+	{"create with nonsense for an address", "admin", "POST /admin/invites", `{"email":""}`, 400, noAddress},
+	{"create with what is no field", "admin", "POST /admin/invites", `{"email":"r5@example.com","accepted":true}`, 400, invalid("Unrecognized fields: 'accepted'")},
+	{"create with an unknown parameter", "admin", "POST /admin/invites?x=y", `{"email":"r5@example.com"}`, 400, invalid("Unrecognized fields: 'x'")},
+	{"which has made nothing", "admin", "GET /admin/invites?email=r5@example.com", "", 200, `{"invites":[],"count":0,"offset":0,"limit":50}`},
+
+	{"resend without a token", "", "POST /admin/invites/{open}/resend", "", 401, unauthorized},
+	{"resend by a member", "member", "POST /admin/invites/{open}/resend", "", 403, forbidden},
+	{"resend", "admin", "POST /admin/invites/{open}/resend", "", 200, `{"invite":` + inviteJSON("{open}", "open@example.com", `{"team":"blue"}`) + `}`},
+	{"resend does not look at the body", "admin", "POST /admin/invites/{open}/resend", "{", 200, `{"invite":` + inviteJSON("{open}", "open@example.com", `{"team":"blue"}`) + `}`},
+	{"resend of one unknown", "admin", "POST /admin/invites/invite_none/resend", "", 400, problem("invalid_data", "The following invites do not exist: invite_none", "user_invalid")},
+	{"resend of one withdrawn", "admin", "POST /admin/invites/{withdrawn}/resend", "", 400, problem("invalid_data", "The following invites do not exist: {withdrawn}", "user_invalid")},
+
+	{"accept without a caller", "", "POST /admin/invites/accept?token={token of open}", `{}`, 401, unauthorized},
+	{"accept with nonsense for a caller", "nonsense", "POST /admin/invites/accept?token={token of open}", `{}`, 401, unauthorized},
+	{"accept without a token", "newcomer", "POST /admin/invites/accept", `{}`, 400, invalid("Field 'token' is required")},
+	{"accept with an empty token", "newcomer", "POST /admin/invites/accept?token=", `{}`, 400, invalid("Field 'token' is required")},
+	{"accept with two tokens", "newcomer", "POST /admin/invites/accept?token=a&token=b", `{}`, 400, invalid("token must be given once")},
+	{"accept with the token in the body", "newcomer", "POST /admin/invites/accept", `{"token":"{token of open}"}`, 400, invalid("Unrecognized fields: 'token'")},
+	{"accept with roles", "newcomer", "POST /admin/invites/accept?token={token of open}", `{"roles":["admin"]}`, 400, invalid("Unrecognized fields: 'roles'")},
+	{"accept with a number for a name", "newcomer", "POST /admin/invites/accept?token={token of open}", `{"first_name":1}`, 400, invalid("Expected type: 'string' for field 'first_name', got: '1'")},
+	{"accept with a token that is none", "newcomer", "POST /admin/invites/accept?token=nonsense", `{}`, 400,
+		problem("invalid_data", "This invite link is not valid. Ask for a new one.", "invite_invalid")},
+	{"accept with one's own access token", "newcomer", "POST /admin/invites/accept?token={token of newcomer}", `{}`, 400,
+		problem("invalid_data", "This invite link is not valid. Ask for a new one.", "invite_invalid")},
+	{"accept with an expired token", "newcomer", "POST /admin/invites/accept?token={token of stale}", `{}`, 400,
+		problem("invalid_data", "This invite has expired. Ask for a new one.", "invite_expired")},
+	{"accept with a token from before a renewal", "newcomer", "POST /admin/invites/accept?token={token of expired}", `{}`, 400,
+		problem("invalid_data", "This invite was renewed. Use the newest link.", "invite_renewed")},
+	{"accept with a token from before a resend", "newcomer", "POST /admin/invites/accept?token={token of open}", `{}`, 400,
+		problem("invalid_data", "This invite was renewed. Use the newest link.", "invite_renewed")},
+	{"accept with a withdrawn token", "newcomer", "POST /admin/invites/accept?token={token of withdrawn}", `{}`, 400,
+		problem("invalid_data", "This invite was withdrawn. Ask for a new one.", "invite_revoked")},
+	{"accept as another address", "newcomer", "POST /admin/invites/accept?token={token of other}", `{"email":"nina@example.com"}`, 400,
+		problem("invalid_data", "The invite is for another e-mail address. Leave out email, or send the address that was invited.", "invite_email")},
+	{"accept as nonsense", "newcomer", "POST /admin/invites/accept?token={token of other}", `{"email":"nonsense"}`, 400, noAddress},
+	{"accept by a user of another address", "member", "POST /admin/invites/accept?token={token of other}", `{}`, 400,
+		problem("invalid_data", "The user is already authenticated and cannot accept an invite.", "already_signed_in")},
+	{"accept", "newcomer", "POST /admin/invites/accept?token={token of other}", `{"email":"Other@Example.com","first_name":"Nina","last_name":null}`, 200,
+		`{"user":` + userJSON("<user id>", "other@example.com", `"Nina"`, "null", "null") + `}`},
+	{"accept again by who has accepted", "newcomer", "POST /admin/invites/accept?token={token of other}", `{}`, 200,
+		`{"user":` + userJSON("<user id>", "other@example.com", `"Nina"`, "null", "null") + `}`},
+	{"accept again by somebody else", "second", "POST /admin/invites/accept?token={token of other}", `{}`, 400,
+		problem("invalid_data", "This invite was accepted already. Sign in instead.", "invite_used")},
+	{"one accepted", "admin", "GET /admin/invites/{other}?fields=email,accepted,roles", "", 200,
+		`{"invite":{"email":"other@example.com","accepted":true,"roles":["member"],"id":"{other}"}}`},
+	{"list of the accepted", "admin", "GET /admin/invites?accepted=true&fields=accepted", "", 200,
+		`{"invites":[{"accepted":true,"id":"{other}"}],"count":1,"offset":0,"limit":50}`},
+	{"list of the open", "admin", "GET /admin/invites?accepted=false&fields=accepted&email=other@example.com", "", 200, `{"invites":[],"count":0,"offset":0,"limit":50}`},
+	{"resend of one accepted", "admin", "POST /admin/invites/{other}/resend", "", 400,
+		problem("invalid_data", "Invite {other} was accepted already and cannot be sent again.", "invite_used")},
+	{"create for the user's address, which nobody has proved", "admin", "POST /admin/invites", `{"email":"other@example.com"}`, 200,
+		`{"invite":` + inviteJSON("<invite id>", "other@example.com", "null") + `}`},
+
+	{"delete without a token", "", "DELETE /admin/invites/{expired}", "", 401, unauthorized},
+	{"delete by a member", "member", "DELETE /admin/invites/{expired}", "", 403, forbidden},
+	{"delete", "admin", "DELETE /admin/invites/{expired}", "", 200, `{"id":"{expired}","object":"invite","deleted":true}`},
+	{"delete again", "admin", "DELETE /admin/invites/{expired}", "", 200, `{"id":"{expired}","object":"invite","deleted":true}`},
+	{"delete of one unknown", "admin", "DELETE /admin/invites/invite_none", "", 200, `{"id":"invite_none","object":"invite","deleted":true}`},
+}
+
+var paths = []fixture{
+	{"root", "", "GET /", "", 404, nothingHere},
+	{"nowhere", "", "GET /nowhere", "", 404, nothingHere},
+	{"two slashes", "", "GET //auth/user/providers", "", 404, nothingHere},
+	{"two slashes inside", "", "GET /auth//user/providers", "", 404, nothingHere},
+	{"two slashes before something else's host", "", "GET //example.com/x", "", 404, nothingHere},
+	{"dots", "", "GET /auth/x/../user/providers", "", 404, nothingHere},
+	{"encoded dots", "", "GET /auth/x/%2e%2e/user/providers", "", 404, nothingHere},
+	{"encoded slash", "", "GET /auth/user%2Fproviders", "", 404, nothingHere},
+	{"encoded slash in a segment", "", "GET /auth/us%2fer/providers", "", 404, nothingHere},
+	{"NUL", "", "GET /auth/user%00/providers", "", 404, nothingHere},
+	{"no UTF-8", "", "GET /auth/user%ff/providers", "", 404, nothingHere},
+	{"other case", "", "GET /Auth/user/providers", "", 404, nothingHere},
+	{"other case of a name", "", "GET /auth/user/Providers", "", 405, otherMethod},
+	{"slash at the end", "", "GET /auth/user/providers/", "", 404, nothingHere},
+	{"slash at the end of a POST", "", "POST /auth/user/emailpass/", credentials("ada@example.com", password), 404, nothingHere},
+	{"half a path", "", "GET /auth", "", 404, nothingHere},
+	{"POST on a list", "", "POST /auth/user/providers", `{}`, 400,
+		problem("not_allowed", "The actor type user is not allowed to use the auth provider providers", "provider_not_allowed")},
+	{"PUT on sign-in", "", "PUT /auth/user/emailpass", `{}`, 405, otherMethod},
+	{"a method nobody knows", "", "BREW /auth/session", "", 405, otherMethod},
+
+	{"unknown under /admin, by nobody", "", "GET /admin/nowhere", "", 401, unauthorized},
+	{"unknown under /admin, by nonsense", "nonsense", "GET /admin/nowhere", "", 401, unauthorized},
+	{"unknown under /admin, by who is nobody yet", "newcomer", "GET /admin/nowhere", "", 401, unauthorized},
+	{"unknown under /admin", "admin", "GET /admin/nowhere", "", 404, nothingHere},
+	{"unknown under /admin, by a member", "member", "GET /admin/nowhere", "", 404, nothingHere},
+	{"other method under /admin, by nobody", "", "PUT /admin/users", "", 401, unauthorized},
+	{"other method under /admin", "admin", "PUT /admin/users", "", 405, otherMethod},
+	{"slash at the end, by nobody", "", "GET /admin/users/", "", 401, unauthorized},
+	{"slash at the end under /admin", "admin", "GET /admin/users/", "", 404, nothingHere},
+	{"slash at the end of me", "admin", "GET /admin/users/me/", "", 404, nothingHere},
+	{"two slashes under /admin", "admin", "GET /admin//users", "", 404, nothingHere},
+	{"two slashes under /admin, by nobody", "", "GET /admin//users", "", 401, unauthorized},
+	{"other case under /admin", "admin", "GET /admin/Users", "", 404, nothingHere},
+	{"other case of /admin", "admin", "GET /ADMIN/users", "", 404, nothingHere},
+	{"other case of me", "admin", "GET /admin/users/ME", "", 404, problem("not_found", "User with id: ME was not found", "user_not_found")},
+	{"NUL in an id", "admin", "GET /admin/users/x%00y", "", 404, nothingHere},
+	{"slash in an id", "admin", "GET /admin/users/x%2Fy", "", 404, nothingHere},
+	{"dots for an id", "admin", "GET /admin/users/%2e%2e", "", 404, nothingHere},
+	{"an id of many bytes", "admin", "DELETE /admin/invites/%C3%A9%20%27%22%3B", "", 200, `{"id":"é '\";","object":"invite","deleted":true}`},
+}
+
+func TestAnswersAreMedusas(t *testing.T) {
+	for _, group := range []struct {
+		name     string
+		fixtures []fixture
+	}{
+		{"register", registering}, {"sign in", signingIn}, {"providers", listingProviders}, {"sessions", sessions}, {"users", usersRoutes}, {"paths", paths},
+	} {
+		t.Run(group.name, func(t *testing.T) {
+			each(t, func(t *testing.T, s *server) {
+				sc := newScene(t, s)
+				sc.tokens["nonsense"] = "nonsense"
+				sc.run(t, group.fixtures)
+			})
+		})
+	}
+	t.Run("invites", func(t *testing.T) {
+		each(t, func(t *testing.T, s *server) { inviteScene(t, s).run(t, invitesRoutes) })
+	})
+}
+
+func inviteScene(t *testing.T, s *server) scene {
+	t.Helper()
+	sc := newScene(t, s)
+	sc.tokens["nonsense"] = "nonsense"
+	sc.tokens["second"] = s.register(t, "second@example.com")
+	hasty := s.node(t, settings{user: user.Options{InviteTTL: time.Nanosecond}})
+	for _, i := range []struct {
+		name  string
+		users *user.Service
+		draft user.InviteDraft
+	}{
+		{"open", s.users, user.InviteDraft{Email: "open@example.com", Metadata: map[string]any{"team": "blue"}}},
+		{"expired", hasty.users, user.InviteDraft{Email: "expired@example.com"}},
+		{"withdrawn", s.users, user.InviteDraft{Email: "withdrawn@example.com"}},
+		{"stale", hasty.users, user.InviteDraft{Email: "stale@example.com"}},
+		{"other", s.users, user.InviteDraft{Email: "other@example.com", Roles: []string{"member"}}},
+	} {
+		nextID()
+		made, err := i.users.CreateInvites(t.Context(), i.draft)
+		check(t, err)
+		sc.ids[i.name], sc.tokens[i.name] = string(made[0].ID), i.users.InviteToken(made[0], user.ByHand)
+	}
+	check(t, s.users.SoftDeleteInvites(t.Context(), user.InviteID(sc.ids["withdrawn"])))
+	return sc
+}
+
+// A route that is added without a fixture fails here.
+func TestEveryRouteHasFixtures(t *testing.T) {
+	mux := http.NewServeMux()
+	for _, pattern := range httpapi.Routes() {
+		mux.Handle(pattern, http.NotFoundHandler())
+	}
+	succeeds, fails := map[string]bool{}, map[string]bool{}
+	for _, f := range slices.Concat(registering, signingIn, listingProviders, sessions, usersRoutes, invitesRoutes, paths) {
+		method, path, _ := strings.Cut(f.do, " ")
+		u, err := url.Parse("http://example.com" + path)
+		check(t, err)
+		if _, pattern := mux.Handler(&http.Request{Method: method, Host: u.Host, URL: u}); f.status == 200 {
+			succeeds[pattern] = true
+		} else {
+			fails[pattern] = true
+		}
+	}
+	for _, pattern := range httpapi.Routes() {
+		switch {
+		case pattern == "GET /.well-known/jwks.json": // TestKeySetVerifiesTokens
+		case !succeeds[pattern]:
+			t.Errorf("no fixture shows %s succeeding", pattern)
+		case !fails[pattern] && pattern != "GET /health": // TestHealthNoticesTheDatabase
+			t.Errorf("no fixture shows %s failing", pattern)
+		}
+	}
+}
+
+func TestAllowSaysWhichMethodsAPathTakes(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		admin := s.admin(t, "admin@example.com")
+		for do, want := range map[string]string{
+			"GET /auth/user/emailpass":             "POST",
+			"HEAD /auth/user/emailpass":            "POST",
+			"DELETE /auth/user/providers":          "GET, HEAD, POST",
+			"GET /auth/session":                    "DELETE, POST",
+			"GET /auth/token/refresh":              "POST",
+			"POST /admin/users":                    "GET, HEAD",
+			"PUT /admin/users/x":                   "DELETE, GET, HEAD, POST",
+			"PATCH /admin/invites":                 "GET, HEAD, POST",
+			"PUT /admin/invites/x":                 "DELETE, GET, HEAD",
+			"GET /admin/invites/x/resend":          "POST",
+			"POST /health":                         "GET, HEAD",
+			"OPTIONS /auth/user/emailpass":         "POST",
+			"DELETE /auth/user/emailpass/register": "POST",
+		} {
+			method, path, _ := strings.Cut(do, " ")
+			a := s.do(t, method, path, "", bearer(admin))
+			if got := a.header.Get("Allow"); a.status != 405 || got != want {
+				t.Errorf("%s: %d, Allow %q, want 405 and %q", do, a.status, got, want)
+			}
+		}
+	})
+}
+
+func TestHeadIsGetWithoutTheBody(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		sc := newScene(t, s)
+		for _, path := range []string{"/auth/user/providers", "/admin/users", "/admin/users/me", "/admin/users/{member}", "/admin/users/user_none", "/admin/invites", "/.well-known/jwks.json", "/health", "/nowhere"} {
+			for _, as := range []string{"admin", "member"} {
+				get := sc.do(t, "GET", sc.fill(path), "", bearer(sc.tokens[as]))
+				head := sc.do(t, "HEAD", sc.fill(path), "", bearer(sc.tokens[as]))
+				if head.status != get.status || head.body != "" {
+					t.Errorf("HEAD %s as %s: %d %q, want %d and no body", path, as, head.status, head.body, get.status)
+				}
+				for _, name := range []string{"Content-Type", "Content-Length", "Cache-Control"} {
+					if head.header.Get(name) != get.header.Get(name) {
+						t.Errorf("HEAD %s as %s: %s %q, want %q", path, as, name, head.header.Get(name), get.header.Get(name))
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestEveryAnswerHasAnIDOfItsOwnThatTheLogNames(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		seen := map[string]bool{}
+		for _, do := range []string{"GET /health", "GET /health", "GET /nowhere", "GET /admin/users", "PUT /health", "POST /auth/user/emailpass"} {
+			method, path, _ := strings.Cut(do, " ")
+			a := s.do(t, method, path, "", "X-Request-Id: chosen-by-the-caller")
+			id := a.header.Get("X-Request-Id")
+			if seen[id] || id == "" || id == "chosen-by-the-caller" {
+				t.Errorf("%s: request id %q, want a new one", do, id)
+			}
+			if seen[id] = true; !strings.Contains(s.log.String(), `"request_id":"`+id+`"`) {
+				t.Errorf("%s: the log does not name %s", do, id)
+			}
+		}
+	})
+}
+
+func TestAuthorizationIsReadAsMedusaReadsIt(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		token := s.member(t, "ada@example.com")
+		for header, want := range map[string]int{
+			"Bearer " + token: 200, "bearer " + token: 200, "BEARER " + token: 200,
+			token: 401, "Bearer": 401, "Bearer ": 401, "Bearer " + token + "x": 401, "Basic " + token: 401, "Token " + token: 401, "": 401,
+		} {
+			if a := s.do(t, "GET", "/admin/users/me", "", "Authorization: "+header); a.status != want || (want == 401 && a.body != unauthorized) {
+				t.Errorf("Authorization: %.20s…: %d %s, want %d", header, a.status, a.body, want)
+			}
+		}
+		if a := s.do(t, "GET", "/admin/users/me?token="+token, ""); a.status != 401 {
+			t.Errorf("a token in the query: %d, want 401", a.status)
+		}
+	})
+}
+
+func TestActorTypesUseOnlyTheProvidersThatAreListed(t *testing.T) {
+	eachWith(t, settings{actor: link.ActorOptions{Providers: []string{"emailpass"}}}, func(t *testing.T, s *server) {
+		sc := scene{server: s}
+		sc.run(t, []fixture{
+			{"listed", "", "GET /auth/user/providers", "", 200,
+				`{"providers":[{"id":"emailpass","identifier":"emailpass","display_name":"Email/Password Authentication","flow":"credentials"}]}`},
+			{"not listed", "", "POST /auth/user/vouching", `{"name":"ada"}`, 400,
+				problem("not_allowed", "The actor type user is not allowed to use the auth provider vouching", "provider_not_allowed")},
+		})
+	})
+}
+
+func TestTokensSayWhatMedusasSay(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		sc := newScene(t, s)
+		for who, want := range map[string]string{
+			"newcomer": sessionJSON("", "{}"), "member": sessionJSON("{member}", `{"roles":["member"],"user_id":"{member}"}`),
+		} {
+			payload, err := decodeSegment(strings.Split(sc.tokens[who], ".")[1])
+			check(t, err)
+			if got := `{"user":` + sc.plain(string(payload)) + `}`; got != want {
+				t.Errorf("the %s's token says\n     %s\nwant %s", who, got, want)
+			}
+			c := claims(t, sc.tokens[who])
+			if lives := c["exp"].(float64) - c["iat"].(float64); lives != 24*60*60 {
+				t.Errorf("the %s's token lives %v s, want a day", who, lives)
+			}
+		}
+	})
+}
+
+func TestKeySetVerifiesTokens(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		header, rest, _ := strings.Cut(s.register(t, "ada@example.com"), ".")
+		payload, signature, _ := strings.Cut(rest, ".")
+		a := s.do(t, "GET", "/.well-known/jwks.json", "")
+		if a.status != 200 || a.header.Get("Content-Type") != "application/json; charset=utf-8" || a.header.Get("Cache-Control") != "public, max-age=300" {
+			t.Errorf("%d %v", a.status, a.header)
+		}
+		var set struct {
+			Keys []struct{ KTY, CRV, X, KID, Alg, Use string }
+		}
+		check(t, json.Unmarshal([]byte(a.body), &set))
+		if len(set.Keys) != 1 {
+			t.Fatalf("%s, want one key", a.body)
+		}
+		k := set.Keys[0]
+		if want := fmt.Sprintf(`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"%s","kid":"%s","alg":"EdDSA","use":"sig"}]}`, k.X, k.KID); a.body != want {
+			t.Errorf("%s, want %s", a.body, want)
+		}
+		public, err := decodeSegment(k.X)
+		check(t, err)
+		sig, err := decodeSegment(signature)
+		check(t, err)
+		if !ed25519.Verify(public, []byte(header+"."+payload), sig) {
+			t.Error("the key does not verify a token")
+		}
+		if says, _ := decodeSegment(header); string(says) != `{"alg":"EdDSA","kid":"`+k.KID+`","typ":"JWT"}` {
+			t.Errorf("the token's header says %s", says)
+		}
+	})
+}
+
+func TestHealthNoticesTheDatabase(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		if a := s.do(t, "GET", "/health", ""); a.status != 200 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		check(t, s.db.Close())
+		a := s.do(t, "GET", "/health", "")
+		if want := problem("unexpected_state", "The database does not answer. Try again in a moment.", "database_unavailable"); a.status != 503 || a.body != want {
+			t.Errorf("without a database: %d %s, want 503 %s", a.status, a.body, want)
+		}
+		a = s.do(t, "POST", "/auth/user/emailpass", credentials("ada@example.com", password))
+		if want := `{"code":"unknown_error","type":"unknown_error","message":"An unknown error occurred."}`; a.status != 500 || a.body != want {
+			t.Errorf("sign-in without a database: %d %s, want 500 %s", a.status, a.body, want)
+		}
+	})
+}
+
+// people puts users in an order of ids that is the order of the list.
+func people(t *testing.T, s *server) (ids []string) {
+	t.Helper()
+	str := func(v string) *string { return &v }
+	for _, d := range []user.Draft{
+		{Email: "ada@example.com", FirstName: str("Ada"), LastName: str("Lovelace")},
+		{Email: "bob@example.org", FirstName: str("Bob"), LastName: str("Ada Smith")},
+		{Email: "c_100%@example.org", FirstName: str("ada")},
+		{Email: "dan@example.com", FirstName: str("Dan"), LastName: str("Ünal")},
+	} {
+		nextID()
+		made, err := s.users.CreateUsers(t.Context(), d)
+		check(t, err)
+		ids = append(ids, string(made[0].ID))
+	}
+	return ids
+}
+
+func TestListsOfUsersGiveWhatIsAskedFor(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		admin := s.admin(t, "admin@example.com")
+		ids := people(t, s)
+		const all = "admin ada bob c_100% dan"
+		for _, c := range []struct {
+			query         string
+			want          string // who, in order
+			count         int
+			offset, limit int
+		}{
+			{"", all, 5, 0, 50},
+			{"limit=2", "admin ada", 5, 0, 2},
+			{"limit=2&offset=2", "bob c_100%", 5, 2, 2},
+			{"offset=4", "dan", 5, 4, 50},
+			{"offset=9", "", 5, 9, 50},
+			{"limit=0", "", 5, 0, 0},
+			{"limit=0&offset=3", "", 5, 3, 0},
+			{"limit=1.9", "admin", 5, 0, 1},
+			{"limit=1000", all, 5, 0, 1000},
+			{"order=id", all, 5, 0, 50},
+			{"order=-id", "dan c_100% bob ada admin", 5, 0, 50},
+			{"order=email", "ada admin bob c_100% dan", 5, 0, 50},
+			{"order=-email&limit=2", "dan c_100%", 5, 0, 2},
+			{"order=-created_at", "dan c_100% bob ada admin", 5, 0, 50},
+			{"order=", all, 5, 0, 50},
+			{"q=ADA", "ada bob c_100%", 3, 0, 50},
+			{"q=ada+smith", "bob", 1, 0, 50},
+			{"q=smith%20ada", "bob", 1, 0, 50},
+			{"q=example.org", "bob c_100%", 2, 0, 50},
+			{"q=%25", "c_100%", 1, 0, 50},
+			{"q=_", "c_100%", 1, 0, 50},
+			{"q=!", "", 0, 0, 50},
+			{"q=%5C", "", 0, 0, 50},
+			{"q=", all, 5, 0, 50},
+			{"q=ünal", "dan", 1, 0, 50},
+			{"q=user_", "", 0, 0, 50}, // not over ids
+			{"id=" + ids[1], "bob", 1, 0, 50},
+			{"id[]=" + ids[1] + "&id[]=" + ids[3], "bob dan", 2, 0, 50},
+			{"id[0]=" + ids[3] + "&id[1]=" + ids[1] + "&order=-id", "dan bob", 2, 0, 50},
+			{"id%5B0%5D=" + ids[3], "dan", 1, 0, 50},
+			{"id=" + ids[0] + "&id=" + ids[1], "ada bob", 2, 0, 50},
+			{"id=user_none", "", 0, 0, 50},
+			{"id=", "", 0, 0, 50},
+			{"email=bob@example.org", "bob", 1, 0, 50},
+			{"email=BOB@example.org", "bob", 1, 0, 50},
+			{"email=nonsense", "", 0, 0, 50},
+			{"first_name=Ada", "ada", 1, 0, 50},
+			{"first_name=ada&q=100%25", "c_100%", 1, 0, 50},
+			{"last_name=Lovelace&email=ada@example.com&limit=1", "ada", 1, 0, 1},
+			{"last_name=Lovelace&email=bob@example.org", "", 0, 0, 50},
+		} {
+			a := s.do(t, "GET", "/admin/users?fields=email&"+c.query, "", bearer(admin))
+			var got []string
+			for _, m := range regexp.MustCompile(`"email":"([^@"]*)@`).FindAllStringSubmatch(a.body, -1) {
+				got = append(got, m[1])
+			}
+			if strings.Join(got, " ") != c.want || a.get("count") != fmt.Sprint(c.count) || a.get("offset") != fmt.Sprint(c.offset) || a.get("limit") != fmt.Sprint(c.limit) {
+				t.Errorf("?%s: %d %s\nwant %q of %d, offset %d, limit %d", c.query, a.status, a.body, c.want, c.count, c.offset, c.limit)
+			}
+		}
+	})
+}
+
+func TestListsOfInvitesGiveWhatIsAskedFor(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		_, err := s.users.SetupInvite(t.Context()) // is nobody's to see
+		check(t, err)
+		admin := s.admin(t, "admin@example.com")
+		var ids []string
+		for _, name := range []string{"ada", "bob", "c_d"} {
+			nextID()
+			made, err := s.users.CreateInvites(t.Context(), user.InviteDraft{Email: name + "@example.com"})
+			check(t, err)
+			ids = append(ids, string(made[0].ID))
+		}
+		for _, c := range []struct {
+			query, want  string
+			count, limit int
+		}{
+			{"", "ada bob c_d", 3, 50}, {"limit=1&offset=1", "bob", 3, 1}, {"limit=0", "", 3, 0}, {"order=-email", "c_d bob ada", 3, 50},
+			{"order=expires_at", "ada bob c_d", 3, 50}, {"q=OB", "bob", 1, 50}, {"q=_", "c_d", 1, 50}, {"q=%25", "", 0, 50},
+			{"id=" + ids[2], "c_d", 1, 50}, {"id[]=" + ids[2] + "&id[]=" + ids[0], "ada c_d", 2, 50},
+			{"email=bob@example.com", "bob", 1, 50}, {"email[]=bob@example.com&email[]=ADA@example.com", "ada bob", 2, 50}, {"email[0]=nonsense", "", 0, 50},
+			{"accepted=false", "ada bob c_d", 3, 50}, {"accepted=true", "", 0, 50},
+		} {
+			a := s.do(t, "GET", "/admin/invites?fields=email&"+c.query, "", bearer(admin))
+			var got []string
+			for _, m := range regexp.MustCompile(`"email":"([^@"]*)@`).FindAllStringSubmatch(a.body, -1) {
+				got = append(got, m[1])
+			}
+			if strings.Join(got, " ") != c.want || a.get("count") != fmt.Sprint(c.count) || a.get("limit") != fmt.Sprint(c.limit) {
+				t.Errorf("?%s: %d %s\nwant %q of %d, limit %d", c.query, a.status, a.body, c.want, c.count, c.limit)
+			}
+		}
+	})
+}
+
+func TestBadParametersAreNamed(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		admin := s.admin(t, "admin@example.com")
+		both := []struct{ query, named string }{
+			{"limit=-1", "limit"}, {"limit=abc", "limit"}, {"limit=", "limit"}, {"limit=1001", "limit"}, {"limit=99999999999999999999", "limit"}, {"limit=1e3", "limit"}, {"limit=0x10", "limit"},
+			{"limit=1&limit=2", "limit"}, {"limit[]=1", "limit"}, {"limit[$gt]=1", "limit"},
+			{"offset=-1", "offset"}, {"offset=abc", "offset"}, {"offset=99999999999", "offset"}, {"offset=NaN", "offset"},
+			{"order=nonsense", "order"}, {"order=-nonsense", "order"}, {"order=-", "order"}, {"order=metadata", "order"}, {"order=id,email", "order"}, {"order=id;drop", "order"},
+			{"order=secret", "order"}, {"order=nonce", "order"}, {"order=id&order=email", "order"}, {"order[]=id", "order"},
+			{"fields=id&fields=email", "fields"}, {"fields[]=id", "fields"}, {"q=a&q=b", "q"}, {"q[]=a", "q"},
+			{"nonsense=1", "nonsense"}, {"Limit=1", "Limit"}, {"with_deleted=true", "with_deleted"}, {"deleted_at=x", "deleted_at"},
+			{"created_at[$gte]=2020-01-01", "created_at"}, {"created_at[$nonsense]=2020-01-01", "created_at"}, {"id[$ne]=x", "id"}, {"id[][]=x", "id"}, {"$or[0][email]=x", "$or"},
+			{"q=%00", "query"}, {"q=%ff", "query"}, {"q=%zz", "query"}, {"%00=1", "query"},
+		}
+		for path, more := range map[string][]struct{ query, named string }{
+			"/admin/users":   {{"email[]=a@example.com", "email"}, {"email=a@example.com&email=b@example.com", "email"}, {"first_name[]=x", "first_name"}, {"accepted=true", "accepted"}},
+			"/admin/invites": {{"accepted=maybe", "accepted"}, {"accepted=true&accepted=false", "accepted"}, {"first_name=x", "first_name"}},
+		} {
+			for _, c := range slices.Concat(both, more) {
+				a := s.do(t, "GET", path+"?"+c.query, "", bearer(admin))
+				if a.status != 400 || a.get("type") != "invalid_data" || !strings.Contains(a.get("message"), c.named) {
+					t.Errorf("%s?%s: %d %s, want 400 naming %s", path, c.query, a.status, a.body, c.named)
+				}
+			}
+		}
+	})
+}
+
+func TestMetadataIsMergedAtTheTopLevel(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		sc := newScene(t, s)
+		for i, c := range []struct{ send, want string }{
+			{`{}`, `null`},
+			{`{"a":1,"b":{"x":1,"y":2}}`, `{"a":1,"b":{"x":1,"y":2}}`},
+			{`{"b":{"z":3}}`, `{"a":1,"b":{"z":3}}`},
+			{`{"a":null}`, `{"a":null,"b":{"z":3}}`},
+			{`{"b":"","never":""}`, `{"a":null}`},
+			{`{}`, `{"a":null}`},
+			{`{"c":" ","d":[""],"e":{"f":""}}`, `{"a":null,"c":" ","d":[""],"e":{"f":""}}`},
+			{`null`, `null`},
+			{`{"n":9007199254740991,"f":1.50,"<b>":"<&>"}`, `{"<b>":"<&>","f":1.5,"n":9007199254740991}`},
+		} {
+			a := sc.do(t, "POST", sc.fill("/admin/users/{member}?fields=metadata"), `{"metadata":`+c.send+`}`, bearer(sc.tokens["member"]))
+			if want := `{"user":{"metadata":` + c.want + `,"id":"{member}"}}`; a.status != 200 || sc.plain(a.body) != want {
+				t.Errorf("update %d with %s: %d %s, want %s", i, c.send, a.status, sc.plain(a.body), want)
+			}
+			if again := sc.do(t, "GET", "/admin/users/me?fields=metadata", "", bearer(sc.tokens["member"])); again.body != a.body {
+				t.Errorf("after update %d with %s: %s, want %s", i, c.send, again.body, a.body)
+			}
+		}
+	})
+}
+
+func TestAnUpdateThatChangesNothingLeavesUpdatedAt(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		sc := newScene(t, s)
+		path := sc.fill("/admin/users/{member}")
+		update := func(body string) string {
+			a := sc.do(t, "POST", path, body, bearer(sc.tokens["member"]))
+			if a.status != 200 {
+				t.Fatalf("update with %s: %d %s", body, a.status, a.body)
+			}
+			return a.get("user", "updated_at")
+		}
+		before := update(`{"first_name":"Ada","metadata":{"a":1}}`)
+		time.Sleep(5 * time.Millisecond)
+		for _, body := range []string{"", `{}`, `{"metadata":{}}`} {
+			if after := update(body); after != before {
+				t.Errorf("%q moved updated_at from %s to %s", body, before, after)
+			}
+		}
+		if after := update(`{"first_name":"Ada L."}`); after <= before {
+			t.Errorf("a change left updated_at at %s", after)
+		}
+	})
+}
+
+func TestAnInviteIsRenewedByResendAndByPOST(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		sc := inviteScene(t, s)
+		admin := bearer(sc.tokens["admin"])
+		for _, c := range []struct{ name, path, body string }{
+			{"open", "/admin/invites/{open}/resend", ""},
+			{"expired", "/admin/invites", `{"email":"expired@example.com","roles":["member"],"metadata":{"again":true}}`},
+			{"stale", "/admin/invites/{stale}/resend", ""},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				person := s.register(t, c.name+"-acceptor@example.com")
+				a := sc.do(t, "POST", sc.fill(c.path), c.body, admin)
+				fresh := a.get("invite", "token")
+				if a.status != 200 || a.get("invite", "id") != sc.ids[c.name] || fresh == sc.tokens[c.name] {
+					t.Fatalf("renewed: %d %s, want the same id with another token", a.status, sc.plain(a.body))
+				}
+				expires, err := time.Parse(time.RFC3339, a.get("invite", "expires_at"))
+				if err != nil || time.Until(expires) < 23*time.Hour {
+					t.Errorf("renewed until %s, want a day", a.get("invite", "expires_at"))
+				}
+				if read := sc.do(t, "GET", "/admin/invites/"+sc.ids[c.name], "", admin); read.get("invite", "token") != fresh {
+					t.Error("a read shows another token than the renewal did")
+				}
+				if a := sc.do(t, "POST", "/admin/invites/accept?token="+sc.tokens[c.name], `{}`, bearer(person)); a.status != 400 || a.get("reason") != "invite_renewed" {
+					t.Errorf("the token of before: %d %s", a.status, a.body)
+				}
+				if a := sc.do(t, "POST", "/admin/invites/accept?token="+fresh, `{}`, bearer(person)); a.status != 200 || a.get("user", "email") != c.name+"@example.com" {
+					t.Errorf("the new token: %d %s", a.status, a.body)
+				}
+			})
+		}
+		a := sc.do(t, "GET", "/admin/invites/"+sc.ids["expired"]+"?fields=roles,metadata", "", admin)
+		if want := `{"invite":{"roles":["member"],"metadata":{"again":true},"id":"{expired}"}}`; sc.plain(a.body) != want {
+			t.Errorf("an invite renewed by POST: %s, want what was sent: %s", sc.plain(a.body), want)
+		}
+	})
+}
+
+func TestTheDefaultRolesOfInvitesAreASetting(t *testing.T) {
+	eachWith(t, settings{user: user.Options{InviteRoles: []string{"member", "editor"}}}, func(t *testing.T, s *server) {
+		admin := s.admin(t, "admin@example.com")
+		for i, roles := range []string{"", `,"roles":null`, `,"roles":[]`} {
+			a := s.do(t, "POST", "/admin/invites?fields=roles", fmt.Sprintf(`{"email":"p%d@example.com"%s}`, i, roles), bearer(admin))
+			if got := a.get("invite", "roles"); got != "[editor member]" {
+				t.Errorf("with %q: %d %s", roles, a.status, a.body)
+			}
+		}
+	})
+}
+
+func TestWhoOwnsTheInvitedAddressGainsItsRolesAtOnce(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		sc := newScene(t, s)
+		list := func() int { return sc.do(t, "GET", "/admin/users", "", bearer(sc.tokens["member"])).status }
+		invite := sc.do(t, "POST", "/admin/invites", `{"email":"ada@example.com"}`, bearer(sc.tokens["admin"]))
+		if got := list(); got != 403 {
+			t.Errorf("a member who was invited: %d, want 403 until it is accepted", got)
+		}
+		a := sc.do(t, "POST", "/admin/invites/accept?token="+invite.get("invite", "token"), `{"first_name":"Somebody"}`, bearer(sc.tokens["member"]))
+		if a.status != 200 || a.get("user", "id") != sc.ids["member"] {
+			t.Fatalf("accept: %d %s, want the same user", a.status, a.body)
+		}
+		if got := list(); got != 200 {
+			t.Errorf("with the token of before: %d, want 200: roles are checked on the server", got)
+		}
+		if me := sc.do(t, "GET", "/admin/users/me?fields=roles", "", bearer(sc.tokens["member"])); me.get("user", "roles") != "[admin member]" {
+			t.Errorf("roles: %s", me.body)
+		}
+		fresh := sc.token(t, "refresh", sc.do(t, "POST", "/auth/token/refresh", "", bearer(sc.tokens["member"])))
+		if app := claims(t, fresh)["app_metadata"].(map[string]any); fmt.Sprint(app["roles"]) != "[admin member]" {
+			t.Errorf("the refreshed token says %v", app)
+		}
+	})
+}
+
+func TestTheInvitedPersonBecomesAUserOfTheInvite(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		sc := newScene(t, s)
+		invite := sc.do(t, "POST", "/admin/invites", `{"email":"nina@example.com","roles":["editor","member"]}`, bearer(sc.tokens["admin"]))
+		// As @medusajs/js-sdk and the dashboard send it.
+		a := sc.do(t, "POST", "/admin/invites/accept?token="+invite.get("invite", "token"), `{`+nina+`,"first_name":"Nina","last_name":"Simone"}`, bearer(sc.tokens["newcomer"]))
+		if want := `{"user":` + userJSON("<user id>", "nina@example.com", `"Nina"`, `"Simone"`, "null") + `}`; a.status != 200 || sc.plain(a.body) != want {
+			t.Fatalf("accept: %d %s\nwant %s", a.status, sc.plain(a.body), want)
+		}
+		if a := sc.do(t, "GET", "/admin/users/me", "", bearer(sc.tokens["newcomer"])); a.status != 401 {
+			t.Errorf("the token from before the accept: %d, want 401: it speaks for nobody", a.status)
+		}
+		for how, token := range map[string]string{
+			"refreshed": sc.token(t, "refresh", sc.do(t, "POST", "/auth/token/refresh", "", bearer(sc.tokens["newcomer"]))),
+			"signed in": s.signIn(t, "nina@example.com"),
+		} {
+			me := sc.do(t, "GET", "/admin/users/me?fields=roles", "", bearer(token))
+			if me.status != 200 || me.get("user", "id") != a.get("user", "id") || me.get("user", "roles") != "[editor member]" {
+				t.Errorf("%s: %d %s", how, me.status, me.body)
+			}
+		}
+		if n := s.count(t, "user"); n != 3 {
+			t.Errorf("%d users, want one more", n)
+		}
+	})
+}
+
+func TestDeletedUsersLeaveNothingBehind(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		sc := newScene(t, s)
+		if a := sc.do(t, "DELETE", sc.fill("/admin/users/{member}"), "", bearer(sc.tokens["admin"])); a.status != 200 {
+			t.Fatalf("delete: %d %s", a.status, a.body)
+		}
+		if a := sc.do(t, "POST", "/auth/user/emailpass", credentials("ada@example.com", password)); a.status != 401 || a.body != wrong("Invalid email or password") {
+			t.Errorf("sign in: %d %s", a.status, a.body)
+		}
+		if a := sc.do(t, "POST", "/admin/invites", `{"email":"ada@example.com"}`, bearer(sc.tokens["admin"])); a.status != 200 {
+			t.Errorf("invite: %d %s", a.status, a.body)
+		}
+		again := claims(t, s.member(t, "ada@example.com"))
+		if again["actor_id"] == "" || again["actor_id"] == sc.ids["member"] {
+			t.Errorf("registered again: %v, want a new user", again["actor_id"])
+		}
+		identities, err := s.auth.ListAuthIdentities(t.Context(), auth.IdentityFilter{EntityID: "ada@example.com"})
+		check(t, err)
+		if len(identities) != 1 || s.count(t, "link") != 2 {
+			t.Errorf("%d identities of the address and %d links, want one and two", len(identities), s.count(t, "link"))
+		}
+	})
+}
+
+// A panic of a handler is answered and logged; the server goes on.
+func TestAPanicIsAnAnswerToo(t *testing.T) {
+	policy := link.PolicyFunc(func(context.Context, link.Newcomer) (link.Decision, error) { panic("policy of a test") })
+	eachWith(t, settings{actor: link.ActorOptions{Policy: policy}}, func(t *testing.T, s *server) {
+		s.register(t, "ada@example.com")
+		a := s.do(t, "POST", "/auth/user/emailpass", credentials("ada@example.com", password))
+		if want := `{"code":"unknown_error","type":"unknown_error","message":"An unknown error occurred."}`; a.status != 500 || a.body != want {
+			t.Errorf("%d %s, want 500 %s", a.status, a.body, want)
+		}
+		wantHeaders(t, "POST", a)
+		if !strings.Contains(s.log.String(), "policy of a test") {
+			t.Error("the log does not tell of the panic")
+		}
+		if a := s.do(t, "GET", "/health", ""); a.status != 200 {
+			t.Errorf("health afterwards: %d", a.status)
+		}
+		if n := s.count(t, "link"); n != 0 {
+			t.Errorf("%d links, want none: the transaction was rolled back", n)
+		}
+	})
+}
