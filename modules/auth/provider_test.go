@@ -149,6 +149,37 @@ func TestAProviderSeesTheSecretsOfItsOwnEntitiesOnly(t *testing.T) {
 	})
 }
 
+// A counter, or a hash made anew, must not go back because two were at it at once.
+func TestOfTwoProofsThatReplaceOneSecretTheSecondIsOutdated(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		s, err := auth.New(auth.Params{DB: at.Open(t, auth.Migrations()), Keys: ring(t, secret(1)), Providers: []auth.Provider{prying{"one"}}})
+		must(t, err)
+		prove := func(kept, set string) auth.Proof {
+			t.Helper()
+			p, err := s.Prove(t.Context(), auth.SignIn, "one", input("Entity", "ada", "Secret", kept, "Set", set))
+			must(t, err)
+			return p
+		}
+		admit := func(what string, p auth.Proof, want error) {
+			t.Helper()
+			if _, err := s.Admit(t.Context(), p); !errors.Is(err, want) || err != nil && want == nil {
+				t.Errorf("%s: %v, want %v", what, err, want)
+			}
+		}
+		none, keeps, same := prove("", ""), prove("", "1"), prove("", "")
+		admit("the first, which makes the identity and keeps nothing", none, nil)
+		admit("one that would keep something for it", keeps, auth.ErrProofOutdated)
+		admit("one that keeps nothing either", same, nil)
+		admit("one that knows of the identity", prove("", "1"), nil)
+
+		two, other, again := prove("1", "2"), prove("1", "3"), prove("1", "1")
+		admit("from 1 to 2", two, nil)
+		admit("from 1 to 3, after it", other, auth.ErrProofOutdated)
+		admit("from 1 to 1, after it", again, auth.ErrProofOutdated)
+		admit("with what is kept now", prove("2", ""), nil)
+	})
+}
+
 func TestInputIsReadByExactNamesAndNeverRepeated(t *testing.T) {
 	type body struct {
 		Name  string `json:"name"`

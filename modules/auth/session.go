@@ -87,7 +87,8 @@ func (s *Service) CheckCookie(ctx context.Context, secret string) (Session, erro
 	if time.Since(e.session.LastUsedAt) > s.options.IdleTTL {
 		return Session{}, ErrSession
 	}
-	return e.session, s.touch(ctx, e.session)
+	s.touch(ctx, e.session)
+	return e.session, nil
 }
 
 // CheckToken returns what an access token says, and its session, if both are good: ErrToken or ErrSession otherwise.
@@ -108,7 +109,8 @@ func (s *Service) CheckToken(ctx context.Context, token string) (Claims, Session
 	case e.claims.Ver != e.session.ver || e.claims.AuthIdentityID != e.session.IdentityID || !e.session.ExpiresAt.After(now):
 		return Claims{}, Session{}, ErrSession
 	}
-	return *e.claims, e.session, s.touch(ctx, e.session)
+	s.touch(ctx, e.session)
+	return *e.claims, e.session, nil
 }
 
 // checked reads the living session by a unique column, through the cache.
@@ -139,18 +141,23 @@ func (s *Service) HoldSession(ctx context.Context, id SessionID) error {
 	return err
 }
 
-// touch notes that the session is in use.
-func (s *Service) touch(ctx context.Context, session Session) error {
+// touch notes, at most once a minute, that the session is in use. A request does not fail for it, nor wait for long.
+func (s *Service) touch(ctx context.Context, session Session) {
 	now := database.Now()
 	if now.Sub(session.LastUsedAt) < time.Minute {
-		return nil
+		return
 	}
-	return s.db.InTx(ctx, func(ctx context.Context) error {
-		if err := s.store.touchSession(ctx, session.ID, now); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	err := s.db.InTx(ctx, func(ctx context.Context) error {
+		if err := s.store.touchSession(ctx, session.ID, session.LastUsedAt, now); err != nil {
 			return err
 		}
 		return s.db.AfterCommit(ctx, func(context.Context) { s.cache.drop(func(e entry) bool { return e.session.ID == session.ID }) })
 	})
+	if err != nil && ctx.Err() == nil {
+		s.log.Warn("note that a session is in use", "session", session.ID, "error", err)
+	}
 }
 
 // EndSession ends the session, its tokens and its cookie. Ending one that has ended is ErrSession.

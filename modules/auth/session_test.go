@@ -217,7 +217,7 @@ func TestASessionEndsHoweverOftenItIsUsed(t *testing.T) {
 		time.Sleep(time.Until(s.ExpiresAt) - 100*time.Millisecond)
 		h.opens(t, "just before the end", "", cookie, nil, nil) // now it is in the cache
 		time.Sleep(100 * time.Millisecond)
-		h.opens(t, "at the end", token, cookie, auth.ErrSession, auth.ErrSession)
+		h.opens(t, "at the end", token, cookie, auth.ErrToken, auth.ErrSession) // the token says itself when it ends
 		fresh, err := h.Token(s, ada, auth.Actor{})
 		must(t, err)
 		if _, _, err := h.CheckToken(t.Context(), fresh); err == nil {

@@ -327,8 +327,10 @@ func (s store) setSessionSecret(ctx context.Context, id SessionID, hash string) 
 	return ok, nil
 }
 
-func (s store) touchSession(ctx context.Context, id SessionID, at time.Time) error {
-	_, err := s.db.Conn(ctx).NewUpdate().Model((*sessionRow)(nil)).Set("last_used_at = ?", at).Where("id = ?", id).Exec(ctx)
+// touchSession notes when the session was used last, unless another request has by now.
+func (s store) touchSession(ctx context.Context, id SessionID, before, now time.Time) error {
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*sessionRow)(nil)).Set("last_used_at = ?", now).
+		Where("id = ?", id).Where("last_used_at <= ?", before).Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("touch session: %w", err)
 	}

@@ -139,7 +139,7 @@ func newSigner(ring *keyring.Ring, o Options) (signer, error) {
 	}
 	s.parser = jwt.NewParser(
 		jwt.WithValidMethods([]string{s.method.Alg()}), jwt.WithStrictDecoding(), // without it, 16 spellings of one signature verify
-		jwt.WithExpirationRequired(), jwt.WithIssuer(o.Issuer), jwt.WithAudience(o.Issuer), jwt.WithLeeway(5*time.Second),
+		jwt.WithExpirationRequired(), jwt.WithIssuer(o.Issuer), jwt.WithAudience(o.Issuer),
 	)
 	return s, nil
 }

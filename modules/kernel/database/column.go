@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -38,8 +39,12 @@ func (s *Strings) Scan(src any) error { *s = nil; return scanJSON(src, (*[]strin
 
 func jsonText(v any) (driver.Value, error) {
 	data, err := json.Marshal(v)
-	return string(data), err
+	return withoutNUL.Replace(string(data)), err
 }
+
+// withoutNUL replaces U+0000, which PostgreSQL cannot store, by the replacement character. What comes from callers was
+// refused long before; this is for what a provider says of somebody.
+var withoutNUL = strings.NewReplacer(`\\`, `\\`, `\u0000`, "\ufffd")
 
 func scanJSON(src, into any) error {
 	switch src := src.(type) {

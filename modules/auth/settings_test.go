@@ -1,0 +1,50 @@
+package auth_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey-go/latchkey/modules/auth"
+)
+
+func TestAProviderReadsItsOwnSettings(t *testing.T) {
+	type config struct {
+		Name    string        `config:"display_name"`
+		Wait    time.Duration `config:"wait"`
+		Retries int           `config:"retries"`
+		Strict  bool          `config:"strict"`
+		Scopes  []string      `config:"scopes"`
+		Issuer  string        `config:"issuer"`
+	}
+	want := config{"Acme", 2 * time.Second, 3, true, []string{"openid", "email"}, "kept"}
+	for name, section := range map[string]map[string]any{
+		"from a file":          {"display_name": "Acme", "wait": "2s", "retries": 3, "strict": true, "scopes": []any{"openid", "email"}},
+		"from the environment": {"display_name": "Acme", "wait": "2s", "retries": "3", "strict": "true", "scopes": "openid,email"},
+	} {
+		got := config{Issuer: "kept"}
+		if err := (auth.Settings{"acme": section}).Decode("acme", &got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v, want %+v", name, got, err, want)
+		}
+	}
+	for name, c := range map[string]struct {
+		section map[string]any
+		says    string
+	}{
+		"an unknown setting":     {map[string]any{"display_nam": "Acme"}, "auth.providers.acme: unknown setting display_nam"},
+		"another case":           {map[string]any{"Display_Name": "Acme"}, "unknown setting Display_Name"},
+		"a text that is no time": {map[string]any{"wait": "hunter2hunter2"}, "auth.providers.acme"},
+		"a text for a number":    {map[string]any{"retries": "hunter2hunter2"}, "auth.providers.acme"},
+	} {
+		err := (auth.Settings{"acme": c.section}).Decode("acme", new(config))
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
+		} else if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: the error shows the value: %v", name, err)
+		}
+	}
+	if err := auth.Settings(nil).Decode("acme", new(config)); err != nil {
+		t.Errorf("no section: %v", err)
+	}
+}
