@@ -136,7 +136,7 @@ func (m *command) parse(flags *flag.FlagSet, args []string) error {
 	err := flags.Parse(args)
 	flags.Usage = show
 	if err != nil {
-		return fmt.Errorf("%v: %w", err, errUsage)
+		return fmt.Errorf("%w: %w", err, errUsage)
 	}
 	return nil
 }
@@ -172,7 +172,7 @@ func (m *command) with(f any) error {
 }
 
 // quiet leaves the terminal to what a command has to say.
-func quiet(c *Config) *slog.Logger {
+func quiet() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
@@ -293,11 +293,11 @@ func (m *command) migrate(args []string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	db, err := OpenDatabase(ctx, m.config, quiet(m.config))
+	db, err := OpenDatabase(ctx, m.config, quiet())
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer db.Close() //nolint:errcheck // what matters was committed
 	if !*status {
 		if err := db.Migrate(ctx, Migrations()...); err != nil {
 			return err

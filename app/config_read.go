@@ -375,7 +375,7 @@ func fromFile(text string) (content string, isFile bool, err error) {
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return "", true, fmt.Errorf("the file %s cannot be read: %v", path, bare(err))
+		return "", true, fmt.Errorf("the file %s cannot be read: %w", path, bare(err))
 	}
 	content = strings.TrimSuffix(string(data), "\n")
 	return strings.TrimSuffix(content, "\r"), true, nil

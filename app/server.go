@@ -21,11 +21,11 @@ type listener struct {
 }
 
 func newListener(lc fx.Lifecycle, c *Config) (*listener, error) {
-	l, err := net.Listen("tcp", c.HTTP.Addr)
+	l, err := net.Listen("tcp", c.HTTP.Addr) //nolint:noctx // listening does not wait
 	if err != nil {
 		return nil, fmt.Errorf("http.addr: %w", err)
 	}
-	lc.Append(fx.StopHook(func() { l.Close() }))
+	lc.Append(fx.StopHook(func() { l.Close() })) //nolint:errcheck // the server has closed it
 	at := c.HTTP
 	at.Addr = l.Addr().String() // the port may have been 0
 	return &listener{l, at.URL()}, nil

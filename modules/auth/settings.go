@@ -26,7 +26,7 @@ func (s Settings) Decode(provider string, into any) error {
 	if err != nil {
 		return fmt.Errorf("auth.providers.%s: %w", provider, err)
 	}
-	err = decoder.Decode(map[string]any(s[provider]))
+	err = decoder.Decode(s[provider])
 	var wrong *mapstructure.DecodeError
 	switch {
 	case errors.As(err, &wrong): // its text may show the value, and values may be secret

@@ -127,7 +127,7 @@ func newSigner(ring *keyring.Ring, o Options) (signer, error) {
 		switch o.Algorithm {
 		case AlgEdDSA:
 			private := ed25519.NewKeyFromSeed(k.Bytes)
-			public := private.Public().(ed25519.PublicKey)
+			public := ed25519.PublicKey(private[ed25519.SeedSize:]) // RFC 8032: a private key is seed and public key
 			s.method = jwt.SigningMethodEdDSA
 			s.keys = append(s.keys, signerKey{thumbprint(public), crypto.Signer(private), public})
 		case AlgHS256:

@@ -16,6 +16,7 @@ import (
 // Dialect names the kind of database. It is also the word in the name of a migration meant for that kind only.
 type Dialect string
 
+// The dialects.
 const (
 	SQLite   Dialect = "sqlite"
 	Postgres Dialect = "postgres"

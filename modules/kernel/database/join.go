@@ -26,7 +26,7 @@ func (db *DB) Join(ctx context.Context, tx *sql.Tx, fn func(ctx context.Context)
 	}
 	t := new(transaction)
 	t.conn = guest{db: db.write, tx: tx, hook: doomHook{db}}
-	defer t.end() // after a panic; the second time it changes nothing
+	defer t.end() //nolint:errcheck // after a panic; the second time it changes nothing
 
 	if err := fn(db.with(ctx, t)); err != nil {
 		return none, err

@@ -125,7 +125,7 @@ func (db *DB) applied(ctx context.Context, module string) (map[int64]time.Time, 
 	if exists, err := store.TableExists(ctx, pool); err != nil || !exists {
 		return nil, err
 	}
-	rows, err := pool.QueryContext(ctx, "SELECT version_id, tstamp FROM "+store.Tablename()+" WHERE version_id > 0")
+	rows, err := pool.QueryContext(ctx, "SELECT version_id, tstamp FROM "+store.Tablename()+" WHERE version_id > 0") //nolint:gosec // the name is made of a module's
 	if err != nil {
 		return nil, err
 	}
@@ -250,7 +250,7 @@ func lockID(ctx context.Context, conn *sql.Conn) (int64, error) {
 	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte("latchkey migrations\x00" + schema.String))
-	return int64(h.Sum64()), nil
+	return int64(h.Sum64()), nil //nolint:gosec // any 64 bits will do
 }
 
 // discard closes conn rather than give it back: it may hold the lock.

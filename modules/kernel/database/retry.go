@@ -32,7 +32,7 @@ func retryable(err error) bool {
 // pause waits before the next attempt, a little longer and less predictably each time. It reports false if ctx is over.
 func pause(ctx context.Context, attempt int) bool {
 	most := 10 * time.Millisecond << attempt
-	timer := time.NewTimer(rand.N(most) + time.Millisecond)
+	timer := time.NewTimer(rand.N(most) + time.Millisecond) //nolint:gosec // jitter is no secret
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -221,8 +221,8 @@ func (h doomHook) AfterQuery(ctx context.Context, e *bun.QueryEvent) {
 
 // refused is a context that is over, and says why to whoever runs a statement with it.
 type refused struct {
-	context.Context
-	err error
+	context.Context //nolint:containedctx // it is a context
+	err             error
 }
 
 func (refused) Done() <-chan struct{} { return over }
