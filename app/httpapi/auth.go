@@ -100,7 +100,7 @@ func (a *API) deleteSession(c *call) (successAnswer, error) {
 // refresh makes a new token of the same session, for whoever it is linked to by now.
 func (a *API) refresh(c *call) (tokenAnswer, error) {
 	token, err := a.link.Refresh(c.Context(), c.caller.session)
-	if errors.Is(err, auth.ErrSession) {
+	if errors.Is(err, auth.ErrSession) || errors.Is(err, auth.ErrNotFound) { // ended on another node a moment ago
 		return tokenAnswer{}, errUnauthorized
 	}
 	return tokenAnswer{Token: token}, err

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -334,7 +335,7 @@ var invitesRoutes = []fixture{
 	{"list by a member", "member", "GET /admin/invites", "", 403, forbidden},
 	{"list of open ones, the expired among them", "admin", "GET /admin/invites", "", 200,
 		`{"invites":[` + inviteJSON("{open}", "open@example.com", `{"team":"blue"}`) + "," + inviteJSON("{expired}", "expired@example.com", "null") + "," +
-			inviteJSON("{stale}", "stale@example.com", "null") + "," + inviteJSON("{other}", "other@example.com", "null") + `],"count":4,"offset":0,"limit":50}`},
+			inviteJSON("{stale}", "stale@example.com", "null") + "," + inviteJSON("{other}", "other@example.com", "null") + "," + inviteJSON("{doomed}", "doomed@example.com", "null") + `],"count":5,"offset":0,"limit":50}`},
 	{"list of accepted ones", "admin", "GET /admin/invites?accepted=true", "", 200, `{"invites":[],"count":0,"offset":0,"limit":50}`},
 	{"one without a token", "", "GET /admin/invites/{open}", "", 401, unauthorized},
 	{"one by a member", "member", "GET /admin/invites/{open}", "", 403, forbidden},
@@ -427,6 +428,10 @@ var invitesRoutes = []fixture{
 	{"delete by a member", "member", "DELETE /admin/invites/{expired}", "", 403, forbidden},
 	{"delete", "admin", "DELETE /admin/invites/{expired}", "", 200, `{"id":"{expired}","object":"invite","deleted":true}`},
 	{"delete again", "admin", "DELETE /admin/invites/{expired}", "", 200, `{"id":"{expired}","object":"invite","deleted":true}`},
+	{"delete of an open one", "admin", "DELETE /admin/invites/{doomed}", "", 200, `{"id":"{doomed}","object":"invite","deleted":true}`},
+	{"accept with the token of one deleted", "second", "POST /admin/invites/accept?token={token of doomed}", `{}`, 400,
+		problem("invalid_data", "This invite was withdrawn. Ask for a new one.", "invite_revoked")},
+	{"list without those deleted", "admin", "GET /admin/invites?fields=email&id[]={doomed}&id[]={expired}&id[]={withdrawn}", "", 200, `{"invites":[],"count":0,"offset":0,"limit":50}`},
 	{"delete of one unknown", "admin", "DELETE /admin/invites/invite_none", "", 200, `{"id":"invite_none","object":"invite","deleted":true}`},
 }
 
@@ -509,6 +514,7 @@ func inviteScene(t *testing.T, s *server) scene {
 		{"withdrawn", s.users, user.InviteDraft{Email: "withdrawn@example.com"}},
 		{"stale", hasty.users, user.InviteDraft{Email: "stale@example.com"}},
 		{"other", s.users, user.InviteDraft{Email: "other@example.com", Roles: []string{"member"}}},
+		{"doomed", s.users, user.InviteDraft{Email: "doomed@example.com"}},
 	} {
 		nextID()
 		made, err := i.users.CreateInvites(t.Context(), i.draft)
@@ -708,6 +714,34 @@ func TestHealthNoticesTheDatabase(t *testing.T) {
 	})
 }
 
+func TestWhoWouldWaitTooLongIsSentAwayWithATime(t *testing.T) {
+	eachWith(t, settings{passwords: auth.PasswordOptions{Cost: 8, MaxWait: time.Millisecond}}, func(t *testing.T, s *server) {
+		answers := make([]answer, 30)
+		together(len(answers), func(i int) {
+			answers[i], _ = s.try(t.Context(), "POST", "/auth/user/emailpass", credentials("nobody@example.com", password))
+		})
+		busy := 0
+		for i, a := range answers {
+			switch a.status {
+			case 401:
+			case 503:
+				busy++
+				if want := problem("unexpected_state", "Too many sign-ins at once. Try again in a moment.", "hashing_busy"); a.body != want {
+					t.Errorf("sign-in %d: %s, want %s", i, a.body, want)
+				}
+				if seconds, err := strconv.Atoi(a.header.Get("Retry-After")); err != nil || seconds < 1 {
+					t.Errorf("sign-in %d: Retry-After %q, want whole seconds", i, a.header.Get("Retry-After"))
+				}
+			default:
+				t.Errorf("sign-in %d: %d %s", i, a.status, a.body)
+			}
+		}
+		if busy == 0 {
+			t.Error("everybody was served")
+		}
+	})
+}
+
 // people puts users in an order of ids that is the order of the list.
 func people(t *testing.T, s *server) (ids []string) {
 	t.Helper()
@@ -831,7 +865,7 @@ func TestBadParametersAreNamed(t *testing.T) {
 			{"limit=-1", "limit"}, {"limit=abc", "limit"}, {"limit=", "limit"}, {"limit=1001", "limit"}, {"limit=99999999999999999999", "limit"}, {"limit=1e3", "limit"}, {"limit=0x10", "limit"},
 			{"limit=1&limit=2", "limit"}, {"limit[]=1", "limit"}, {"limit[$gt]=1", "limit"},
 			{"offset=-1", "offset"}, {"offset=abc", "offset"}, {"offset=99999999999", "offset"}, {"offset=NaN", "offset"},
-			{"order=nonsense", "order"}, {"order=-nonsense", "order"}, {"order=-", "order"}, {"order=metadata", "order"}, {"order=id,email", "order"}, {"order=id;drop", "order"},
+			{"order=nonsense", "order"}, {"limit=0&order=nonsense", "order"}, {"order=-nonsense", "order"}, {"order=-", "order"}, {"order=metadata", "order"}, {"order=id,email", "order"}, {"order=id;drop", "order"},
 			{"order=secret", "order"}, {"order=nonce", "order"}, {"order=id&order=email", "order"}, {"order[]=id", "order"},
 			{"fields=id&fields=email", "fields"}, {"fields[]=id", "fields"}, {"q=a&q=b", "q"}, {"q[]=a", "q"},
 			{"nonsense=1", "nonsense"}, {"Limit=1", "Limit"}, {"with_deleted=true", "with_deleted"}, {"deleted_at=x", "deleted_at"},
@@ -1001,6 +1035,41 @@ func TestTheInvitedPersonBecomesAUserOfTheInvite(t *testing.T) {
 			t.Errorf("%d users, want one more", n)
 		}
 	})
+}
+
+func TestTheSetUpLinkMakesTheFirstAdminAndNoOther(t *testing.T) {
+	for name, c := range map[string]struct {
+		signedIn, late bool
+	}{"by somebody registered": {}, "by a user": {signedIn: true}, "when there is an admin by now": {late: true}} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, s *server) {
+				invite, err := s.users.SetupInvite(t.Context())
+				check(t, err)
+				link := "/admin/invites/accept?token=" + s.users.InviteToken(invite, user.ByHand)
+				person := s.register(t, "nina@example.com")
+				if c.signedIn {
+					person = s.signIn(t, "nina@example.com")
+				}
+				if c.late {
+					s.admin(t, "admin@example.com")
+					if a := s.do(t, "POST", link, `{}`, bearer(person)); a.status != 400 || a.get("reason") != "setup_done" {
+						t.Errorf("%d %s, want 400 setup_done", a.status, a.body)
+					}
+					return
+				}
+				if a := s.do(t, "POST", link, `{"email":"nina@example.com"}`, bearer(person)); a.status != 200 || a.get("user", "email") != "nina@example.com" {
+					t.Fatalf("accept: %d %s", a.status, a.body)
+				}
+				me := s.do(t, "GET", "/admin/users/me?fields=roles,email_verified_at", "", bearer(s.signIn(t, "nina@example.com")))
+				if !strings.Contains(me.get("user", "roles"), "admin") || me.get("user", "email_verified_at") != "" {
+					t.Errorf("afterwards: %s, want an admin who has proved nothing", me.body)
+				}
+				if a := s.do(t, "POST", link, `{}`, bearer(s.register(t, "eve@example.com"))); a.status != 400 || a.get("reason") != "invite_used" {
+					t.Errorf("by somebody else: %d %s", a.status, a.body)
+				}
+			})
+		})
+	}
 }
 
 func TestDeletedUsersLeaveNothingBehind(t *testing.T) {
