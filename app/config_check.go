@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/latchkey-go/latchkey/app/web"
 )
 
 // checks say what is wrong with a text, or with each entry of a list, or "". They
@@ -179,31 +181,18 @@ func checkAddr(s string) string {
 }
 
 func checkPublicURL(s string) string {
-	if s == "" || isOrigin(strings.TrimSuffix(s, "/")) {
+	if s == "" || web.IsOrigin(strings.TrimSuffix(s, "/")) {
 		return ""
 	}
 	return "must be http:// or https:// and a host in lower case, without path, query or user, such as https://id.example.com"
 }
 
 func checkOrigin(s string) string {
-	if isOrigin(s) {
+	if web.IsOrigin(s) {
 		return ""
 	}
 	return "must be one origin exactly as browsers write it, such as https://shop.example.com " +
 		"(lower case, no path, no slash at the end, no default port, no *)"
-}
-
-// isOrigin reports whether s is an origin as browsers write it.
-func isOrigin(s string) bool {
-	u, err := url.Parse(s)
-	if err != nil || u.Hostname() == "" || strings.HasSuffix(u.Host, ":") || strings.Contains(u.Host, "*") {
-		return false
-	}
-	switch u.Scheme + ":" + u.Port() {
-	case "http:80", "https:443":
-		return false
-	}
-	return (u.Scheme == "http" || u.Scheme == "https") && s == u.Scheme+"://"+strings.ToLower(u.Host)
 }
 
 func checkDSN(s string) string {

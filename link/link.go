@@ -75,6 +75,7 @@ func New(p Params) (*Service, error) {
 		o.Policy = cmp.Or(o.Policy, Policy(AutoProvision{}))
 		s.actors[name] = o
 	}
+	s.auth.OnDelete(s.store.deleteAll)
 	s.users.OnDelete(s.unlink)
 	s.users.OnDeactivate(s.revoke)
 	return s, nil

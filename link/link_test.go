@@ -215,3 +215,19 @@ func TestTwoProvedIdentitiesOfOneAddressJoin(t *testing.T) {
 		}
 	})
 }
+
+func TestDeletingAnIdentityTakesItsLinkAlong(t *testing.T) {
+	each(t, func(t *testing.T, b bridge) {
+		b.signUp(t, "ada@example.com", "correct horse")
+		l, err := b.signIn(t.Context(), "emailpass", credentials("ada@example.com", "correct horse"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.auth.DeleteAuthIdentities(t.Context(), l.Identity.ID); err != nil {
+			t.Fatal(err)
+		}
+		if links, users := b.count(t, "link"), b.count(t, "user"); links != 0 || users != 1 {
+			t.Errorf("%d links and %d users, want no link and the user, whose rows the application has", links, users)
+		}
+	})
+}

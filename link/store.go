@@ -76,6 +76,15 @@ func (s store) point(ctx context.Context, identity auth.IdentityID, actorType st
 	return nil
 }
 
+// deleteAll removes every link of the identities.
+func (s store) deleteAll(ctx context.Context, identities []auth.IdentityID) error {
+	_, err := s.db.Conn(ctx).NewDelete().Model((*linkRow)(nil)).Where("auth_identity_id IN (?)", bun.List(identities)).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("delete links: %w", err)
+	}
+	return nil
+}
+
 func (s store) delete(ctx context.Context, identity auth.IdentityID, actorType string) error {
 	_, err := s.db.Conn(ctx).NewDelete().Model((*linkRow)(nil)).
 		Where("auth_identity_id = ?", identity).Where("actor_type = ?", actorType).Exec(ctx)

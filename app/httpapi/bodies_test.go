@@ -106,7 +106,7 @@ var wrongTypes = map[string][]struct {
 // bodyRoutes are the routes that read a body, and who may call them; empty: everybody.
 var bodyRoutes = map[string]string{
 	"/auth/user/emailpass/register": "", "/auth/user/emailpass": "",
-	"/admin/users/{member}": "member", "/admin/invites": "admin", "/admin/invites/accept?token={token of other}": "newcomer",
+	"/admin/users/{member}": "admin", "/admin/invites": "admin", "/admin/invites/accept?token={token of other}": "newcomer",
 }
 
 // post sends a body with its content type.

@@ -287,7 +287,8 @@ var usersRoutes = []fixture{
 	{"unknown parameter", "member", "GET /admin/users/me?field=id", "", 400, invalid("Unrecognized fields: 'field'")},
 
 	{"somebody", "admin", "GET /admin/users/{member}", "", 200, `{"user":` + memberJSON + `}`},
-	{"themselves", "member", "GET /admin/users/{member}", "", 200, `{"user":` + memberJSON + `}`},
+	{"themselves, by a member", "member", "GET /admin/users/{member}", "", 403, forbidden},
+	{"update of oneself, by a member", "member", "POST /admin/users/{member}", `{"first_name":"Eve"}`, 403, forbidden},
 	{"somebody else", "member", "GET /admin/users/{admin}", "", 403, forbidden},
 	{"somebody unknown, by a member", "member", "GET /admin/users/user_none", "", 403, forbidden},
 	{"somebody without a token", "", "GET /admin/users/{member}", "", 401, unauthorized},
@@ -303,17 +304,17 @@ var usersRoutes = []fixture{
 	{"update of me", "admin", "POST /admin/users/me", `{"first_name":"Eve"}`, 404, problem("not_found", `User with id \"me\" not found`, "user_not_found")},
 	{"update", "admin", "POST /admin/users/{member}", `{"first_name":"Ada","last_name":"","metadata":{"b":1,"a":{"x":[true,null]}}}`, 200,
 		`{"user":` + userJSON("{member}", "ada@example.com", `"Ada"`, `""`, `{"a":{"x":[true,null]},"b":1}`) + `}`},
-	{"update of oneself with null", "member", "POST /admin/users/{member}", `{"first_name":null,"last_name":null,"avatar_url":null,"metadata":null}`, 200, `{"user":` + memberJSON + `}`},
-	{"update showing some fields", "member", "POST /admin/users/{member}?fields=roles", `{}`, 200, `{"user":{"roles":["member"],"id":"{member}"}}`},
-	{"update with an unknown parameter", "member", "POST /admin/users/{member}?x=y", `{"first_name":"Eve"}`, 400, invalid("Unrecognized fields: 'x'")},
+	{"update of oneself with null", "admin", "POST /admin/users/{member}", `{"first_name":null,"last_name":null,"avatar_url":null,"metadata":null}`, 200, `{"user":` + memberJSON + `}`},
+	{"update showing some fields", "admin", "POST /admin/users/{member}?fields=roles", `{}`, 200, `{"user":{"roles":["member"],"id":"{member}"}}`},
+	{"update with an unknown parameter", "admin", "POST /admin/users/{member}?x=y", `{"first_name":"Eve"}`, 400, invalid("Unrecognized fields: 'x'")},
 	{"which has changed nothing", "member", "GET /admin/users/me", "", 200, `{"user":` + memberJSON + `}`},
 	{"update of the address", "admin", "POST /admin/users/{member}", `{"email":"x@example.com"}`, 400, invalid("Unrecognized fields: 'email'")},
-	{"update of roles", "member", "POST /admin/users/{member}", `{"roles":["admin"],"deactivated_at":null}`, 400, invalid("Unrecognized fields: 'roles', 'deactivated_at'")},
-	{"update with a number for a name", "member", "POST /admin/users/{member}", `{"first_name":5}`, 400, invalid("Expected type: 'string' for field 'first_name', got: '5'")},
-	{"update with a truth for a name", "member", "POST /admin/users/{member}", `{"first_name":true}`, 400, invalid("Expected type: 'string' for field 'first_name', got: 'true'")},
-	{"update with an object for a name", "member", "POST /admin/users/{member}", `{"first_name":{}}`, 400, invalid("Expected type: 'string' for field 'first_name', got: '[object Object]'")},
-	{"update with a list for metadata", "member", "POST /admin/users/{member}", `{"metadata":[]}`, 400, invalid("Expected type: 'record' for field 'metadata', got: 'array'")},
-	{"update with at most three complaints", "member", "POST /admin/users/{member}", `{"first_name":1,"last_name":2,"avatar_url":3,"metadata":4,"x":5}`, 400,
+	{"update of roles", "admin", "POST /admin/users/{member}", `{"roles":["admin"],"deactivated_at":null}`, 400, invalid("Unrecognized fields: 'roles', 'deactivated_at'")},
+	{"update with a number for a name", "admin", "POST /admin/users/{member}", `{"first_name":5}`, 400, invalid("Expected type: 'string' for field 'first_name', got: '5'")},
+	{"update with a truth for a name", "admin", "POST /admin/users/{member}", `{"first_name":true}`, 400, invalid("Expected type: 'string' for field 'first_name', got: 'true'")},
+	{"update with an object for a name", "admin", "POST /admin/users/{member}", `{"first_name":{}}`, 400, invalid("Expected type: 'string' for field 'first_name', got: '[object Object]'")},
+	{"update with a list for metadata", "admin", "POST /admin/users/{member}", `{"metadata":[]}`, 400, invalid("Expected type: 'record' for field 'metadata', got: 'array'")},
+	{"update with at most three complaints", "admin", "POST /admin/users/{member}", `{"first_name":1,"last_name":2,"avatar_url":3,"metadata":4,"x":5}`, 400,
 		invalid("Expected type: 'string' for field 'first_name', got: '1'; Expected type: 'string' for field 'last_name', got: '2'; Expected type: 'string' for field 'avatar_url', got: '3'")},
 
 	{"delete without a token", "", "DELETE /admin/users/{member}", "", 401, unauthorized},
@@ -900,7 +901,7 @@ func TestMetadataIsMergedAtTheTopLevel(t *testing.T) {
 			{`null`, `null`},
 			{`{"n":9007199254740991,"f":1.50,"<b>":"<&>"}`, `{"<b>":"<&>","f":1.5,"n":9007199254740991}`},
 		} {
-			a := sc.do(t, "POST", sc.fill("/admin/users/{member}?fields=metadata"), `{"metadata":`+c.send+`}`, bearer(sc.tokens["member"]))
+			a := sc.do(t, "POST", sc.fill("/admin/users/{member}?fields=metadata"), `{"metadata":`+c.send+`}`, bearer(sc.tokens["admin"]))
 			if want := `{"user":{"metadata":` + c.want + `,"id":"{member}"}}`; a.status != 200 || sc.plain(a.body) != want {
 				t.Errorf("update %d with %s: %d %s, want %s", i, c.send, a.status, sc.plain(a.body), want)
 			}
@@ -916,7 +917,7 @@ func TestAnUpdateThatChangesNothingLeavesUpdatedAt(t *testing.T) {
 		sc := newScene(t, s)
 		path := sc.fill("/admin/users/{member}")
 		update := func(body string) string {
-			a := sc.do(t, "POST", path, body, bearer(sc.tokens["member"]))
+			a := sc.do(t, "POST", path, body, bearer(sc.tokens["admin"]))
 			if a.status != 200 {
 				t.Fatalf("update with %s: %d %s", body, a.status, a.body)
 			}

@@ -73,7 +73,7 @@ func member(a *API, c *call) error {
 	if err := actorUser(a, c); err != nil {
 		return err
 	}
-	id := user.ID("")
+	var id user.ID
 	if c.caller.claims != nil {
 		id = user.ID(c.caller.claims.ActorID)
 	} else {
@@ -102,15 +102,4 @@ func admin(a *API, c *call) error {
 		return errForbidden
 	}
 	return nil
-}
-
-// self wants the user whom the path is about, or an admin.
-func self(a *API, c *call) error {
-	if err := member(a, c); err != nil {
-		return err
-	}
-	if string(c.caller.user.ID) == c.PathValue("id") || c.caller.user.HasRole(user.RoleAdmin) {
-		return nil
-	}
-	return errForbidden
 }

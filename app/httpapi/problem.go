@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
-	"time"
 
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
@@ -19,22 +17,19 @@ type problem struct {
 	Reason  string `json:"reason,omitempty"`
 }
 
-// statuses is the one place where a kind of fault becomes a status, and Medusa's type and code.
-var statuses = map[fault.Kind]struct {
-	status    int
-	typ, code string
-}{
-	fault.Invalid:      {http.StatusBadRequest, "invalid_data", ""},
-	fault.NotAllowed:   {http.StatusBadRequest, "not_allowed", ""},
-	fault.Unauthorized: {http.StatusUnauthorized, "unauthorized", ""},
-	fault.Forbidden:    {http.StatusForbidden, "forbidden", ""},
-	fault.NotFound:     {http.StatusNotFound, "not_found", ""},
-	fault.Conflict:     {http.StatusConflict, "conflict", "invalid_state_error"},
-	fault.Duplicate:    {http.StatusUnprocessableEntity, "duplicate_error", "invalid_request_error"},
-	fault.TooLarge:     {http.StatusRequestEntityTooLarge, "unknown_error", ""},
-	fault.Unsupported:  {http.StatusUnsupportedMediaType, "invalid_data", ""},
-	fault.TooMany:      {http.StatusTooManyRequests, "not_allowed", ""},
-	fault.Unavailable:  {http.StatusServiceUnavailable, "unexpected_state", ""},
+// types are Medusa's type and code for a kind of fault; its status is web.Status.
+var types = map[fault.Kind]struct{ typ, code string }{
+	fault.Invalid:      {"invalid_data", ""},
+	fault.NotAllowed:   {"not_allowed", ""},
+	fault.Unauthorized: {"unauthorized", ""},
+	fault.Forbidden:    {"forbidden", ""},
+	fault.NotFound:     {"not_found", ""},
+	fault.Conflict:     {"conflict", "invalid_state_error"},
+	fault.Duplicate:    {"duplicate_error", "invalid_request_error"},
+	fault.TooLarge:     {"unknown_error", ""},
+	fault.Unsupported:  {"invalid_data", ""},
+	fault.TooMany:      {"not_allowed", ""},
+	fault.Unavailable:  {"unexpected_state", ""},
 }
 
 var (
@@ -64,14 +59,12 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		a.answer(w, r, http.StatusInternalServerError, problem{Code: "unknown_error", Type: "unknown_error", Message: "An unknown error occurred."})
 		return
 	}
-	s := statuses[f.Kind]
+	status, t := web.Status(f.Kind), types[f.Kind]
 	if errors.Is(err, errNoMethod) {
-		s.status = http.StatusMethodNotAllowed
+		status = http.StatusMethodNotAllowed
 	}
-	if f.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
-	}
-	a.answer(w, r, s.status, problem{Code: s.code, Type: s.typ, Message: f.Message, Reason: f.Reason})
+	web.SetRetryAfter(w, f.RetryAfter)
+	a.answer(w, r, status, problem{Code: t.code, Type: t.typ, Message: f.Message, Reason: f.Reason})
 }
 
 // refuse answers what web.Site does not let through.

@@ -31,8 +31,8 @@ func (a *API) routes() []route {
 
 		{"GET", "/admin/users", admin, takesNothing(a.listUsers)},
 		{"GET", "/admin/users/me", member, takesNothing(a.me)},
-		{"GET", "/admin/users/{id}", self, takesNothing(a.retrieveUser)},
-		{"POST", "/admin/users/{id}", self, takes(a.updateUser)},
+		{"GET", "/admin/users/{id}", admin, takesNothing(a.retrieveUser)},
+		{"POST", "/admin/users/{id}", admin, takes(a.updateUser)},
 		{"DELETE", "/admin/users/{id}", admin, takesNothing(a.deleteUser)},
 
 		{"GET", "/admin/invites", admin, takesNothing(a.listInvites)},

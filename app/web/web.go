@@ -51,13 +51,23 @@ func New(o Options) (*Site, error) {
 
 // trust lets requests from the origin act with the cookie. One that no browser writes so would never match.
 func (s *Site) trust(origin string) error {
-	u, err := url.Parse(origin)
-	defaults := map[string]string{"http": "80", "https": "443"}
-	if err != nil || defaults[u.Scheme] == "" || u.Hostname() == "" || u.Port() == defaults[u.Scheme] ||
-		strings.ContainsAny(u.Host, "*,") || origin != u.Scheme+"://"+strings.TrimSuffix(strings.ToLower(u.Host), ":") {
+	if !IsOrigin(origin) {
 		return fmt.Errorf("%q is no origin as browsers write it: http:// or https://, a host in lower case, a port if it is not the usual one", origin)
 	}
 	return s.guard.AddTrustedOrigin(origin)
+}
+
+// IsOrigin reports whether s is an origin exactly as browsers write it (RFC 6454, 6.2): nothing else compares equal.
+func IsOrigin(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil || u.Hostname() == "" || strings.HasSuffix(u.Host, ":") || strings.ContainsAny(u.Host, "*,") {
+		return false
+	}
+	switch u.Scheme + ":" + u.Port() {
+	case "http:80", "https:443":
+		return false
+	}
+	return (u.Scheme == "http" || u.Scheme == "https") && s == u.Scheme+"://"+strings.ToLower(u.Host)
 }
 
 // URL is the address of a path of the site, for links that leave it. It never depends on what a request says.
@@ -91,7 +101,7 @@ func (s *Site) ClearCookie(w http.ResponseWriter) {
 }
 
 func (s *Site) cookie(value string, expires time.Time) *http.Cookie {
-	return &http.Cookie{
+	return &http.Cookie{ //nolint:gosec // Secure wherever there is https
 		Name: s.cookieName(), Value: value, Path: "/", Expires: expires.UTC(),
 		HttpOnly: true, Secure: s.secure, SameSite: http.SameSiteLaxMode,
 	}

@@ -122,6 +122,7 @@ type Service struct {
 	options   Options
 	signer    signer
 	cache     cache
+	onDelete  []func(context.Context, []IdentityID) error
 }
 
 // New returns the auth module's service. It fails if a provider's name cannot be used or is used twice, or if a provider
@@ -456,10 +457,21 @@ func (s *Service) ListProviderIdentities(ctx context.Context, f ProviderIdentity
 	return s.store.providerIdentities(ctx, f)
 }
 
+// OnDelete registers f to run inside every transaction that deletes identities, before the rows go; ids that do not exist
+// may be among them. An error rolls the deletion back. Register before the service is used.
+func (s *Service) OnDelete(f func(context.Context, []IdentityID) error) {
+	s.onDelete = append(s.onDelete, f)
+}
+
 // DeleteAuthIdentities removes the identities with every way to sign in and every session. Those who do not exist are
 // passed over.
 func (s *Service) DeleteAuthIdentities(ctx context.Context, ids ...IdentityID) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
+		for _, f := range s.onDelete {
+			if err := f(ctx, ids); err != nil {
+				return err
+			}
+		}
 		deleted, err := s.store.deleteIdentities(ctx, ids)
 		if err != nil {
 			return err

@@ -28,7 +28,7 @@ func NewID() ID { return ID(id.New("user")) }
 // The roles that Latchkey itself knows. Others are names the application gives a meaning.
 const (
 	RoleAdmin  = "admin"  // may do everything on /admin
-	RoleMember = "member" // may see and edit itself
+	RoleMember = "member" // may see itself
 )
 
 // The ways in which a user comes to be, as kept in User.CreatedVia. An app may use others.
