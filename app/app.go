@@ -7,6 +7,10 @@ import (
 	"os"
 	"time"
 
+	"go.uber.org/fx"
+	"go.uber.org/fx/fxevent"
+	"golang.org/x/term"
+
 	"github.com/latchkey-go/latchkey/app/console"
 	"github.com/latchkey-go/latchkey/app/httpapi"
 	"github.com/latchkey-go/latchkey/app/web"
@@ -14,9 +18,6 @@ import (
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
 	"github.com/latchkey-go/latchkey/modules/user"
-	"go.uber.org/fx"
-	"go.uber.org/fx/fxevent"
-	"golang.org/x/term"
 )
 
 // stopTimeout is how long a stopping server waits for the requests it has accepted.

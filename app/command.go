@@ -13,13 +13,14 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"go.uber.org/dig"
+	"go.uber.org/fx"
+	"golang.org/x/term"
+
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/user"
-	"go.uber.org/dig"
-	"go.uber.org/fx"
-	"golang.org/x/term"
 )
 
 // The exit codes of Main.

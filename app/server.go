@@ -9,9 +9,10 @@ import (
 	"net/http"
 	"time"
 
+	"go.uber.org/fx"
+
 	"github.com/latchkey-go/latchkey/app/console"
 	"github.com/latchkey-go/latchkey/app/httpapi"
-	"go.uber.org/fx"
 )
 
 // listener is where the server listens, known before anything says where it is.

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/fx"
+
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
@@ -20,7 +22,6 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/database/sqlite"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 	"github.com/latchkey-go/latchkey/modules/user"
-	"go.uber.org/fx"
 )
 
 // Migrations are the tables of every part of the program.

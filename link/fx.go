@@ -5,11 +5,12 @@ import (
 	"io/fs"
 	"log/slog"
 
+	"go.uber.org/fx"
+
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/event"
 	"github.com/latchkey-go/latchkey/modules/user"
-	"go.uber.org/fx"
 )
 
 // Module gives an fx application a *Service. It needs what user.Module and auth.Module give, and a *database.DB that was

@@ -3,11 +3,12 @@ package console
 import (
 	"log/slog"
 
+	"go.uber.org/fx"
+
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/user"
-	"go.uber.org/fx"
 )
 
 // Module gives an fx application a *Console. It needs what user.Module, auth.Module and link.Module give.

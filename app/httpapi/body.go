@@ -52,7 +52,7 @@ func readBody(c *call, into any) error {
 		name := v.Type().Field(i).Tag.Get("json")
 		known[name] = true
 		raw, sent := object.Get(name)
-		if p := v.Field(i).Addr().Interface().(field).read(name, raw, sent); p != "" {
+		if p := v.Field(i).Addr().Interface().(field).read(name, raw, sent); p != "" { //nolint:errcheck // bodies are made of such fields only
 			problems = append(problems, p)
 		}
 	}

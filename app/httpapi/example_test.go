@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"go.uber.org/fx"
+
 	"github.com/latchkey-go/latchkey/app/httpapi"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -18,7 +20,6 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/database/sqlite"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 	"github.com/latchkey-go/latchkey/modules/user"
-	"go.uber.org/fx"
 )
 
 // An fx application takes Latchkey in by its modules, and mounts the API in its own router.

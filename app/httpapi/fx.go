@@ -3,12 +3,13 @@ package httpapi
 import (
 	"log/slog"
 
+	"go.uber.org/fx"
+
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/user"
-	"go.uber.org/fx"
 )
 
 // Module gives an fx application an *API. It needs what user.Module, auth.Module and link.Module give.

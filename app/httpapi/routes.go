@@ -141,7 +141,7 @@ func (*API) Prefixes() []string {
 
 func (a *API) dispatch(w http.ResponseWriter, r *http.Request) {
 	if _, pattern := a.mux.Handler(r); pattern == "" {
-		a.unknown(w, r, a.allowed(r))
+		a.unknown(w, r, a.allowed(r)) //nolint:contextcheck // it is the request's
 		return
 	}
 	a.mux.ServeHTTP(w, r)

@@ -78,7 +78,7 @@ func TestAPanicAfterTheAnswerBeganIsLoggedAndLeavesItAlone(t *testing.T) {
 		var log bytes.Buffer
 		h := site.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			if c.write {
-				w.Write([]byte("half")) //nolint:errcheck // a recorder
+				w.Write([]byte("half"))
 			}
 			panic("of a test")
 		}), slog.New(slog.NewJSONHandler(&log, nil)), func(w http.ResponseWriter, _ *http.Request, status int) { w.WriteHeader(status) })

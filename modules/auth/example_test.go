@@ -8,12 +8,13 @@ import (
 	"os"
 	"path/filepath"
 
+	"go.uber.org/fx"
+
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/sqlite"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
-	"go.uber.org/fx"
 )
 
 // The module alone, without fx: a database, a key, the providers.

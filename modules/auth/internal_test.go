@@ -8,9 +8,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
-	"golang.org/x/crypto/bcrypt"
 )
 
 // What cannot be seen from outside: the decoy, the queue of the pool, and the moment between a read and its caching.

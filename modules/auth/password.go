@@ -18,9 +18,10 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 	"github.com/nbutton23/zxcvbn-go/data"
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 )
 
 // The limits of a password. Characters are Unicode code points (NIST SP 800-63B-4, 3.1.1.2).

@@ -11,8 +11,9 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/uptrace/bun"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
 )
 
 // store is all SQL of this module.

@@ -5,8 +5,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/latchkey-go/latchkey/modules/kernel/email"
 	"github.com/uptrace/bun"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/email"
 )
 
 // Filter says which users a list holds: those that match all that is set. Its zero value matches every user.

@@ -5,10 +5,11 @@ import (
 	"io/fs"
 	"log/slog"
 
+	"go.uber.org/fx"
+
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/event"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
-	"go.uber.org/fx"
 )
 
 // Module gives an fx application a *Service. It needs a *database.DB that was migrated with Migrations, and a *keyring.Ring.

@@ -9,9 +9,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/uptrace/bun"
+
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/id"
-	"github.com/uptrace/bun"
 )
 
 // store is all SQL of this module.

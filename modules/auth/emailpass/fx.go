@@ -1,8 +1,9 @@
 package emailpass
 
 import (
-	"github.com/latchkey-go/latchkey/modules/auth"
 	"go.uber.org/fx"
+
+	"github.com/latchkey-go/latchkey/modules/auth"
 )
 
 // Module gives an fx application the provider, with its settings from the section auth.providers.emailpass if there are any.

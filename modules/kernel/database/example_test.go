@@ -27,7 +27,7 @@ func ExampleDB_InTx() {
 	}
 
 	charge := func(ctx context.Context) error {
-		return db.InTx(ctx, func(ctx context.Context) error { return errors.New("card refused") })
+		return db.InTx(ctx, func(context.Context) error { return errors.New("card refused") })
 	}
 	err = db.InTx(ctx, func(ctx context.Context) error {
 		if _, err := db.Conn(ctx).NewInsert().Model(&note{ID: "ordered"}).Exec(ctx); err != nil {

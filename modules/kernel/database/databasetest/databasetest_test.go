@@ -23,7 +23,7 @@ func TestEachTestHasADatabaseOfItsOwn(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, one databasetest.Database) {
 		two := one
 		t.Run("another", func(t *testing.T) {
-			databasetest.Each(t, func(t *testing.T, other databasetest.Database) {
+			databasetest.Each(t, func(_ *testing.T, other databasetest.Database) {
 				if other.Dialect == one.Dialect {
 					two = other
 				}
