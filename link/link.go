@@ -282,15 +282,22 @@ func (s *Service) CreateUser(ctx context.Context, provider string, in auth.Input
 
 // unlink ends what the users sign in with, in the transaction that deletes them.
 func (s *Service) unlink(ctx context.Context, users []user.ID) error {
+	return s.eachIdentity(ctx, users, s.detach)
+}
+
+// revoke ends what the users are signed in to, in the transaction that deactivates them.
+func (s *Service) revoke(ctx context.Context, users []user.ID) error {
+	return s.eachIdentity(ctx, users, s.auth.Revoke)
+}
+
+// eachIdentity calls f for the identity of each of the users who has one.
+func (s *Service) eachIdentity(ctx context.Context, users []user.ID, f func(context.Context, auth.IdentityID) error) error {
 	for _, id := range users {
 		identity, err := s.store.identity(ctx, ActorUser, id)
+		if err == nil && identity != "" {
+			err = f(ctx, identity)
+		}
 		if err != nil {
-			return err
-		}
-		if identity == "" {
-			continue
-		}
-		if err := s.detach(ctx, identity); err != nil {
 			return err
 		}
 	}
@@ -310,23 +317,6 @@ func (s *Service) detach(ctx context.Context, identity auth.IdentityID) error {
 		return s.auth.Revoke(ctx, identity)
 	}
 	return s.auth.DeleteAuthIdentities(ctx, identity)
-}
-
-// revoke ends what the users are signed in to, in the transaction that deactivates them.
-func (s *Service) revoke(ctx context.Context, users []user.ID) error {
-	for _, id := range users {
-		identity, err := s.store.identity(ctx, ActorUser, id)
-		if err != nil {
-			return err
-		}
-		if identity == "" {
-			continue
-		}
-		if err := s.auth.Revoke(ctx, identity); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // signedIn returns the user if they may sign in. A link whose user is gone is as good as wrong credentials.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -116,30 +115,11 @@ func (b bridge) count(t testing.TB, table string) int {
 	return int(n)
 }
 
-// together calls f n times at once and returns the errors.
-func together(n int, f func(i int) error) []error {
-	errs := make([]error, n)
-	var ready, done sync.WaitGroup
-	start := make(chan struct{})
-	for i := range n {
-		ready.Add(1)
-		done.Go(func() {
-			ready.Done()
-			<-start
-			errs[i] = f(i)
-		})
-	}
-	ready.Wait()
-	close(start)
-	done.Wait()
-	return errs
-}
-
 func TestOfManyFirstSignInsAtOnceOneMakesTheUserAndAllSucceed(t *testing.T) {
 	each(t, func(t *testing.T, b bridge) {
 		b.signUp(t, "ada@example.com", "correct horse")
 		seen := make([]user.ID, 200)
-		for i, err := range together(len(seen), func(i int) error {
+		for i, err := range databasetest.Together(len(seen), func(i int) error {
 			l, err := b.signIn(t.Context(), "emailpass", credentials("ada@example.com", "correct horse"))
 			seen[i] = l.UserID
 			return err
@@ -162,7 +142,7 @@ func TestTwoIdentitiesOfOneAddressBecomeOneUser(t *testing.T) {
 		t.Run(fmt.Sprintf("verified=%t", verified), func(t *testing.T) {
 			each(t, func(t *testing.T, b bridge) {
 				b.signUp(t, "ada@example.com", "correct horse")
-				for i, err := range together(100, func(i int) (err error) {
+				for i, err := range databasetest.Together(100, func(i int) (err error) {
 					if i%2 == 0 {
 						_, err = b.signIn(t.Context(), "emailpass", credentials("ada@example.com", "correct horse"))
 					} else {
@@ -195,7 +175,7 @@ func TestTwoProvedIdentitiesOfOneAddressJoin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, err := range together(100, func(i int) (err error) {
+		for i, err := range databasetest.Together(100, func(i int) (err error) {
 			if i%2 == 0 {
 				_, err = b.signIn(t.Context(), "emailpass", credentials("ada@example.com", "correct horse"))
 			} else {

@@ -277,17 +277,5 @@ func (s *server) count(t testing.TB, table string) int {
 
 // together calls f n times at once.
 func together(n int, f func(i int)) {
-	var ready, done sync.WaitGroup
-	start := make(chan struct{})
-	for i := range n {
-		ready.Add(1)
-		done.Go(func() {
-			ready.Done()
-			<-start
-			f(i)
-		})
-	}
-	ready.Wait()
-	close(start)
-	done.Wait()
+	databasetest.Together(n, func(i int) error { f(i); return nil })
 }

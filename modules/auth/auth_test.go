@@ -10,6 +10,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
+	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/kernel/event"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 )
@@ -119,7 +120,7 @@ func TestOfManyChangesAtOnceOneThatSucceededIsTheLast(t *testing.T) {
 	each(t, func(t *testing.T, h house) {
 		h.register(t, "ada@example.com", "correct horse")
 		choice := func(i int) string { return fmt.Sprintf("choice number %d", i) }
-		errs := together(10, func(i int) error {
+		errs := databasetest.Together(10, func(i int) error {
 			_, err := h.UpdateProvider(t.Context(), emailpass.Name, credentials("ada@example.com", choice(i)))
 			return err
 		})
@@ -142,7 +143,7 @@ func TestManyRegistrationsOfOneAddressMakeOneIdentity(t *testing.T) {
 	each(t, func(t *testing.T, h house) {
 		made := make([]auth.Identity, 50)
 		winners := 0
-		for i, err := range together(len(made), func(i int) (err error) {
+		for i, err := range databasetest.Together(len(made), func(i int) (err error) {
 			made[i], err = h.Register(t.Context(), emailpass.Name, credentials("ada@example.com", fmt.Sprintf("choice number %d", i)))
 			return err
 		}) {
@@ -163,7 +164,7 @@ func TestManyRegistrationsWithOnePasswordAllSucceed(t *testing.T) {
 	each(t, func(t *testing.T, h house) {
 		made := make([]auth.Identity, 50)
 		created := 0
-		for i, err := range together(len(made), func(i int) (err error) {
+		for i, err := range databasetest.Together(len(made), func(i int) (err error) {
 			made[i], err = h.Register(t.Context(), emailpass.Name, credentials("ada@example.com", "correct horse"))
 			return err
 		}) {
@@ -183,7 +184,7 @@ func TestManyRegistrationsWithOnePasswordAllSucceed(t *testing.T) {
 func TestManyFirstSignInsMakeOneIdentity(t *testing.T) {
 	each(t, func(t *testing.T, h house) {
 		seen := make([]auth.IdentityID, 50)
-		for i, err := range together(len(seen), func(i int) error {
+		for i, err := range databasetest.Together(len(seen), func(i int) error {
 			ada, err := h.Authenticate(t.Context(), "vouching", input("name", "ada", "email", "ada@example.com", "verified", i%2 == 0))
 			seen[i] = ada.ID
 			return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 )
 
 func (h house) begin(t testing.TB, provider string, in auth.Input) auth.Flow {
@@ -73,7 +74,7 @@ func TestOfManyWhoFinishOneFlowOneIsLetIn(t *testing.T) {
 	each(t, func(t *testing.T, h house) {
 		f := h.begin(t, "oidc", nil)
 		in := 0
-		for i, err := range together(10, func(int) error {
+		for i, err := range databasetest.Together(10, func(int) error {
 			_, err := h.ValidateCallback(t.Context(), "oidc", comeBack(f, "good"))
 			return err
 		}) {

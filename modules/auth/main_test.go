@@ -197,22 +197,3 @@ func (r *recorder) Emit(_ context.Context, events ...event.Event) error {
 	r.seen = append(r.seen, events...)
 	return r.err
 }
-
-// together calls f n times at once and returns the errors.
-func together(n int, f func(i int) error) []error {
-	errs := make([]error, n)
-	var ready, done sync.WaitGroup
-	start := make(chan struct{})
-	for i := range n {
-		ready.Add(1)
-		done.Go(func() {
-			ready.Done()
-			<-start
-			errs[i] = f(i)
-		})
-	}
-	ready.Wait()
-	close(start)
-	done.Wait()
-	return errs
-}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 )
 
@@ -140,7 +141,7 @@ func TestAHashThatCannotBeReadIsOurFailure(t *testing.T) {
 func TestABurstIsRefusedRatherThanKeptWaiting(t *testing.T) {
 	h := newPasswords(t, auth.PasswordOptions{Cost: 9, MaxWait: time.Millisecond})
 	served, refused := 0, 0
-	for i, err := range together(60, func(int) error { _, err := h.Hash(t.Context(), "correct horse"); return err }) {
+	for i, err := range databasetest.Together(60, func(int) error { _, err := h.Hash(t.Context(), "correct horse"); return err }) {
 		if err == nil {
 			served++
 			continue

@@ -187,25 +187,6 @@ func wantErr(t testing.TB, what string, err, want error) {
 	}
 }
 
-// together calls f n times at once and returns the errors.
-func together(n int, f func(i int) error) []error {
-	errs := make([]error, n)
-	var ready, done sync.WaitGroup
-	start := make(chan struct{})
-	for i := range n {
-		ready.Add(1)
-		done.Go(func() {
-			ready.Done()
-			<-start
-			errs[i] = f(i)
-		})
-	}
-	ready.Wait()
-	close(start)
-	done.Wait()
-	return errs
-}
-
 // wantOneWinner checks that one of many callers succeeded and all others were told why not.
 func wantOneWinner(t testing.TB, errs []error, others error) {
 	t.Helper()

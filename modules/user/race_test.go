@@ -7,12 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
 func TestOfManyUsersCreatedAtOnceWithOneAddressOneIs(t *testing.T) {
 	each(t, func(t *testing.T, b bench) {
-		errs := together(50, func(int) error {
+		errs := databasetest.Together(50, func(int) error {
 			_, err := b.CreateUsers(t.Context(), user.Draft{Email: "ada@example.com"})
 			return err
 		})
@@ -27,7 +28,7 @@ func TestManyWhoEnsureOneUserAllGetIt(t *testing.T) {
 	each(t, func(t *testing.T, b bench) {
 		got := make([]user.User, 100)
 		made := make([]bool, len(got))
-		for i, err := range together(len(got), func(i int) (err error) {
+		for i, err := range databasetest.Together(len(got), func(i int) (err error) {
 			got[i], made[i], err = b.Ensure(t.Context(), user.Draft{Email: "ada@example.com"})
 			return err
 		}) {
@@ -49,7 +50,7 @@ func TestManyWhoEnsureOneUserAllGetIt(t *testing.T) {
 
 func TestEnsureReturnsSomebodyWhileUsersComeAndGo(t *testing.T) {
 	each(t, func(t *testing.T, b bench) {
-		for i, err := range together(8, func(i int) error {
+		for i, err := range databasetest.Together(8, func(i int) error {
 			for n := range 40 {
 				u, _, err := b.Ensure(t.Context(), user.Draft{Email: "ada@example.com"})
 				if err != nil {
@@ -81,7 +82,7 @@ func TestOfManyInvitesCreatedAtOnceForOneAddressOneIs(t *testing.T) {
 			each(t, func(t *testing.T, b bench) {
 				before(t, b)
 				b.said.take()
-				errs := together(50, func(int) error {
+				errs := databasetest.Together(50, func(int) error {
 					_, err := b.CreateInvites(t.Context(), user.InviteDraft{Email: "ada@example.com"})
 					return err
 				})
@@ -97,11 +98,11 @@ func TestOfManyInvitesCreatedAtOnceForOneAddressOneIs(t *testing.T) {
 func TestCallersWithTheSameManyInAnotherOrderDoNotDeadlock(t *testing.T) {
 	each(t, func(t *testing.T, b bench) {
 		emails, start := numbered(10), time.Now()
-		wantOneWinner(t, together(20, func(i int) error {
+		wantOneWinner(t, databasetest.Together(20, func(i int) error {
 			_, err := b.CreateUsers(t.Context(), drafts(forthOrBack(i, emails)...)...)
 			return err
 		}), user.ErrEmailTaken)
-		wantOneWinner(t, together(20, func(i int) error {
+		wantOneWinner(t, databasetest.Together(20, func(i int) error {
 			_, err := b.CreateInvites(t.Context(), inviteDrafts(forthOrBack(i, emails)...)...)
 			return err
 		}), user.ErrInviteExists)
@@ -133,7 +134,7 @@ func TestCallersWithTheSameManyInAnotherOrderDoNotDeadlock(t *testing.T) {
 				return err
 			},
 		} {
-			for i, err := range together(20, call) {
+			for i, err := range databasetest.Together(20, call) {
 				if err != nil {
 					t.Errorf("%s, caller %d: %v", what, i, err)
 				}
@@ -160,7 +161,7 @@ func TestOfManyAcceptsAtOnceOneIs(t *testing.T) {
 		token := b.InviteToken(i, user.ByMail)
 		b.said.take()
 		who := make([]user.ID, 50)
-		errs := together(len(who), func(n int) error {
+		errs := databasetest.Together(len(who), func(n int) error {
 			who[n] = user.NewID()
 			i, err := b.ValidateInviteToken(t.Context(), token)
 			if err != nil {
@@ -207,7 +208,7 @@ func TestOfManyRefreshedTokensTheLastIsGood(t *testing.T) {
 	each(t, func(t *testing.T, b bench) {
 		i := b.invite(t, "ada@example.com")
 		tokens := make([]string, 20)
-		for n, err := range together(len(tokens), func(n int) error {
+		for n, err := range databasetest.Together(len(tokens), func(n int) error {
 			got, err := b.RefreshInviteTokens(t.Context(), i.ID)
 			if err == nil {
 				tokens[n] = b.InviteToken(got[0], user.ByMail)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -100,7 +101,7 @@ func TestSetupLinkIsInNoList(t *testing.T) {
 func TestOfManySetupLinksMadeAtOnceOneIsGood(t *testing.T) {
 	each(t, func(t *testing.T, b bench) {
 		links := make([]user.Invite, 20)
-		for i, err := range together(len(links), func(i int) (err error) {
+		for i, err := range databasetest.Together(len(links), func(i int) (err error) {
 			links[i], err = b.SetupInvite(t.Context())
 			return err
 		}) {
@@ -117,7 +118,7 @@ func TestOfManySetupLinksMadeAtOnceOneIsGood(t *testing.T) {
 		if good != 1 {
 			t.Errorf("%d links are good, want one", good)
 		}
-		errs := together(len(links), func(n int) error {
+		errs := databasetest.Together(len(links), func(n int) error {
 			return b.becomeAdmin(t.Context(), links[n], numbered(len(links))[n])
 		})
 		won := slices.IndexFunc(errs, func(err error) bool { return err == nil })

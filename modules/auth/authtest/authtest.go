@@ -39,7 +39,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -244,7 +243,7 @@ func (x *trial) secret() {
 func (x *trial) concurrency() {
 	const callers = 12
 	if _, ok := x.provider.(auth.Registrar); ok {
-		for i, err := range together(callers, func(int) error {
+		for i, err := range databasetest.Together(callers, func(int) error {
 			_, err := x.service.Register(x.Context(), x.provider.Name(), x.Register)
 			return err
 		}) {
@@ -254,7 +253,7 @@ func (x *trial) concurrency() {
 		}
 	}
 	seen := make([]auth.IdentityID, callers)
-	for i, err := range together(callers, func(i int) error {
+	for i, err := range databasetest.Together(callers, func(i int) error {
 		identity, err := x.signIn(x.Good)
 		seen[i] = identity.ID
 		return err
@@ -465,23 +464,4 @@ func withState(in auth.Input, state string) auth.Input {
 	}
 	object["state"] = json.RawMessage(`"` + state + `"`)
 	return encode(object)
-}
-
-// together calls f n times at once and returns the errors.
-func together(n int, f func(i int) error) []error {
-	errs := make([]error, n)
-	var ready, done sync.WaitGroup
-	start := make(chan struct{})
-	for i := range n {
-		ready.Add(1)
-		done.Go(func() {
-			ready.Done()
-			<-start
-			errs[i] = f(i)
-		})
-	}
-	ready.Wait()
-	close(start)
-	done.Wait()
-	return errs
 }
