@@ -77,8 +77,8 @@ func (c *Config) together(add func(key, format string, args ...any)) {
 	if !c.Production() {
 		return
 	}
-	if u, err := url.Parse(c.HTTP.PublicURL); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
-		add("http.public_url", "must be https in production, because passwords and sessions travel over it")
+	if u, err := url.Parse(c.HTTP.URL()); err == nil && u.Scheme == "http" && (!isLoopback(u.Hostname()) || c.HTTP.PublicURL == "" && !listensOnLoopback(c.HTTP.Addr)) {
+		add("http.public_url", "must be set to https://… in production, because passwords and sessions travel over it")
 	}
 	if c.Auth.Password.BcryptCost < 10 {
 		add("auth.password.bcrypt_cost", "must be at least 10 in production: lower ones are for tests")
@@ -235,6 +235,12 @@ func checkRole(role string) string {
 		return "must be the name of a role, without spaces and commas"
 	}
 	return ""
+}
+
+// listensOnLoopback reports whether only this machine can reach the address.
+func listensOnLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	return err == nil && isLoopback(host)
 }
 
 func isLoopback(host string) bool {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/fx"
@@ -32,20 +33,17 @@ func newListener(lc fx.Lifecycle, c *Config) (*listener, error) {
 	return &listener{l, at.URL()}, nil
 }
 
-// Handler is everything the program serves: the pages under /app, the API elsewhere.
+// Handler is everything the program serves: the pages under /app, the API elsewhere. The front page leads to the pages.
 func Handler(api *httpapi.API, pages *console.Console) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/", api)
-	for _, prefix := range pages.Prefixes() {
-		mux.Handle(prefix, pages)
-	}
-	mux.Handle("GET /{$}", http.RedirectHandler("/app", http.StatusSeeOther))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, pattern := mux.Handler(r); pattern == "" { // a path that ServeMux would mend by a redirect
+		switch p := r.URL.Path; {
+		case p == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+			http.Redirect(w, r, "/app", http.StatusSeeOther)
+		case p == "/app" || strings.HasPrefix(p, "/app/"):
+			pages.ServeHTTP(w, r)
+		default:
 			api.ServeHTTP(w, r)
-			return
 		}
-		mux.ServeHTTP(w, r)
 	})
 }
 

@@ -13,5 +13,5 @@ var (
 	ErrSignedIn      = fault.New(fault.Invalid, "already_signed_in", "The user is already authenticated and cannot accept an invite.")
 	ErrInviteEmail   = fault.New(fault.Invalid, "invite_email", "The invite is for another e-mail address. Leave out email, or send the address that was invited.")
 	ErrEmailRequired = fault.New(fault.Invalid, "email_required", "This sign-in has no e-mail address, and a user needs one. Register with an address.")
-	ErrEmailTaken    = fault.New(fault.Invalid, "email_taken", "There is an account with this address. Sign in to it and open the invite again.")
+	ErrEmailTaken    = fault.New(fault.Invalid, "email_taken", "There is an account with this address. Sign in to it and open the invite again. If it is not yours, ask whoever invited you to delete it.")
 )

@@ -40,9 +40,6 @@ func (s *Service) accept(ctx context.Context, session auth.Session, token string
 	if refused != nil && !errors.Is(refused, user.ErrInviteUsed) {
 		return user.User{}, refused
 	}
-	if err := s.auth.HoldSession(ctx, session.ID); err != nil {
-		return user.User{}, err
-	}
 	actor, err := s.Actor(ctx, session)
 	if err != nil {
 		return user.User{}, err
@@ -50,6 +47,9 @@ func (s *Service) accept(ctx context.Context, session auth.Session, token string
 	if refused != nil {
 		if actor == "" || actor != invite.AcceptedBy {
 			return user.User{}, refused
+		}
+		if err := s.auth.HoldSession(ctx, session.ID); err != nil {
+			return user.User{}, err
 		}
 		return s.signedIn(ctx, actor) // the answer to the first accept was lost
 	}
@@ -67,7 +67,7 @@ func (s *Service) accept(ctx context.Context, session auth.Session, token string
 		return user.User{}, errKnown // they signed in at the same time: they are a user by now
 	}
 	return s.become(ctx, session, invite, user.Draft{
-		ID: claim, Email: address, EmailVerified: invite.Channel == user.ByMail, Roles: invite.Roles, Via: user.ViaInvite,
+		ID: claim, Email: address, EmailVerified: invite.Channel == user.ByMail, Roles: invite.Roles, Via: via(invite),
 		FirstName: a.FirstName, LastName: a.LastName,
 	})
 }
@@ -109,6 +109,9 @@ func (s *Service) become(ctx context.Context, session auth.Session, invite user.
 	if created {
 		err = s.users.AcceptInvite(ctx, invite, u.ID)
 		if err == nil {
+			err = s.auth.HoldSession(ctx, session.ID)
+		}
+		if err == nil {
 			err = s.settled(ctx, session.IdentityID, session.ActorType, u.ID, session.ID)
 		}
 	} else {
@@ -138,6 +141,9 @@ func (s *Service) takeOver(ctx context.Context, session auth.Session, invite use
 	if err := s.acceptAs(ctx, invite, u); err != nil {
 		return err
 	}
+	if err := s.auth.HoldSession(ctx, session.ID); err != nil {
+		return err
+	}
 	return s.reclaim(ctx, session.IdentityID, u, session.ActorType, session.ID)
 }
 
@@ -157,6 +163,11 @@ func (s *Service) acceptSignedIn(ctx context.Context, session auth.Session, acto
 		if err := s.users.VerifyEmail(ctx, u.ID, u.Email); err != nil {
 			return user.User{}, err
 		}
+	}
+	if err := s.auth.HoldSession(ctx, session.ID); err != nil {
+		return user.User{}, err
+	}
+	if invite.Channel == user.ByMail {
 		if err := s.auth.VerifyEmail(ctx, session.IdentityID, u.Email); err != nil {
 			return user.User{}, err
 		}
@@ -169,5 +180,13 @@ func (s *Service) acceptAs(ctx context.Context, invite user.Invite, u user.User)
 	if err := s.users.AcceptInvite(ctx, invite, u.ID); err != nil {
 		return err
 	}
-	return s.users.AddRoles(ctx, u.ID, invite.Roles...)
+	return s.users.Grant(ctx, u.ID, via(invite), invite.Roles...)
+}
+
+// via is how somebody who accepts the invite comes to be a user, and by their roles.
+func via(i user.Invite) string {
+	if i.Setup() {
+		return user.ViaSetup
+	}
+	return user.ViaInvite
 }

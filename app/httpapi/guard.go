@@ -2,8 +2,8 @@ package httpapi
 
 import (
 	"errors"
-	"strings"
 
+	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
@@ -42,8 +42,8 @@ func signedIn(a *API, c *call) error {
 
 // bearer wants a living session by its access token.
 func bearer(a *API, c *call) error {
-	scheme, token, _ := strings.Cut(c.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+	token, ok := web.Bearer(c.Request)
+	if !ok {
 		return errUnauthorized
 	}
 	claims, session, err := a.auth.CheckToken(c.Context(), token)

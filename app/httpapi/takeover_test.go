@@ -208,7 +208,7 @@ func TestTheMailedInviteTakesASquattedUserBack(t *testing.T) {
 		victimCookie := s.openCookie(t, victim)
 
 		a := s.accept(t, copied, `{}`, bearer(victim))
-		want := problem("invalid_data", "There is an account with this address. Sign in to it and open the invite again.", "email_taken")
+		want := problem("invalid_data", "There is an account with this address. Sign in to it and open the invite again. If it is not yours, ask whoever invited you to delete it.", "email_taken")
 		if a.status != 400 || a.body != want {
 			t.Errorf("by the copied link: %d %s, want 400 %s", a.status, a.body, want)
 		}

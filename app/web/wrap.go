@@ -72,9 +72,17 @@ func preflight(r *http.Request) bool {
 }
 
 // guarded reports whether the request acts with the cookie, or may be given one. One that proves itself by a bearer token
-// needs no protection: no other site can make a browser send that.
+// alone needs no protection: no other site can make a browser send that, as it can Basic or Negotiate credentials.
 func (s *Site) guarded(r *http.Request) bool {
-	return s.Cookie(r) != "" || r.Header.Get("Authorization") == ""
+	_, bearer := Bearer(r)
+	return s.Cookie(r) != "" || !bearer
+}
+
+// Bearer returns the token of the request's Authorization header; ok is false if that is of another scheme or not there
+// (RFC 6750, 2.1).
+func Bearer(r *http.Request) (token string, ok bool) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return token, strings.EqualFold(scheme, "Bearer") && token != ""
 }
 
 func (s *Site) headers(w http.ResponseWriter, r *http.Request, id string) {

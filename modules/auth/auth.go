@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -87,6 +88,15 @@ type snapshot struct {
 	secret      []byte
 	provedEmail string
 }
+
+// String names the provider and nothing else: a proof holds a secret.
+func (p Proof) String() string { return "proof by " + p.provider }
+
+// GoString is String.
+func (p Proof) GoString() string { return p.String() }
+
+// LogValue is String, for slog.
+func (p Proof) LogValue() slog.Value { return slog.StringValue(p.String()) }
 
 // Identity returns the id of the identity that the proof is about; empty if there was none when it was proved.
 func (p Proof) Identity() IdentityID { return p.basis.identity }
@@ -293,12 +303,29 @@ func (s *Service) prove(ctx context.Context, action Action, provider string, a A
 			return Proof{}, err
 		}
 	}
+	s.tidy(provider, &assertion.Profile)
 	email, err := CanonicalEmail(assertion.Profile.Email)
 	if err != nil {
 		email = "" // a claim that is no address is no claim
 	}
 	return Proof{action: action, provider: provider, assertion: assertion, email: email, basis: basis}, nil
 }
+
+// tidy makes what a provider says of somebody fit to be kept, because it must not decide whether they can sign in.
+func (s *Service) tidy(provider string, p *Profile) {
+	p.Name, p.FirstName, p.LastName = clip(p.Name, 256), clip(p.FirstName, 256), clip(p.LastName, 256)
+	if len(p.AvatarURL) > 1024 {
+		p.AvatarURL = ""
+	}
+	p.AvatarURL = clip(p.AvatarURL, 1024)
+	if data, err := json.Marshal(p.Metadata); err != nil || len(data) > maxMetadata {
+		s.log.Warn("what a provider says of somebody is not kept: it is no JSON, or too much", "provider", provider, "bytes", len(data))
+		p.Metadata = nil
+	}
+}
+
+// maxMetadata is how much of what a provider says is kept, in bytes of JSON.
+const maxMetadata = 16 << 10
 
 // Admit records a proof and returns its identity, making it if it is new. It is quick, and joins the transaction of ctx.
 //
@@ -364,6 +391,8 @@ func (s *Service) accept(ctx context.Context, p Proof, row *providerRow) error {
 	switch {
 	case p.basis.identity == "" && (p.action == SignUp || p.assertion.Secret != nil):
 		return ErrProofOutdated // somebody else was first: what they keep is what counts
+	case p.action == SignUp && p.assertion.Secret != nil:
+		return ErrIdentityExists // a registration sets the first secret of a new identity, not one of somebody's
 	case p.basis.identity != "" && p.basis.identity != row.AuthIdentityID:
 		return ErrProofOutdated // this way to sign in was joined to another identity
 	case p.basis.identity != "" && p.basis.ver != row.Ver:

@@ -104,7 +104,7 @@ func NewPasswords(p PasswordParams) (*Passwords, error) {
 		return nil, fmt.Errorf("auth: bcrypt cost %d: it must be %d to %d", cost, bcrypt.MinCost, bcrypt.MaxCost)
 	}
 	h := &Passwords{cost: cost, peppers: p.Keys.Keys(keyring.Pepper)}
-	h.decoy = h.assembleDecoy()
+	h.decoy = assembleDecoy(cost)
 	h.pool.init(runtime.GOMAXPROCS(0), cmp.Or(p.Options.MaxWait, 3*time.Second), guessCost(cost))
 	return h, nil
 }
@@ -131,9 +131,10 @@ func (h *Passwords) Verify(ctx context.Context, hash []byte, password string) (o
 		return false, false, errors.New("auth: a stored password hash names a scheme or pepper that is not configured")
 	}
 	err = h.pool.run(ctx, func() error {
-		err := bcrypt.CompareHashAndPassword(bare, mac(pepper, password))
+		sum := mac(pepper, password)
+		err := bcrypt.CompareHashAndPassword(bare, sum)
 		if errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
-			return nil
+			return h.payDifference(bare, sum)
 		}
 		ok = err == nil
 		return err
@@ -143,6 +144,18 @@ func (h *Passwords) Verify(ctx context.Context, hash []byte, password string) (o
 	}
 	cost, err := bcrypt.Cost(bare)
 	return true, cost != h.cost || pepper.ID != h.peppers[0].ID, err
+}
+
+// payDifference makes a wrong password for an account with a cheaper hash cost what one for an unknown account costs,
+// which pays for the configured cost: 2^n + (2^n + 2^(n+1) + … + 2^(m-1)) = 2^m.
+func (h *Passwords) payDifference(bare, sum []byte) error {
+	cost, err := bcrypt.Cost(bare)
+	for ; err == nil && cost < h.cost; cost++ {
+		if err = bcrypt.CompareHashAndPassword(assembleDecoy(cost), sum); errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
+			err = nil
+		}
+	}
+	return err
 }
 
 // split takes a stored hash apart. Without one it returns the decoy.
@@ -166,14 +179,14 @@ func mac(pepper keyring.Key, password string) []byte {
 
 // assembleDecoy writes a bcrypt hash that costs as much as a real one and that no known password fits. Computing a
 // real one would delay every start by a hash.
-func (h *Passwords) assembleDecoy() []byte {
+func assembleDecoy(cost int) []byte {
 	const bcryptAlphabet = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	text := make([]byte, 53) // 22 characters of salt, 31 of hash
 	rand.Read(text)
 	for i, b := range text {
 		text[i] = bcryptAlphabet[b%64]
 	}
-	return append(fmt.Appendf(nil, "$2a$%02d$", h.cost), text...)
+	return append(fmt.Appendf(nil, "$2a$%02d$", cost), text...)
 }
 
 // guessCost is what a hash takes until the pool has measured one.

@@ -2,6 +2,8 @@ package auth
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"regexp"
 	"slices"
 
@@ -82,6 +84,15 @@ type Profile struct {
 
 // Input is what a caller sent: a JSON object.
 type Input []byte
+
+// String says how long the input is and nothing else: it holds a password.
+func (in Input) String() string { return fmt.Sprintf("input of %d bytes", len(in)) }
+
+// GoString is String.
+func (in Input) GoString() string { return in.String() }
+
+// LogValue is String, for slog.
+func (in Input) LogValue() slog.Value { return slog.StringValue(in.String()) }
 
 // Decode reads the input into a struct, by exact member names; members it has no field for are ignored. Its error wraps
 // ErrInput and repeats nothing of the input.

@@ -114,14 +114,22 @@ func (s store) snapshot(ctx context.Context, provider, entityID string) (snapsho
 }
 
 // lockProviderIdentity reads the row for the rest of the transaction, in which its identity cannot be deleted; nil if
-// there is none.
+// there is none. Only the identity is locked: a deletion comes by it to the rest, and by another order would be in the way.
 func (s store) lockProviderIdentity(ctx context.Context, provider, entityID string) (*providerRow, error) {
-	q := s.withVer(ctx).Where("p.provider = ?", provider).Where("p.entity_id = ?", entityID)
-	rows, err := s.providerRows(ctx, s.db.ForUpdate(q, "KEY SHARE"))
-	if err != nil || len(rows) == 0 {
-		return nil, err
+	for {
+		q := s.withVer(ctx).Where("p.provider = ?", provider).Where("p.entity_id = ?", entityID)
+		rows, err := s.providerRows(ctx, s.db.ForUpdate(q, "KEY SHARE OF a"))
+		if err != nil {
+			return nil, err
+		}
+		if len(rows) > 0 {
+			return &rows[0], nil
+		}
+		// The wait for an identity that is deleted ends with nothing, also if this row was moved to another one before.
+		if now, err := s.snapshot(ctx, provider, entityID); err != nil || now.identity == "" {
+			return nil, err
+		}
 	}
-	return &rows[0], nil
 }
 
 func (s store) withVer(ctx context.Context) *bun.SelectQuery {
@@ -313,7 +321,7 @@ func (s store) holdSession(ctx context.Context, id SessionID) (bool, error) {
 	q := s.db.Conn(ctx).NewSelect().Model((*sessionRow)(nil)).ColumnExpr("s.id").
 		Join("JOIN latchkey_auth_identity a ON a.id = s.auth_identity_id AND a.ver = s.ver").
 		Where("s.id = ?", id).Where("s.expires_at > ?", database.Now())
-	if err := s.db.ForUpdate(q, "KEY SHARE").Scan(ctx, &found); err != nil {
+	if err := s.db.ForUpdate(q, "KEY SHARE OF a").Scan(ctx, &found); err != nil {
 		return false, fmt.Errorf("hold session: %w", err)
 	}
 	return len(found) > 0, nil

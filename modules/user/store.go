@@ -41,8 +41,9 @@ type userRow struct {
 type roleRow struct {
 	bun.BaseModel `bun:"table:latchkey_user_role,alias:r"`
 
-	UserID ID     `bun:",pk"`
-	Role   string `bun:",pk"`
+	UserID     ID     `bun:",pk"`
+	Role       string `bun:",pk"`
+	GrantedVia string
 }
 
 type inviteRow struct {
@@ -114,10 +115,10 @@ func (s store) insertUsers(ctx context.Context, rows []*userRow) (made map[ID]bo
 			made[id] = true
 		}
 	}
-	roles := map[ID][]string{}
+	var roles []roleRow
 	for _, r := range rows {
-		if made[r.ID] && len(r.roles) > 0 {
-			roles[r.ID] = r.roles
+		if made[r.ID] {
+			roles = append(roles, roleRows(r.ID, r.CreatedVia, r.roles)...)
 		}
 	}
 	_, err = s.insertRoles(ctx, roles)
@@ -128,13 +129,7 @@ func (s store) insertUsers(ctx context.Context, rows []*userRow) (made map[ID]bo
 const chunkSize = 500
 
 // insertRoles gives users the roles that they do not have, and reports whether there were any.
-func (s store) insertRoles(ctx context.Context, roles map[ID][]string) (added bool, err error) {
-	var rows []roleRow
-	for id, names := range roles {
-		for _, name := range names {
-			rows = append(rows, roleRow{UserID: id, Role: name})
-		}
-	}
+func (s store) insertRoles(ctx context.Context, rows []roleRow) (added bool, err error) {
 	for chunk := range slices.Chunk(rows, chunkSize) {
 		touched, err := database.Touched(s.db.Conn(ctx).NewInsert().Model(&chunk).On("CONFLICT (user_id, role) DO NOTHING").Exec(ctx))
 		if err != nil {
@@ -143,6 +138,24 @@ func (s store) insertRoles(ctx context.Context, roles map[ID][]string) (added bo
 		added = added || touched
 	}
 	return added, nil
+}
+
+func roleRows(id ID, via string, roles []string) []roleRow {
+	rows := make([]roleRow, len(roles))
+	for i, role := range roles {
+		rows[i] = roleRow{UserID: id, Role: role, GrantedVia: via}
+	}
+	return rows
+}
+
+// deleteRoles takes from a user the roles that were granted in one of the ways, but for one role.
+func (s store) deleteRoles(ctx context.Context, id ID, via []string, but string) error {
+	_, err := s.db.Conn(ctx).NewDelete().Model((*roleRow)(nil)).
+		Where("user_id = ?", id).Where("granted_via IN (?)", bun.List(via)).Where("role <> ?", but).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("delete roles: %w", err)
+	}
+	return nil
 }
 
 // usersByID returns those of the users that live, in the order of the ids.
@@ -236,6 +249,11 @@ func (s store) confirmOwner(ctx context.Context, u User) (bool, error) {
 		q = q.Where("email_verified_at IS NOT NULL")
 	} else {
 		q = q.Set("email_verified_at = ?", now).Where("email_verified_at IS NULL")
+	}
+	if u.Active() {
+		q = q.Where("deactivated_at IS NULL")
+	} else {
+		q = q.Where("deactivated_at IS NOT NULL")
 	}
 	return database.Touched(q.Exec(ctx))
 }

@@ -37,6 +37,7 @@ const (
 	ViaFirstAuth = "first_auth" // provisioned at the first authentication
 	ViaInvite    = "invite"
 	ViaCLI       = "cli"
+	ViaSetup     = "setup" // by the set-up link, as the first admin
 )
 
 // User is somebody the application knows. It is a plain value: changing it changes nothing.
@@ -290,6 +291,11 @@ func notFound(id ID) error { return ErrNotFound.Msg("User with id %q not found",
 
 // AddRoles gives the user the roles it does not have yet.
 func (s *Service) AddRoles(ctx context.Context, id ID, roles ...string) error {
+	return s.Grant(ctx, id, ViaAPI, roles...)
+}
+
+// Grant is AddRoles for roles that come by another way than the embedding app's word: see ConfirmOwner.
+func (s *Service) Grant(ctx context.Context, id ID, via string, roles ...string) error {
 	roles, err := cleanRoles(roles)
 	if err != nil {
 		return err
@@ -300,7 +306,7 @@ func (s *Service) AddRoles(ctx context.Context, id ID, roles ...string) error {
 		} else if len(locked) == 0 {
 			return notFound(id)
 		}
-		if added, err := s.store.insertRoles(ctx, map[ID][]string{id: roles}); err != nil || !added {
+		if added, err := s.store.insertRoles(ctx, roleRows(id, via, roles)); err != nil || !added {
 			return err
 		}
 		return s.events.Emit(ctx, Updated{id})
@@ -324,11 +330,19 @@ func (s *Service) VerifyEmail(ctx context.Context, id ID, address string) error 
 }
 
 // ConfirmOwner records that the owner of the user's mailbox has shown up, and proves the address if it was not proved.
-// It reports false if, since u was read, the address was proved, changed or deleted: then decide again.
+// Then the user loses what was not granted to that address by somebody who may: roles beyond member that came with a
+// first sign-in or the set-up link.
+// It reports false if, since u was read, the address was proved or changed or the user deleted, deactivated or
+// reactivated: then decide again.
 func (s *Service) ConfirmOwner(ctx context.Context, u User) (ok bool, err error) {
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
 		if ok, err = s.store.confirmOwner(ctx, u); err != nil || !ok {
 			return err
+		}
+		if !u.EmailVerified() {
+			if err := s.store.deleteRoles(ctx, u.ID, []string{ViaFirstAuth, ViaSetup}, RoleMember); err != nil {
+				return err
+			}
 		}
 		return s.events.Emit(ctx, Updated{u.ID})
 	})
@@ -557,8 +571,8 @@ func cleanRoles(roles []string) ([]string, error) {
 		return nil, ErrInvalid.Msg("roles must be at most %d.", maxRoles)
 	}
 	for _, r := range roles {
-		if r == "" || len(r) > 64 || !storable(r) {
-			return nil, ErrInvalid.Msg("A role must be a name of 1 to 64 bytes.")
+		if r == "" || len(r) > 64 || !storable(r) || strings.ContainsFunc(r, func(c rune) bool { return c <= ' ' || c == ',' || c == 0x7f }) {
+			return nil, ErrInvalid.Msg("A role must be a name of 1 to 64 bytes, without spaces and commas.")
 		}
 	}
 	return roles, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/uptrace/bun"
@@ -24,6 +25,9 @@ func (db *DB) Join(ctx context.Context, tx *sql.Tx, fn func(ctx context.Context)
 	if db.current(ctx) != nil {
 		return none, errors.New("database: Join inside a transaction of our own")
 	}
+	if err := db.refuseBackslashes(ctx, tx); err != nil {
+		return none, err
+	}
 	t := new(transaction)
 	t.conn = guest{db: db.write, tx: tx, hook: doomHook{db}}
 	defer t.end() //nolint:errcheck // after a panic; the second time it changes nothing
@@ -35,6 +39,22 @@ func (db *DB) Join(ctx context.Context, tx *sql.Tx, fn func(ctx context.Context)
 		return none, err
 	}
 	return sync.OnceFunc(func() { t.committed(ctx, db) }), nil
+}
+
+// refuseBackslashes makes sure that a backslash in a text stands for itself on the application's connection: bun writes
+// arguments into statements on that condition.
+func (db *DB) refuseBackslashes(ctx context.Context, tx *sql.Tx) error {
+	if db.dialect != Postgres {
+		return nil
+	}
+	var set string
+	if err := tx.QueryRowContext(ctx, "SHOW standard_conforming_strings").Scan(&set); err != nil {
+		return fmt.Errorf("database: Join: %w", err)
+	}
+	if set != "on" {
+		return errors.New("database: Join needs standard_conforming_strings=on, PostgreSQL's default, on the application's connections")
+	}
+	return nil
 }
 
 // A guest is bun on somebody else's transaction: statements go to tx, everything else is db's, its hooks included.

@@ -11,6 +11,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"log/slog"
 )
 
 // MinSecret is the least length of a master secret, in bytes.
@@ -49,6 +50,24 @@ func New(secrets ...[]byte) (*Ring, error) {
 	}
 	return r, nil
 }
+
+// String says how many secrets there are and nothing else.
+func (r *Ring) String() string { return fmt.Sprintf("keyring of %d secrets", len(r.secrets)) }
+
+// GoString is String.
+func (r *Ring) GoString() string { return r.String() }
+
+// LogValue is String, for slog.
+func (r *Ring) LogValue() slog.Value { return slog.StringValue(r.String()) }
+
+// String is the key's name and nothing else.
+func (k Key) String() string { return "key " + k.ID }
+
+// GoString is String.
+func (k Key) GoString() string { return k.String() }
+
+// LogValue is String, for slog.
+func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // Keys derives the purpose's key from every secret, in the ring's order: the first is for making, all are for checking.
 func (r *Ring) Keys(p Purpose) []Key {

@@ -17,8 +17,9 @@ CREATE TABLE latchkey_user (
 CREATE UNIQUE INDEX latchkey_user_email ON latchkey_user (email) WHERE deleted_at IS NULL;
 
 CREATE TABLE latchkey_user_role (
-    user_id text NOT NULL REFERENCES latchkey_user (id) ON DELETE CASCADE,
-    role    text NOT NULL,
+    user_id     text NOT NULL REFERENCES latchkey_user (id) ON DELETE CASCADE,
+    role        text NOT NULL,
+    granted_via text NOT NULL, -- as created_via: whether it outlives a change of owner
     PRIMARY KEY (user_id, role)
 );
 CREATE INDEX latchkey_user_role_role ON latchkey_user_role (role);

@@ -65,6 +65,8 @@ func parse(rawURL string) (*pgx.ConnConfig, error) {
 	if !strings.Contains(rawURL, "default_query_exec_mode") {
 		config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	}
+	// Written into the statement, a backslash must stand for itself, whatever the database or role was set to.
+	config.RuntimeParams["standard_conforming_strings"] = "on"
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 10 * time.Second
 	}
