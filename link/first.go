@@ -24,7 +24,7 @@ func (s *Service) enter(ctx context.Context, e entry) (l Login, err error) {
 		return Login{}, err
 	}
 	if l.UserID != "" {
-		if l.Identity, err = s.auth.Admit(ctx, e.proof); err != nil {
+		if l.Identity, err = s.admit(ctx, e.proof, e.known); err != nil {
 			return Login{}, err
 		}
 		if _, err := s.signedIn(ctx, l.UserID); err != nil {
@@ -63,7 +63,7 @@ func (s *Service) first(ctx context.Context, e entry) (l Login, err error) {
 			return s.second(ctx, e)
 		}
 	}
-	if l.Identity, err = s.auth.Admit(ctx, e.proof); err != nil {
+	if l.Identity, err = s.admit(ctx, e.proof, e.known); err != nil {
 		return Login{}, err
 	}
 	if e.known == "" {
@@ -88,7 +88,7 @@ func (s *Service) second(ctx context.Context, e entry) (l Login, err error) {
 		l.Identity.ID = e.known
 		return l, errKnown
 	}
-	if l.Identity, err = s.auth.Admit(ctx, e.proof); err != nil {
+	if l.Identity, err = s.admit(ctx, e.proof, e.known); err != nil {
 		return Login{}, err
 	}
 	_, err = s.signedIn(ctx, l.UserID)

@@ -184,6 +184,16 @@ func (s *Service) proveAndRecord(ctx context.Context, prove func() (auth.Proof, 
 	return Login{}, auth.ErrProofOutdated
 }
 
+// admit records the proof, which must be about the identity that is known already, if one is: another one has taken its
+// place otherwise, and what was decided for the known one is not for it.
+func (s *Service) admit(ctx context.Context, p auth.Proof, known auth.IdentityID) (auth.Identity, error) {
+	i, err := s.auth.Admit(ctx, p)
+	if err == nil && known != "" && i.ID != known {
+		return auth.Identity{}, auth.ErrProofOutdated
+	}
+	return i, err
+}
+
 // attempts bounds how often a sign-in starts over because others were at the same rows.
 const attempts = 5
 
@@ -253,7 +263,7 @@ func (s *Service) CreateUser(ctx context.Context, provider string, in auth.Input
 		if !won {
 			return Login{}, ErrLinked.Msg("There is an account with this address already.")
 		}
-		if l.Identity, err = s.auth.Admit(ctx, p); err != nil {
+		if l.Identity, err = s.admit(ctx, p, known); err != nil {
 			return l, err
 		}
 		if known == "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,8 +44,14 @@ func (vouching) Authenticate(_ context.Context, a auth.Attempt) (auth.Assertion,
 	if in.Name == "" {
 		return auth.Assertion{}, auth.ErrInvalidCredentials
 	}
+	if profile, ok := saying.Load(in.Name); ok {
+		return auth.Assertion{EntityID: in.Name, Profile: profile.(auth.Profile)}, nil
+	}
 	return auth.Assertion{EntityID: in.Name, Profile: auth.Profile{Email: in.Email, EmailVerified: in.Verified}}, nil
 }
+
+// saying is what vouching says of somebody beyond what the input says, an auth.Profile by name.
+var saying sync.Map
 
 func newBridge(t testing.TB, db *database.DB, options link.ActorOptions) bridge {
 	t.Helper()

@@ -492,6 +492,7 @@ func TestOtherSitesCannotSendForms(t *testing.T) {
 		for _, h := range []http.Header{
 			{"Origin": {"https://evil.example"}, "Sec-Fetch-Site": {"cross-site"}},
 			{"Origin": {"https://evil.example"}},
+			{"Origin": {"https://evil.example"}, "Sec-Fetch-Site": {"cross-site"}, "Authorization": {"Basic eDp5"}}, // as browsers add by themselves
 			{"Origin": {"null"}},
 			{"Sec-Fetch-Site": {"same-site"}},
 		} {
@@ -504,6 +505,12 @@ func TestOtherSitesCannotSendForms(t *testing.T) {
 		b.header = http.Header{}
 		b.get("/app")
 		b.want(http.StatusOK, "/app", "ada@example.com")
+
+		// Nor can they sign a browser in that adds credentials for something else by itself.
+		fresh := s.browser(t)
+		fresh.header = http.Header{"Origin": {"https://evil.example"}, "Sec-Fetch-Site": {"cross-site"}, "Authorization": {"Basic eDp5"}}
+		fresh.do("POST", "/app/login", form, strings.NewReader(fields("email", "ada@example.com", "password", password).Encode()))
+		fresh.want(http.StatusForbidden, "/app/login", "another site")
 	})
 }
 

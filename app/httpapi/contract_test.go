@@ -367,7 +367,7 @@ var invitesRoutes = []fixture{
 	{"create with null for roles", "admin", "POST /admin/invites?fields=roles", `{"email":"r2@example.com","roles":null,"metadata":null}`, 200, `{"invite":{"roles":["admin"],"id":"<invite id>"}}`},
 	{"create with no roles", "admin", "POST /admin/invites?fields=roles", `{"email":"r3@example.com","roles":[]}`, 200, `{"invite":{"roles":["admin"],"id":"<invite id>"}}`},
 	{"create with roles", "admin", "POST /admin/invites?fields=roles", `{"email":"r4@example.com","roles":["member","editor","member"]}`, 200, `{"invite":{"roles":["editor","member"],"id":"<invite id>"}}`},
-	{"create with an empty role", "admin", "POST /admin/invites", `{"email":"r5@example.com","roles":[""]}`, 400, problem("invalid_data", "A role must be a name of 1 to 64 bytes.", "user_invalid")},
+	{"create with an empty role", "admin", "POST /admin/invites", `{"email":"r5@example.com","roles":[""]}`, 400, problem("invalid_data", "A role must be a name of 1 to 64 bytes, without spaces and commas.", "user_invalid")},
 	{"create with a word for roles", "admin", "POST /admin/invites", `{"email":"r5@example.com","roles":"admin"}`, 400, invalid("Expected type: 'array' for field 'roles', got: 'string'")},
 	{"create without an address", "admin", "POST /admin/invites", `{}`, 400, invalid("Field 'email' is required")},
 	{"create without a body", "admin", "POST /admin/invites", "", 400, invalid("Field 'email' is required")},

@@ -114,6 +114,7 @@ func TestAnotherSiteCannotActWithTheCookie(t *testing.T) {
 				{"POST /admin/invites", `{"email":"x@example.com"}`, []string{cookie}, 403, true},
 				{"DELETE /auth/session", "", []string{"Cookie: __Host-latchkey=nonsense"}, 401, true},
 				{"POST /auth/session", "", []string{cookie, bearer(token)}, 200, true},
+				{"POST /auth/user/emailpass", credentials("ada@example.com", password), []string{"Authorization: Basic eDp5"}, 200, true}, // which a browser sends by itself
 				{"POST /auth/user/emailpass", credentials("ada@example.com", password), nil, 200, true},
 				{"POST /auth/user/emailpass/register", credentials("new@example.com", password), nil, 200, true},
 				{"POST /auth/user/emailpass", credentials("ada@example.com", password), []string{cookie}, 200, true},

@@ -159,3 +159,34 @@ func TestABurstIsRefusedRatherThanKeptWaiting(t *testing.T) {
 		t.Errorf("after the burst: %v", err)
 	}
 }
+
+// A wrong password must cost the same whether the account's hash was made under the configured cost or an older one. The
+// bound is generous: without the difference paid, the older one would cost a 64th.
+func TestAWrongPasswordForAnOlderHashCostsWhatAnUnknownAccountCosts(t *testing.T) {
+	keys := ring(t, secret(1))
+	made := func(cost int) *auth.Passwords {
+		p, err := auth.NewPasswords(auth.PasswordParams{Keys: keys, Options: auth.PasswordOptions{Cost: cost, MaxWait: time.Minute}})
+		must(t, err)
+		return p
+	}
+	old, err := made(4).Hash(t.Context(), "correct horse")
+	must(t, err)
+	now := made(10)
+	cost := func(hash []byte) time.Duration {
+		best := time.Hour
+		for range 3 {
+			start := time.Now()
+			if ok, _, err := now.Verify(t.Context(), hash, "wrong horse"); ok || err != nil {
+				t.Fatalf("verify: %v, %v", ok, err)
+			}
+			best = min(best, time.Since(start))
+		}
+		return best
+	}
+	if known, unknown := cost(old), cost(nil); known*2 < unknown {
+		t.Errorf("a wrong password costs %v where the account is known, %v where it is not", known, unknown)
+	}
+	if ok, stale, err := now.Verify(t.Context(), old, "correct horse"); !ok || !stale || err != nil {
+		t.Errorf("the right password: %v, %v, %v", ok, stale, err)
+	}
+}

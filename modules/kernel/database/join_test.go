@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
@@ -158,4 +159,17 @@ func TestRawStatementsTakeArgumentsInAJoinedTransaction(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+func TestJoinRefusesAConnectionWhereABackslashEscapes(t *testing.T) {
+	at := databasetest.Postgres(t)
+	db := at.Open(t, notes)
+	tx := appTx(t, at)
+	if _, err := tx.ExecContext(t.Context(), "SET LOCAL standard_conforming_strings = off"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := db.Join(t.Context(), tx, func(ctx context.Context) error { return write(ctx, db, "ours") })
+	if err == nil || !strings.Contains(err.Error(), "standard_conforming_strings") {
+		t.Errorf("error: %v, want one that names the setting", err)
+	}
 }

@@ -174,3 +174,25 @@ func copyAndClose(to, from net.Conn) {
 	_, _ = io.Copy(to, from)
 	to.Close()
 }
+
+func TestABackslashStandsForItselfWhateverTheServerWasSetTo(t *testing.T) {
+	at := databasetest.Postgres(t)
+	u, err := url.Parse(at.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set("options", "-c standard_conforming_strings=off")
+	q.Add("standard_conforming_strings", "off")
+	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20")
+	db, err := postgres.Open(t.Context(), u.String(), 2, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	const sent = `\', (SELECT 1)) --`
+	var got string
+	if err := db.Conn(t.Context()).NewRaw("SELECT ?", sent).Scan(t.Context(), &got); err != nil || got != sent {
+		t.Errorf("%q, %v, want %q", got, err, sent)
+	}
+}

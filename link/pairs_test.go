@@ -1,0 +1,248 @@
+package link_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+// person is somebody at whom two kinds of act are aimed at once.
+type person struct {
+	email        string
+	user         user.ID // empty: not linked
+	session      auth.Session
+	token, mail  string // of an invite to them
+	identityID   auth.IdentityID
+	anotherProof auth.Input
+}
+
+// acts are all that can change what somebody is or how they sign in.
+func (b bridge) acts() map[string]func(context.Context, person) error {
+	return map[string]func(context.Context, person) error{
+		"sign in": func(ctx context.Context, p person) error {
+			_, err := b.signIn(ctx, "emailpass", credentials(p.email, "correct horse"))
+			return err
+		},
+		"sign up": func(ctx context.Context, p person) error {
+			_, err := b.link.SignUp(ctx, "user", "emailpass", credentials(p.email, "correct horse"), auth.Client{})
+			return err
+		},
+		"sign in proved": func(ctx context.Context, p person) error {
+			_, err := b.signIn(ctx, "vouching", p.anotherProof)
+			return err
+		},
+		"delete":     func(ctx context.Context, p person) error { return b.users.SoftDeleteUsers(ctx, p.user) },
+		"deactivate": func(ctx context.Context, p person) error { return b.users.DeactivateUsers(ctx, p.user) },
+		"reset": func(ctx context.Context, p person) error {
+			_, err := b.auth.UpdateProvider(ctx, "emailpass", credentials(p.email, "battery staple"))
+			return err
+		},
+		"accept": func(ctx context.Context, p person) error {
+			_, err := b.link.Accept(ctx, p.session, p.token, link.Acceptance{})
+			return err
+		},
+		"accept mailed": func(ctx context.Context, p person) error {
+			_, err := b.link.Accept(ctx, p.session, p.mail, link.Acceptance{})
+			return err
+		},
+		"create": func(ctx context.Context, p person) error {
+			_, err := b.link.CreateUser(ctx, "emailpass", credentials(p.email, "battery staple"), user.Draft{Email: p.email, Via: user.ViaCLI})
+			return err
+		},
+		"revoke": func(ctx context.Context, p person) error { return b.auth.Revoke(ctx, p.identityID) },
+		"end sessions": func(ctx context.Context, p person) error {
+			return b.auth.EndSessions(ctx, p.identityID, "", "")
+		},
+	}
+}
+
+// newPerson registers somebody, invites them, and signs them in if they are to be linked.
+func (b bridge) newPerson(t *testing.T, email string, linked bool) person {
+	t.Helper()
+	l := b.signUp(t, email, "correct horse")
+	invites, err := b.users.CreateInvites(t.Context(), user.InviteDraft{Email: email})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if linked {
+		if l, err = b.signIn(t.Context(), "emailpass", credentials(email, "correct horse")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return person{email: email, user: l.UserID, session: l.Session, identityID: l.Identity.ID, anotherProof: vouched(email, email, true),
+		token: b.users.InviteToken(invites[0], user.ByHand), mail: b.users.InviteToken(invites[0], user.ByMail)}
+}
+
+func TestNoTwoActsAtOnceDeadlockOrLeaveAnythingHalfDone(t *testing.T) {
+	each(t, func(t *testing.T, b bridge) {
+		acts := b.acts()
+		before := b.deadlocks(t)
+		n := 0
+		names := slices.Sorted(maps.Keys(acts))
+		for i, first := range names {
+			for _, second := range names[i:] {
+				for _, linked := range []bool{false, true} {
+					n++
+					p := b.newPerson(t, fmt.Sprintf("person%d@example.com", n), linked)
+					for i, err := range databasetest.Together(6, func(i int) error {
+						ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+						if i >= 4 { // somebody hangs up somewhere inside
+							ctx, cancel = context.WithTimeout(t.Context(), rand.N(10*time.Millisecond))
+						}
+						defer cancel()
+						return acts[[]string{first, second}[i%2]](ctx, p)
+					}) {
+						// What is refused is refused as somebody's doing; who hangs up gets any error.
+						if err != nil && i < 4 && fault.KindOf(err) == fault.Internal {
+							t.Errorf("%s while %s, linked=%t: %v", first, second, linked, err)
+						}
+					}
+				}
+			}
+		}
+		b.wantWhole(t)
+		if after := b.deadlocks(t); after != before {
+			t.Errorf("%d deadlocks", after-before)
+		}
+	})
+}
+
+// deadlocks returns how many the database has had to break; SQLite, with one writer, has none.
+func (b bridge) deadlocks(t *testing.T) (n int) {
+	t.Helper()
+	if b.db.Dialect() != database.Postgres {
+		return 0
+	}
+	time.Sleep(2 * time.Second) // counters are passed on at most once a second
+	err := b.db.Conn(t.Context()).NewRaw("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").Scan(t.Context(), &n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// wantWhole checks what must hold of the rows whatever has happened.
+func (b bridge) wantWhole(t *testing.T) {
+	t.Helper()
+	for what, rows := range map[string]string{
+		"links of no identity":       `latchkey_link l WHERE NOT EXISTS (SELECT 1 FROM latchkey_auth_identity a WHERE a.id = l.auth_identity_id)`,
+		"links to no user":           `latchkey_link l WHERE NOT EXISTS (SELECT 1 FROM latchkey_user u WHERE u.id = l.actor_id AND u.deleted_at IS NULL)`,
+		"identities without a way":   `latchkey_auth_identity a WHERE NOT EXISTS (SELECT 1 FROM latchkey_provider_identity p WHERE p.auth_identity_id = a.id)`,
+		"ways of no identity":        `latchkey_provider_identity p WHERE NOT EXISTS (SELECT 1 FROM latchkey_auth_identity a WHERE a.id = p.auth_identity_id)`,
+		"users nobody signs in to":   `latchkey_user u WHERE deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM latchkey_link l WHERE l.actor_id = u.id)`,
+		"invites accepted by no one": `latchkey_invite i WHERE accepted AND NOT EXISTS (SELECT 1 FROM latchkey_user u WHERE u.id = i.accepted_by)`,
+		"live sessions of the deactivated": `latchkey_auth_session s JOIN latchkey_auth_identity a ON a.id = s.auth_identity_id AND a.ver = s.ver
+			JOIN latchkey_link l ON l.auth_identity_id = a.id JOIN latchkey_user u ON u.id = l.actor_id WHERE u.deactivated_at IS NOT NULL`,
+	} {
+		var n int
+		if err := b.db.Conn(t.Context()).NewRaw("SELECT count(*) FROM "+rows).Scan(t.Context(), &n); err != nil {
+			t.Fatal(err)
+		}
+		if n != 0 {
+			t.Errorf("%d %s", n, what)
+		}
+	}
+}
+
+func TestADeactivationWinsAgainstReclaiming(t *testing.T) {
+	each(t, func(t *testing.T, b bridge) {
+		b.signUp(t, "ada@example.com", "correct horse")
+		l, err := b.signIn(t.Context(), "emailpass", credentials("ada@example.com", "correct horse"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		claimed := make(chan error, 1)
+		err = b.db.InTx(t.Context(), func(ctx context.Context) error {
+			if err := b.users.DeactivateUsers(ctx, l.UserID); err != nil {
+				return err
+			}
+			go func() {
+				_, err := b.signIn(t.Context(), "vouching", vouched("ada", "ada@example.com", true))
+				claimed <- err
+			}()
+			time.Sleep(300 * time.Millisecond) // by now it waits for the row, or on SQLite for its turn
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := <-claimed; !errors.Is(err, link.ErrDeactivated) {
+			t.Errorf("reclaim: %v, want ErrDeactivated", err)
+		}
+		b.wantWhole(t)
+	})
+}
+
+func TestReclaimingDropsRolesThatNobodyGrantedToTheAddress(t *testing.T) {
+	each(t, func(t *testing.T, b bridge) {
+		setup, err := b.users.SetupInvite(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		typo := b.signUp(t, "root@exmaple.com", "correct horse")
+		first, err := b.link.Accept(t.Context(), typo.Session, b.users.InviteToken(setup, user.ByHand), link.Acceptance{})
+		if err != nil || !first.HasRole(user.RoleAdmin) {
+			t.Fatalf("the set-up link: %v, %v", first.Roles, err)
+		}
+		owner, err := b.signIn(t.Context(), "vouching", vouched("mallory", "root@exmaple.com", true))
+		if err != nil || owner.UserID != first.ID {
+			t.Fatalf("the owner of the mailbox: %v, %v", owner.UserID, err)
+		}
+		if u, err := b.users.RetrieveUser(t.Context(), first.ID); err != nil || u.HasRole(user.RoleAdmin) {
+			t.Errorf("the roles are %v, %v: the set-up link was not for whoever owns that mailbox", u.Roles, err)
+		}
+
+		// An invite to the address is a grant to it.
+		b.signUp(t, "grace@example.com", "correct horse")
+		grace, err := b.signIn(t.Context(), "emailpass", credentials("grace@example.com", "correct horse"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		invites, err := b.users.CreateInvites(t.Context(), user.InviteDraft{Email: "grace@example.com", Roles: []string{"editor"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.link.Accept(t.Context(), grace.Session, b.users.InviteToken(invites[0], user.ByHand), link.Acceptance{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.signIn(t.Context(), "vouching", vouched("grace", "grace@example.com", true)); err != nil {
+			t.Fatal(err)
+		}
+		if u, err := b.users.RetrieveUser(t.Context(), grace.UserID); err != nil || !u.HasRole("editor") || !u.HasRole(user.RoleMember) {
+			t.Errorf("the roles are %v, %v, want editor and member", u.Roles, err)
+		}
+	})
+}
+
+func TestWhatAProviderSaysOfSomebodyDoesNotKeepThemOut(t *testing.T) {
+	each(t, func(t *testing.T, b bridge) {
+		long := make([]byte, 20<<10)
+		for i := range long {
+			long[i] = 'x'
+		}
+		for name, profile := range map[string]auth.Profile{
+			"long":        {Email: "long@example.com", Name: string(long), FirstName: string(long), AvatarURL: string(long), Metadata: map[string]any{"about": string(long)}},
+			"nul":         {Email: "nul@example.com", FirstName: "A\x00da", LastName: "\xff", Metadata: map[string]any{"a\x00": "b\x00"}},
+			"unspeakable": {Email: "unspeakable@example.com", Metadata: map[string]any{"f": func() {}}},
+		} {
+			saying.Store(name, profile)
+			for range 2 {
+				if l, err := b.signIn(t.Context(), "vouching", auth.Input(fmt.Sprintf(`{"name":%q}`, name))); err != nil || l.UserID == "" {
+					t.Errorf("%s: %q, %v", name, l.UserID, err)
+				}
+			}
+		}
+	})
+}
