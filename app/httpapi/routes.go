@@ -134,11 +134,6 @@ func New(p Params) (*API, error) {
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
 
-// Prefixes are the paths under which the API lives, for a router that mounts it beside other things.
-func (*API) Prefixes() []string {
-	return []string{"/auth/", "/admin/", "/.well-known/jwks.json", "/health"}
-}
-
 func (a *API) dispatch(w http.ResponseWriter, r *http.Request) {
 	if _, pattern := a.mux.Handler(r); pattern == "" {
 		a.unknown(w, r, a.allowed(r)) //nolint:contextcheck // it is the request's

@@ -226,11 +226,11 @@ func (s *Service) ValidateCallback(ctx context.Context, provider string, in Inpu
 	return s.Admit(ctx, proof)
 }
 
-// Attempts is how often a caller may Prove and Admit anew when Admit says ErrProofOutdated.
-const Attempts = 3
+// attempts is how often a caller may Prove and Admit anew when Admit says ErrProofOutdated.
+const attempts = 3
 
 func (s *Service) proveAndAdmit(ctx context.Context, action Action, provider string, in Input) (i Identity, err error) {
-	for range Attempts {
+	for range attempts {
 		proof, err := s.Prove(ctx, action, provider, in)
 		if err != nil {
 			return Identity{}, err
