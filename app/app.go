@@ -2,9 +2,13 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/fx"
@@ -47,6 +51,7 @@ func core(cfg *Config) fx.Option {
 		fx.Provide(
 			fx.Annotate(newLogger, fx.ParamTags(``, `name:"log"`)),
 			newKeyring, openDatabase,
+			fx.Annotate(checkProviders, fx.ParamTags(``, `group:"auth.providers"`)),
 			userOptions, authOptions, passwordOptions, linkOptions,
 			func(c *Config) auth.Settings { return auth.Settings(c.Auth.Providers) },
 		),
@@ -104,7 +109,51 @@ func linkOptions(c *Config) (link.Options, error) {
 	return o, nil
 }
 
-func newSite(at *listener, c *Config) (*web.Site, error) {
+// providersChecked says that the configuration speaks of providers and actor types that there are.
+type providersChecked struct{}
+
+// checkProviders says all at once what LoadConfig cannot know, before a database is opened.
+func checkProviders(c *Config, providers []auth.Provider, log *slog.Logger) (providersChecked, error) {
+	var problems Problems
+	add := func(key, format string, args ...any) {
+		problems = append(problems, Problem{c.where(key), fmt.Sprintf(format, args...)})
+	}
+	known := map[string]bool{}
+	for _, p := range providers {
+		known[p.Name()] = true
+	}
+	names := strings.Join(slices.Sorted(maps.Keys(known)), ", ")
+	for _, id := range slices.Sorted(maps.Keys(c.Auth.Providers)) {
+		if !known[id] {
+			add("auth.providers."+id, "there is no such provider; there are %s", names)
+		}
+	}
+	used := map[string]bool{}
+	for _, actor := range slices.Sorted(maps.Keys(c.Link.Actors)) {
+		if actor != link.ActorUser {
+			add("link.actors."+actor, "there is no such actor type; there is %s", link.ActorUser)
+		}
+		for _, id := range c.Link.Actors[actor].Providers {
+			if used[id] = true; !known[id] {
+				add("link.actors."+actor+".providers", "there is no provider %q; there are %s", id, names)
+			}
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(known)) {
+		if !used[id] && id != emailpass.Name {
+			log.Warn("a provider is part of this program, and nobody may use it: add it to link.actors.user.providers", "provider", id)
+		}
+	}
+	if len(problems) > 0 {
+		return providersChecked{}, problems
+	}
+	return providersChecked{}, nil
+}
+
+func newSite(at *listener, c *Config, log *slog.Logger) (*web.Site, error) {
+	if c.Production() && c.HTTP.PublicURL == "" {
+		log.Warn("http.public_url is not set: links say where this server listens, and the cookie is not bound to https", "url", at.url)
+	}
 	return web.New(web.Options{PublicURL: at.url, TrustedProxies: c.HTTP.TrustedProxies, CORSOrigins: c.HTTP.CORSOrigins})
 }
 

@@ -38,7 +38,7 @@ func adviseSetup(ctx context.Context, c *Config, at *listener, users *user.Servi
 		return "", nil
 	}
 	link := inviteLink(at.url, users.InviteToken(invite, user.ByHand))
-	return fmt.Sprintf("\nNobody is an administrator yet. Become the first one by this link, which works once and for 24 hours:\n  %s\nor on the command line:\n  %s user -e you@example.com\n", link, program()), err
+	return fmt.Sprintf("\nNobody is an administrator yet. Become the first one by this link, which works once, for 24 hours or until the next start:\n  %s\nor on the command line:\n  %s user -e you@example.com\n", link, program()), err
 }
 
 func inviteLink(base, token string) string {

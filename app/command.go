@@ -20,6 +20,7 @@ import (
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/email"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -32,11 +33,12 @@ const (
 const usage = `Latchkey keeps users and proves who they are.
 
 Usage:
-  server [--config FILE]                  serve the API and the pages
+  server                                  serve the API and the pages
   server user -e ADDRESS [-p PASSWORD]    make a user, an admin unless --role says otherwise
   server user -e ADDRESS --invite         make an invite instead, and print its link
   server migrate [--status]               bring the database up to date, or show how it stands
   server --help                           this text; 'server COMMAND --help' for a command's flags
+  server --config FILE [COMMAND …]        any of these, with the configuration from FILE
 
 Without any configuration it listens on http://127.0.0.1:9000 and keeps SQLite under ./data.
 Settings come from config.yaml in the working directory or --config, and from the environment:
@@ -46,11 +48,16 @@ http.addr is LATCHKEY_HTTP_ADDR. The file config.yaml of the project lists them 
 // Main runs the command line and returns the exit code. Further options go into every command's application, so that a
 // program with providers of its own is:
 //
-//	func main() { os.Exit(app.Main(os.Args[1:], fx.Provide(auth.AsProvider(github.New)))) }
+//	func main() { os.Exit(app.Main(os.Args[1:], fx.Provide(auth.AsProvider(card.New)))) }
+//
+// The configuration says which actor types may use them: link.actors.user.providers: [emailpass, card].
 func Main(args []string, opts ...fx.Option) int {
 	m := command{out: os.Stdout, err: os.Stderr, options: opts}
 	err := m.run(args)
 	var problems Problems
+	if cause := dig.RootCause(err); errors.As(cause, &problems) {
+		err = cause
+	}
 	switch {
 	case err == nil:
 		return 0
@@ -137,9 +144,17 @@ func (m *command) parse(flags *flag.FlagSet, args []string) error {
 	err := flags.Parse(args)
 	flags.Usage = show
 	if err != nil {
-		return fmt.Errorf("%w: %w", err, errUsage)
+		return fmt.Errorf("%w; %w", err, usageOf(flags))
 	}
 	return nil
+}
+
+// usageOf points to the help of a command.
+func usageOf(flags *flag.FlagSet) error {
+	if flags.Name() == "server" {
+		return errUsage
+	}
+	return fmt.Errorf("'%s --help' lists its flags; %w", flags.Name(), errUsage)
 }
 
 // serve runs the server until it is told to stop.
@@ -194,7 +209,13 @@ func (m *command) user(args []string) error {
 		return err
 	}
 	if address == "" || flags.NArg() > 0 {
-		return fmt.Errorf("server user needs -e ADDRESS and nothing but flags: %w", errUsage)
+		return fmt.Errorf("server user needs -e ADDRESS and nothing but flags; %w", usageOf(flags))
+	}
+	if *invite && password != "" {
+		return fmt.Errorf("an invite has no password: leave out -p or --invite; %w", usageOf(flags))
+	}
+	if _, err := email.Canonical(address); err != nil {
+		return err
 	}
 	if roles == nil {
 		roles = roleFlag{user.RoleAdmin}
@@ -288,7 +309,7 @@ func (m *command) askPassword() (string, error) {
 // migrate brings the database up to date, or shows how it stands.
 func (m *command) migrate(args []string) error {
 	flags := m.flags("server migrate")
-	status := flags.Bool("status", false, "change nothing: list the migrations and when they were applied")
+	status := flags.Bool("status", false, "apply nothing: list the migrations and when they were applied")
 	if err := m.parse(flags, args); err != nil {
 		return err
 	}

@@ -2,6 +2,8 @@ package app_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +127,28 @@ func TestHelpAndFaultyConfiguration(t *testing.T) {
 	}
 	if strings.Contains(errs, "hunter2") {
 		t.Errorf("the message shows a password:\n%s", errs)
+	}
+}
+
+func TestProvidersAndActorTypesThatAreNotThereAreToldBeforeAnythingStarts(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "bad.yaml")
+	err := os.WriteFile(file, []byte("link: {actors: {user: {providers: [github]}, customer: {policy: auto}}}\nauth: {providers: {gitlab: {x: 1}}}\n"), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"PATH=/usr/bin", "LATCHKEY_SECRETS=" + testSecret, "LATCHKEY_DATA_DIR=" + filepath.Join(dir, "data")}
+	out, errs, code := run(t, env, "--config", file)
+	if code != 2 || out != "" {
+		t.Errorf("exit %d, want 2\n%s", code, out)
+	}
+	for _, want := range []string{"auth.providers.gitlab: ", "link.actors.customer: ", "link.actors.user.providers: there is no provider \"github\""} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("the message lacks %s:\n%s", want, errs)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "data")); err == nil {
+		t.Error("a data directory was made all the same")
 	}
 }
 

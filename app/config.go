@@ -74,11 +74,9 @@ type AuthConfig struct {
 }
 
 // ProviderSettings are the settings of each provider, by its id, as they were
-// written: the provider's constructor decodes them, and refuses what it does not
-// know. A value is a string, int, float64, bool, []any or map[string]any; one from
-// the environment or from a file: reference is always a string, so a constructor
-// must accept its numbers, durations, switches and comma-separated lists as
-// strings, too.
+// written: the provider's constructor decodes them by auth.Settings, which refuses
+// what it does not know. A value is a string, int, float64, bool, []any or
+// map[string]any; one from the environment or from a file: reference is a string.
 type ProviderSettings map[string]map[string]any
 
 // String names the providers only, because some of their settings are secret.

@@ -25,7 +25,7 @@ type listener struct {
 func newListener(lc fx.Lifecycle, c *Config) (*listener, error) {
 	l, err := net.Listen("tcp", c.HTTP.Addr) //nolint:noctx // listening does not wait
 	if err != nil {
-		return nil, fmt.Errorf("http.addr: %w", err)
+		return nil, fmt.Errorf("http.addr: %w; LATCHKEY_HTTP_ADDR=127.0.0.1:9001, say, listens elsewhere", err)
 	}
 	lc.Append(fx.StopHook(func() { l.Close() })) //nolint:errcheck // the server has closed it
 	at := c.HTTP

@@ -32,8 +32,9 @@ func Migrations() []database.Migrations {
 // startTimeout is how long opening and migrating the database may take, other nodes' migrations included.
 const startTimeout = time.Minute
 
-// openDatabase hands out a database that is migrated already, so that no service exists on an old schema.
-func openDatabase(lc fx.Lifecycle, c *Config, log *slog.Logger) (*database.DB, error) {
+// openDatabase hands out a database that is migrated already, so that no service exists on an old schema. It touches none
+// before the configuration was checked.
+func openDatabase(lc fx.Lifecycle, c *Config, log *slog.Logger, _ providersChecked) (*database.DB, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	db, err := OpenDatabase(ctx, c, log)

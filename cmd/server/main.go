@@ -1,6 +1,6 @@
 // Command server runs Latchkey. An application with providers of its own copies this file and adds them:
 //
-//	os.Exit(app.Main(os.Args[1:], fx.Provide(auth.AsProvider(github.New))))
+//	os.Exit(app.Main(os.Args[1:], fx.Provide(auth.AsProvider(card.New))))
 package main
 
 import (

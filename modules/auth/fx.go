@@ -39,7 +39,7 @@ type PasswordParams struct {
 
 // AsProvider turns a provider's constructor into one that fx feeds to this module:
 //
-//	fx.Provide(auth.AsProvider(github.New))
+//	fx.Provide(auth.AsProvider(card.New))
 func AsProvider(constructor any) any {
 	return fx.Annotate(constructor, fx.As(new(Provider)), fx.ResultTags(`group:"auth.providers"`))
 }

@@ -24,6 +24,7 @@ type Authenticator interface {
 }
 
 // Challenger proves in two steps, with a redirect or a challenge between them: OpenID Connect, a passkey, a mailed link.
+// It works by Service.Begin and Finish; the HTTP API has no routes for it yet.
 type Challenger interface {
 	Begin(context.Context, Attempt) (Challenge, error)
 	Finish(context.Context, Attempt) (Assertion, error)
@@ -53,7 +54,7 @@ type Attempt struct {
 
 	State       []byte // on Finish: the State of the Challenge that began this flow
 	FlowID      string // on Begin: what the caller must bring back as "state"
-	CallbackURL string // on Begin and Finish: where the caller comes back to; empty for the configured place
+	CallbackURL string // on Begin and Finish: where the caller comes back to; empty, as no front end sets it yet
 }
 
 // Challenge is what a caller must do next.
@@ -71,7 +72,8 @@ type Assertion struct {
 	Secret []byte
 }
 
-// Profile is what the provider says of the person. Only Email and EmailVerified decide anything.
+// Profile is what the provider says of the person. Only Email and EmailVerified decide anything: without an Email the
+// policies that package link ships make nobody a user.
 type Profile struct {
 	Email         string // a claim, unless EmailVerified; one that is no address counts as none
 	EmailVerified bool   // the provider vouches that the mailbox is the person's
