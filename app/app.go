@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +18,8 @@ import (
 
 	"github.com/latchkey-go/latchkey/app/console"
 	"github.com/latchkey-go/latchkey/app/httpapi"
+	"github.com/latchkey-go/latchkey/app/mail"
+	"github.com/latchkey-go/latchkey/app/outbox"
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -37,7 +40,8 @@ func New(cfg *Config, opts ...fx.Option) *fx.App {
 func Module(cfg *Config) fx.Option {
 	return fx.Options(
 		core(cfg),
-		fx.Provide(newListener, newSite),
+		fx.Provide(newListener, newSite, apiOptions),
+		outbox.Deliver,
 		httpapi.Module,
 		console.Module,
 		fx.StopTimeout(stopTimeout),
@@ -47,12 +51,14 @@ func Module(cfg *Config) fx.Option {
 // core is what every command needs.
 func core(cfg *Config) fx.Option {
 	return fx.Options(
-		fx.Supply(cfg, fx.Annotate(os.Stderr, fx.As(new(io.Writer)), fx.ResultTags(`name:"log"`))),
+		fx.Supply(cfg, fx.Annotate(os.Stderr, fx.As(new(io.Writer)), fx.ResultTags(`name:"log"`)),
+			fx.Annotate(os.Stdout, fx.As(new(io.Writer)), fx.ResultTags(`name:"terminal"`))),
 		fx.Provide(
 			fx.Annotate(newLogger, fx.ParamTags(``, `name:"log"`)),
 			newKeyring, openDatabase,
 			fx.Annotate(checkProviders, fx.ParamTags(``, `group:"auth.providers"`)),
 			userOptions, authOptions, passwordOptions, linkOptions,
+			fx.Annotate(mailOptions, fx.ParamTags(``, `optional:"true"`, `name:"terminal"`)),
 			func(c *Config) auth.Settings { return auth.Settings(c.Auth.Providers) },
 		),
 		fx.WithLogger(func(log *slog.Logger) fxevent.Logger {
@@ -61,7 +67,7 @@ func core(cfg *Config) fx.Option {
 			l.UseErrorLevel(slog.LevelDebug) // whoever starts the program says what went wrong, once and in words
 			return l
 		}),
-		user.Module, auth.Module, emailpass.Module, link.Module,
+		user.Module, auth.Module, emailpass.Module, link.Module, outbox.Module, mail.Module,
 	)
 }
 
@@ -105,6 +111,41 @@ func linkOptions(c *Config) (link.Options, error) {
 			return link.Options{}, err
 		}
 		o.Actors[name] = link.ActorOptions{Policy: policy, Providers: a.Providers}
+	}
+	return o, nil
+}
+
+func apiOptions(c *Config) httpapi.Options {
+	return httpapi.Options{ResetTokenInResponse: c.Admin.ResetTokenInResponse}
+}
+
+// mailOptions says who takes the mails. A program that does not listen records what is to be mailed, and leaves the rest to
+// one that does.
+func mailOptions(c *Config, at *listener, terminal io.Writer, log *slog.Logger) (mail.Options, error) {
+	o := mail.Options{From: c.Mail.From, URL: c.HTTP.URL()}
+	if at != nil {
+		o.URL = at.url
+	}
+	switch c.Mail.driver(c.Production()) {
+	case "log":
+		o.Sender = mail.NewLog(terminal)
+	case "file":
+		path := c.Mail.Path
+		if path == "" {
+			if err := makeDataDir(c); err != nil {
+				return mail.Options{}, err
+			}
+			path = filepath.Join(c.DataDir, "mail.jsonl")
+		}
+		file, err := mail.NewFile(path)
+		if err != nil {
+			return mail.Options{}, fmt.Errorf("mail.path: %w", err)
+		}
+		o.Sender = file
+	default:
+		if c.Mail.Driver == "auto" && at != nil {
+			log.Warn("mail.driver is not set: nobody is sent an invite or a link to reset their password")
+		}
 	}
 	return o, nil
 }

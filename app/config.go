@@ -38,6 +38,8 @@ type Config struct {
 	Auth    AuthConfig   `key:"auth"`
 	Link    LinkConfig   `key:"link"`
 	Invite  InviteConfig `key:"invite"`
+	Admin   AdminConfig  `key:"admin"`
+	Mail    MailConfig   `key:"mail"`
 	Log     LogConfig    `key:"log"`
 
 	// sources says where a value came from, by key: sourceFile, or the name of a
@@ -121,6 +123,20 @@ type InviteConfig struct {
 	TTL          time.Duration `key:"ttl" def:"24h"`
 }
 
+// AdminConfig says what administrators can do to others.
+type AdminConfig struct {
+	// ResetTokenInResponse has the API show an administrator the token that resets a user's password, as Medusa does.
+	ResetTokenInResponse bool `key:"reset_token_in_response" def:"false"`
+}
+
+// MailConfig says how mails leave. Driver answers for auto.
+type MailConfig struct {
+	Driver string `key:"driver" def:"auto" oneof:"auto|log|file|none"`
+	// Path is the file of the driver file. Empty means mail.jsonl in the data directory.
+	Path string `key:"path" def:""`
+	From string `key:"from" def:"Latchkey <latchkey@localhost>"`
+}
+
 // LogConfig says how much is logged and in which form.
 type LogConfig struct {
 	Level  string `key:"level" def:"info" oneof:"debug|info|warn|error"`
@@ -194,6 +210,18 @@ func (h HTTPConfig) URL() string {
 		host = "localhost"
 	}
 	return "http://" + net.JoinHostPort(host, port)
+}
+
+// driver is the one that mails leave by, auto resolved.
+func (m MailConfig) driver(production bool) string {
+	switch {
+	case m.Driver != "auto":
+		return m.Driver
+	case production:
+		return "none"
+	default:
+		return "log"
+	}
 }
 
 // Setting is one line of what is in force.

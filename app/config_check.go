@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/mail"
 	"net/netip"
 	"net/url"
 	"reflect"
@@ -29,6 +30,7 @@ var checks = map[string]func(string) string{
 	"data_dir":                checkNotEmpty,
 	"link.actors.*.providers": checkProvider,
 	"invite.default_roles":    checkRole,
+	"mail.from":               checkFrom,
 }
 
 const howToMakeSecret = "make one with: openssl rand -base64 32 | tr '+/' '-_' | tr -d '='"
@@ -82,6 +84,9 @@ func (c *Config) together(add func(key, format string, args ...any)) {
 	}
 	if c.Auth.Password.BcryptCost < 10 {
 		add("auth.password.bcrypt_cost", "must be at least 10 in production: lower ones are for tests")
+	}
+	if c.Mail.Driver == "log" {
+		add("mail.driver", "must not be log in production, because mails hold links that open accounts: use file, or none")
 	}
 	for i, s := range c.Secrets {
 		if looksMade(s.Bytes()) {
@@ -233,6 +238,13 @@ func checkProvider(id string) string {
 func checkRole(role string) string {
 	if role == "" || strings.ContainsFunc(role, func(r rune) bool { return r <= ' ' || r == ',' || r == 0x7f }) {
 		return "must be the name of a role, without spaces and commas"
+	}
+	return ""
+}
+
+func checkFrom(s string) string {
+	if _, err := mail.ParseAddress(s); err != nil || strings.ContainsAny(s, "\r\n") {
+		return "must be an address, such as Latchkey <latchkey@example.com>"
 	}
 	return ""
 }

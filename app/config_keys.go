@@ -236,6 +236,8 @@ func (s *setting) want() string {
 		return fmt.Sprintf("must be a whole number from %d to %d", s.min, s.max)
 	case s.typ.Kind() == reflect.Int:
 		return fmt.Sprintf("must be a whole number of at least %d", s.min)
+	case s.typ.Kind() == reflect.Bool:
+		return "must be true or false"
 	case s.isList():
 		return "must be a list of texts (in the environment: separated by commas)"
 	default:
@@ -257,6 +259,10 @@ func (s *setting) parse(texts []string) (value reflect.Value, ok bool) {
 			return value, false
 		}
 		*into = n
+	case *bool:
+		if *into = texts[0] == "true"; !*into && texts[0] != "false" {
+			return value, false
+		}
 	case *time.Duration:
 		d, err := time.ParseDuration(texts[0])
 		if err != nil {

@@ -175,7 +175,8 @@ func (l *loader) setting(s *setting, key string, node *yaml.Node) {
 		}
 	case node.Kind == yaml.ScalarNode && strings.HasPrefix(node.Value, filePrefix),
 		node.Kind == yaml.ScalarNode && node.ShortTag() == "!!int" && s.typ.Kind() == reflect.Int,
-		node.Kind == yaml.ScalarNode && node.ShortTag() == "!!str" && s.typ.Kind() != reflect.Int && !s.isList():
+		node.Kind == yaml.ScalarNode && node.ShortTag() == "!!bool" && s.typ.Kind() == reflect.Bool,
+		node.Kind == yaml.ScalarNode && node.ShortTag() == "!!str" && s.typ.Kind() != reflect.Int && s.typ.Kind() != reflect.Bool && !s.isList():
 		texts = []string{node.Value}
 	default:
 		l.bad[key] = true

@@ -108,6 +108,10 @@ var everySetting = []struct{ key, env, yaml, shown string }{
 	{"link.actors.sales_rep.providers", "", `[]`, ""},
 	{"invite.default_roles", "member,editor", `[member, editor]`, "member,editor"},
 	{"invite.ttl", "72h", `72h`, "72h"},
+	{"admin.reset_token_in_response", "true", `true`, "true"},
+	{"mail.driver", "file", `file`, "file"},
+	{"mail.path", "/var/mail/out.jsonl", `/var/mail/out.jsonl`, "/var/mail/out.jsonl"},
+	{"mail.from", "Ops <ops@example.com>", `Ops <ops@example.com>`, "Ops <ops@example.com>"},
 	{"log.level", "debug", `debug`, "debug"},
 	{"log.format", "json", `json`, "json"},
 }

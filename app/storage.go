@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/fx"
 
+	"github.com/latchkey-go/latchkey/app/outbox"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
@@ -26,7 +27,7 @@ import (
 
 // Migrations are the tables of every part of the program.
 func Migrations() []database.Migrations {
-	return []database.Migrations{user.Migrations(), auth.Migrations(), link.Migrations()}
+	return []database.Migrations{user.Migrations(), auth.Migrations(), link.Migrations(), outbox.Migrations()}
 }
 
 // startTimeout is how long opening and migrating the database may take, other nodes' migrations included.

@@ -8,6 +8,7 @@ var (
 	ErrProvider    = fault.New(fault.NotAllowed, "provider_not_allowed", "The actor type is not allowed to use the auth provider.")
 	ErrDeactivated = fault.New(fault.Forbidden, "user_deactivated", "This account is deactivated. Ask an administrator.")
 	ErrLinked      = fault.New(fault.Invalid, "already_linked", "This sign-in is already linked to another account.")
+	ErrNoPassword  = fault.New(fault.Invalid, "no_password", "This user has no password to reset: they sign in by other ways.")
 
 	// Why an invite cannot be accepted, beside what its token says.
 	ErrSignedIn      = fault.New(fault.Invalid, "already_signed_in", "The user is already authenticated and cannot accept an invite.")

@@ -57,7 +57,7 @@ func New(p Params) (*Console, error) {
 	}
 	c := &Console{users: p.Users, auth: p.Auth, link: p.Link, site: site,
 		log: cmp.Or(p.Log, slog.Default()).With("module", "console"), pages: map[string]*template.Template{}}
-	for _, name := range []string{"home", "login", "invite", "accept", "problem"} {
+	for _, name := range []string{"home", "login", "invite", "accept", "forgot", "reset", "problem"} {
 		page, err := template.ParseFS(files, "pages/layout.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("console: %w", err)
@@ -69,11 +69,12 @@ func New(p Params) (*Console, error) {
 		return nil, fmt.Errorf("console: %w", err)
 	}
 	c.paths = map[string]map[string]handler{
-		"/app":           {http.MethodGet: c.home},
-		"/app/login":     {http.MethodGet: c.openLogin, http.MethodPost: c.login},
-		"/app/invite":    {http.MethodGet: c.openInvite, http.MethodPost: c.acceptInvite},
-		"/app/logout":    {http.MethodPost: c.logout},
-		"/app/style.css": {http.MethodGet: c.style},
+		"/app":                {http.MethodGet: c.home},
+		"/app/login":          {http.MethodGet: c.openLogin, http.MethodPost: c.login},
+		"/app/invite":         {http.MethodGet: c.openInvite, http.MethodPost: c.acceptInvite},
+		"/app/reset-password": {http.MethodGet: c.openReset, http.MethodPost: c.reset},
+		"/app/logout":         {http.MethodPost: c.logout},
+		"/app/style.css":      {http.MethodGet: c.style},
 	}
 	c.handler = site.Wrap(http.HandlerFunc(c.dispatch), c.log, c.refuse)
 	return c, nil
@@ -118,6 +119,8 @@ type view struct {
 	Visitor *visitor      // nil: nobody is signed in
 	Waiting *link.Waiting // why the sign-in just made led to no account
 	Invite  user.Invite
+	Reset   string // whose password is set; empty: it is to be asked for
+	Done    string // what the form has done; empty: it was not sent yet
 }
 
 // MinPassword is the least number of characters of a password.

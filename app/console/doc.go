@@ -5,11 +5,13 @@
 //	GET   /app          who is signed in
 //	*     /app/login    sign in
 //	*     /app/invite   accept an invite: sign up (or in), accept, signed in
+//	*     /app/reset-password   ask for a link by mail; with the link's token, set a new password
 //	POST  /app/logout   sign out
 //
 //	console.go   Console: paths to handlers, headers, answers
 //	login.go     /app, /app/login, /app/logout
 //	invite.go    /app/invite
+//	reset.go     /app/reset-password
 //	visitor.go   who is there by the cookie; the cookie after signing in and out
 //	form.go      what a form may send
 //	problem.go   faults to statuses, and to what a page says

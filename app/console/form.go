@@ -21,7 +21,7 @@ type form struct {
 	Email     string
 	FirstName string
 	LastName  string
-	Token     string // of the invite
+	Token     string // of the invite or of the reset link
 	As        string // the session that accepts it; empty: whoever the password proves
 	password  string
 }

@@ -25,4 +25,6 @@ type Params struct {
 	Link  *link.Service
 	Site  *web.Site    `optional:"true"` // nil: a site on plain http that trusts nobody
 	Log   *slog.Logger `optional:"true"` // nil: slog.Default
+
+	Options Options `optional:"true"`
 }

@@ -24,6 +24,10 @@ func (a *API) routes() []route {
 	return []route{
 		{"POST", "/auth/{actor}/{provider}/register", public, takesInput(a.register)},
 		{"POST", "/auth/{actor}/{provider}", public, takesInput(a.signIn)},
+		{"GET", "/auth/{actor}/{provider}/callback", public, takesNothing(a.callback)},
+		{"POST", "/auth/{actor}/{provider}/callback", public, takesInput(a.callbackByPost)},
+		{"POST", "/auth/{actor}/{provider}/reset-password", public, takes(a.requestReset)},
+		{"POST", "/auth/{actor}/{provider}/update", public, takesInput(a.updateProvider)}, // the handler wants a reset token, or a session and the password
 		{"GET", "/auth/{actor}/providers", public, takesNothing(a.providers)},
 		{"POST", "/auth/session", bearer, takesNothing(a.createSession)},
 		{"DELETE", "/auth/session", signedIn, takesNothing(a.deleteSession)},
@@ -34,6 +38,7 @@ func (a *API) routes() []route {
 		{"GET", "/admin/users/{id}", admin, takesNothing(a.retrieveUser)},
 		{"POST", "/admin/users/{id}", admin, takes(a.updateUser)},
 		{"DELETE", "/admin/users/{id}", admin, takesNothing(a.deleteUser)},
+		{"POST", "/admin/users/{id}/reset-password", admin, takesNothing(a.resetUser)},
 
 		{"GET", "/admin/invites", admin, takesNothing(a.listInvites)},
 		{"POST", "/admin/invites", admin, takes(a.createInvite)},
@@ -94,6 +99,13 @@ func takesNothing[Out any](f func(*call) (Out, error)) handler {
 	return handler{nil, reflect.TypeFor[Out](), func(c *call) (any, error) { return f(c) }}
 }
 
+// Options are the package's settings.
+type Options struct {
+	// ResetTokenInResponse has POST /admin/users/{id}/reset-password answer with the token, as Medusa does. Otherwise the
+	// user alone gets it, by mail.
+	ResetTokenInResponse bool
+}
+
 // API is the JSON API. It is an http.Handler, safe for concurrent use.
 type API struct {
 	db      *database.DB
@@ -102,6 +114,7 @@ type API struct {
 	link    *link.Service
 	site    *web.Site
 	log     *slog.Logger
+	options Options
 	mux     *http.ServeMux
 	methods []string // that any route has
 	handler http.Handler
@@ -117,7 +130,7 @@ func New(p Params) (*API, error) {
 		}
 	}
 	a := &API{db: p.DB, users: p.Users, auth: p.Auth, link: p.Link, site: site,
-		log: cmp.Or(p.Log, slog.Default()).With("module", "httpapi"), mux: http.NewServeMux()}
+		log: cmp.Or(p.Log, slog.Default()).With("module", "httpapi"), options: p.Options, mux: http.NewServeMux()}
 	for _, r := range a.routes() {
 		if r.guard == nil {
 			return nil, fmt.Errorf("httpapi: %s %s has no guard: say who may call it, even if it is everybody", r.method, r.path)
@@ -153,6 +166,10 @@ func (a *API) guarded(r route) http.Handler {
 		out, err := r.handler.serve(c)
 		if err != nil {
 			a.fail(w, req, err)
+			return
+		}
+		if out, ok := out.(plainAnswer); ok {
+			a.write(w, out.status, "text/plain; charset=utf-8", []byte(out.text))
 			return
 		}
 		a.answer(w, req, http.StatusOK, out)
@@ -203,8 +220,17 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, status int, body an
 		buf.Reset()
 		buf.WriteString(internalBody)
 	}
-	data := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	a.write(w, status, "application/json; charset=utf-8", bytes.TrimSuffix(buf.Bytes(), []byte("\n")))
+}
+
+// plainAnswer is the answer of a route that answers in plain text.
+type plainAnswer struct {
+	status int
+	text   string
+}
+
+func (a *API) write(w http.ResponseWriter, status int, media string, data []byte) {
+	w.Header().Set("Content-Type", media)
 	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
 	w.WriteHeader(status)
 	w.Write(data) //nolint:errcheck // the caller has gone: there is nobody to tell

@@ -15,6 +15,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/event"
 	"github.com/latchkey-go/latchkey/modules/kernel/id"
+	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 )
 
 // IdentityID names an auth identity: authid_ and a ULID.
@@ -79,6 +80,9 @@ type Proof struct {
 	assertion Assertion
 	email     string   // of the assertion, canonical
 	basis     snapshot // what was stored when it was proved
+
+	spends string    // hash of the one-time token that this proof uses up; empty: none
+	keeps  SessionID // the session that outlives a Change, being the one it was made in; empty: none
 }
 
 // snapshot is the stored state that a proof rests on; the zero value says that there was nothing.
@@ -131,6 +135,7 @@ type Service struct {
 	providers map[string]Provider
 	options   Options
 	signer    signer
+	resetKeys []keyring.Key // the first signs, all verify
 	cache     cache
 	onDelete  []func(context.Context, []IdentityID) error
 }
@@ -147,6 +152,7 @@ func New(p Params) (*Service, error) {
 		events:    cmp.Or(p.Events, event.Discard),
 		log:       cmp.Or(p.Log, slog.Default()).With("module", "auth"),
 		providers: map[string]Provider{},
+		resetKeys: p.Keys.Keys(keyring.Reset),
 		options: Options{
 			Issuer:     cmp.Or(p.Options.Issuer, "latchkey"),
 			Algorithm:  cmp.Or(p.Options.Algorithm, AlgEdDSA),
@@ -229,9 +235,14 @@ func (s *Service) ValidateCallback(ctx context.Context, provider string, in Inpu
 // attempts is how often a caller may Prove and Admit anew when Admit says ErrProofOutdated.
 const attempts = 3
 
-func (s *Service) proveAndAdmit(ctx context.Context, action Action, provider string, in Input) (i Identity, err error) {
+func (s *Service) proveAndAdmit(ctx context.Context, action Action, provider string, in Input) (Identity, error) {
+	return s.admitted(ctx, func() (Proof, error) { return s.Prove(ctx, action, provider, in) })
+}
+
+// admitted admits what is proved, proving again as often as a caller may.
+func (s *Service) admitted(ctx context.Context, prove func() (Proof, error)) (i Identity, err error) {
 	for range attempts {
-		proof, err := s.Prove(ctx, action, provider, in)
+		proof, err := prove()
 		if err != nil {
 			return Identity{}, err
 		}
@@ -264,9 +275,13 @@ func (s *Service) Prove(ctx context.Context, action Action, provider string, in 
 		}
 	}
 	if prove == nil {
-		return Proof{}, ErrUnsupported.Msg("%s not implemented for provider %s", unsupported[action], provider)
+		return Proof{}, notSupported(action, provider)
 	}
 	return s.prove(ctx, action, provider, Attempt{Input: in}, prove)
+}
+
+func notSupported(action Action, provider string) error {
+	return ErrUnsupported.Msg("%s not implemented for provider %s", unsupported[action], provider)
 }
 
 var unsupported = map[Action]string{SignIn: "Authentication in one step", SignUp: "Registration", Change: "Updating the secret"}
@@ -407,6 +422,7 @@ func (s *Service) accept(ctx context.Context, p Proof, row *providerRow) error {
 			return ErrProofOutdated
 		}
 	}
+	claimed := row.EmailVerifiedAt.IsZero()
 	if row.claim(p) {
 		if err := s.store.updateClaims(ctx, row); err != nil {
 			return err
@@ -415,10 +431,18 @@ func (s *Service) accept(ctx context.Context, p Proof, row *providerRow) error {
 	if p.action != Change {
 		return nil
 	}
+	if err := s.spend(ctx, p, row); err != nil {
+		return err
+	}
+	if claimed && !row.EmailVerifiedAt.IsZero() { // the mailbox's owner has shown up: what others added goes
+		if err := s.store.deleteUnproved(ctx, row.AuthIdentityID, row.Email); err != nil {
+			return err
+		}
+	}
 	if err := s.events.Emit(ctx, CredentialsChanged{row.AuthIdentityID, p.provider}); err != nil {
 		return err
 	}
-	return s.Revoke(ctx, row.AuthIdentityID)
+	return s.revoke(ctx, row.AuthIdentityID, p.keeps)
 }
 
 // claim takes over what the provider says of the person and reports whether that was news. An address that was proved

@@ -20,5 +20,6 @@ var (
 	ErrBusy            = fault.New(fault.Unavailable, "hashing_busy", "Too many sign-ins at once. Try again in a moment.")
 	ErrSession         = fault.New(fault.Unauthorized, "session_ended", "The session has ended. Sign in again.")
 	ErrToken           = fault.New(fault.Unauthorized, "token_invalid", "The token is not valid.")
+	ErrResetToken      = fault.New(fault.Unauthorized, "reset_token_invalid", "Invalid token")
 	ErrFlow            = ErrInvalidCredentials.Msg("This sign-in was started elsewhere, has expired or was finished already. Start again.")
 )

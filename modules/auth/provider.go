@@ -35,7 +35,9 @@ type Registrar interface {
 	Register(context.Context, Attempt) (Assertion, error)
 }
 
-// Updater changes the secret of an entity that has one. Whoever calls it has made sure that the caller may.
+// Updater changes the secret of an entity that has one. It changes that of Attempt.EntityID if that is set, whatever the
+// input says; and if Attempt.ProveCurrent is set, only for input that proves the secret there is now. Otherwise whoever
+// calls it has made sure that the caller may.
 type Updater interface {
 	Update(context.Context, Attempt) (Assertion, error)
 }
@@ -51,6 +53,9 @@ type Attempt struct {
 	// no secret. A provider sees the secrets of its own entities only. The secret it was last given for an entity is the
 	// one its assertion about that entity rests on.
 	Secret func(ctx context.Context, entityID string) ([]byte, error)
+
+	EntityID     string // on Update: whose secret is changed; empty: the input names them
+	ProveCurrent bool   // on Update: the input must prove the secret of now as well, or the answer is ErrInvalidCredentials
 
 	State       []byte // on Finish: the State of the Challenge that began this flow
 	FlowID      string // on Begin: what the caller must bring back as "state"

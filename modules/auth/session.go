@@ -185,12 +185,22 @@ func (s *Service) EndSessions(ctx context.Context, id IdentityID, actorType stri
 }
 
 // Revoke ends every session of the identity and makes every proof and token of before worthless.
-func (s *Service) Revoke(ctx context.Context, id IdentityID) error {
+func (s *Service) Revoke(ctx context.Context, id IdentityID) error { return s.revoke(ctx, id, "") }
+
+// revoke is Revoke but for one session, which lives on without the tokens it had. ErrSession: it has ended.
+func (s *Service) revoke(ctx context.Context, id IdentityID, but SessionID) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
 		if err := s.store.bumpVer(ctx, id); err != nil {
 			return err
 		}
-		return s.EndSessions(ctx, id, "", "")
+		if but != "" {
+			if carried, err := s.store.carrySession(ctx, but, id); err != nil {
+				return err
+			} else if !carried {
+				return ErrSession
+			}
+		}
+		return s.EndSessions(ctx, id, "", but)
 	})
 }
 

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -400,4 +401,94 @@ func sameJSON(a, b map[string]any) bool {
 		return false
 	}
 	return reflect.DeepEqual(again, b)
+}
+
+type oneTimeRow struct {
+	bun.BaseModel `bun:"table:latchkey_one_time_token,alias:t"`
+
+	Purpose            string `bun:",pk"`
+	ProviderIdentityID string `bun:",pk"`
+	ActorType          string
+	TokenHash          string
+	Channel            Channel
+	IssuedAt           time.Time
+	ExpiresAt          time.Time
+	SpentAt            time.Time `bun:",nullzero"`
+}
+
+// good reports whether the token can be used.
+func (r oneTimeRow) good() bool { return r.SpentAt.IsZero() && r.ExpiresAt.After(time.Now()) }
+
+// putOneTimeToken makes r the token of its purpose for the provider identity unless there is one that was asked for at
+// the same time or later, and returns whichever there is then.
+func (s store) putOneTimeToken(ctx context.Context, r *oneTimeRow) (*oneTimeRow, error) {
+	_, err := s.db.Conn(ctx).NewInsert().Model(r).On("CONFLICT (purpose, provider_identity_id) DO UPDATE").
+		Set("actor_type = EXCLUDED.actor_type").Set("token_hash = EXCLUDED.token_hash").Set("channel = EXCLUDED.channel").
+		Set("issued_at = EXCLUDED.issued_at").Set("expires_at = EXCLUDED.expires_at").Set("spent_at = NULL").
+		Where("t.issued_at < EXCLUDED.issued_at").Returning("NULL").Exec(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("put one-time token: %w", err)
+	}
+	var rows []oneTimeRow
+	err = s.db.Conn(ctx).NewSelect().Model(&rows).Where("purpose = ?", r.Purpose).Where("provider_identity_id = ?", r.ProviderIdentityID).Scan(ctx)
+	if err != nil || len(rows) == 0 {
+		return nil, fmt.Errorf("read one-time token: %w", cmp.Or(err, sql.ErrNoRows))
+	}
+	return &rows[0], nil
+}
+
+// oneTimeToken returns the token, whatever became of it; nil if there is none.
+func (s store) oneTimeToken(ctx context.Context, purpose, hash string) (*oneTimeRow, error) {
+	var rows []oneTimeRow
+	err := s.db.Conn(ctx).NewSelect().Model(&rows).Where("token_hash = ?", hash).Where("purpose = ?", purpose).Scan(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read one-time token: %w", err)
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	return &rows[0], nil
+}
+
+// spendOneTimeToken uses the token up if it is good, and reports whether it was. Of several at once one does.
+func (s store) spendOneTimeToken(ctx context.Context, purpose, providerIdentityID, hash string) (bool, error) {
+	now := database.Now()
+	spent, err := database.Touched(s.db.Conn(ctx).NewUpdate().Model((*oneTimeRow)(nil)).Set("spent_at = ?", now).
+		Where("purpose = ?", purpose).Where("provider_identity_id = ?", providerIdentityID).Where("token_hash = ?", hash).
+		Where("spent_at IS NULL").Where("expires_at > ?", now).Exec(ctx))
+	if err != nil {
+		return false, fmt.Errorf("spend one-time token: %w", err)
+	}
+	return spent, nil
+}
+
+// voidOneTimeTokens makes what is out for the provider identity useless.
+func (s store) voidOneTimeTokens(ctx context.Context, providerIdentityID string) error {
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*oneTimeRow)(nil)).Set("spent_at = ?", database.Now()).
+		Where("provider_identity_id = ?", providerIdentityID).Where("spent_at IS NULL").Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("void one-time tokens: %w", err)
+	}
+	return nil
+}
+
+// deleteUnproved removes the identity's ways to sign in that have not proved the address.
+func (s store) deleteUnproved(ctx context.Context, id IdentityID, address string) error {
+	_, err := s.db.Conn(ctx).NewDelete().Model((*providerRow)(nil)).Where("auth_identity_id = ?", id).
+		Where("email IS DISTINCT FROM ? OR email_verified_at IS NULL", address).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("delete unproved provider identities: %w", err)
+	}
+	return nil
+}
+
+// carrySession lets a session live on over the last move of its identity's ver, and reports whether it was alive.
+func (s store) carrySession(ctx context.Context, id SessionID, identity IdentityID) (bool, error) {
+	carried, err := database.Touched(s.db.Conn(ctx).NewUpdate().Model((*sessionRow)(nil)).Set("ver = ver + 1").
+		Where("id = ?", id).Where("auth_identity_id = ?", identity).Where("expires_at > ?", database.Now()).
+		Where("ver + 1 = (SELECT a.ver FROM latchkey_auth_identity a WHERE a.id = ?)", identity).Exec(ctx))
+	if err != nil {
+		return false, fmt.Errorf("carry session: %w", err)
+	}
+	return carried, nil
 }

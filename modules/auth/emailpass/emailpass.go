@@ -19,6 +19,7 @@ const Name = "emailpass"
 var (
 	errPasswordMissing = auth.ErrInvalidCredentials.Msg("Password should be a string")
 	errEmailMissing    = auth.ErrInvalidCredentials.Msg("Email should be a string")
+	errCurrent         = auth.ErrInvalidCredentials.Msg("The current password is not right")
 	errWrong           = auth.ErrInvalidCredentials.Msg("Invalid email or password")
 )
 
@@ -56,7 +57,7 @@ func (p *Provider) DisplayName() string {
 // Authenticate asserts whose password it is. Unknown addresses, nonsense and wrong passwords get the same answer for the
 // same work.
 func (p *Provider) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
-	address, password, err := read(a.Input)
+	address, password, err := read(a.Input, "")
 	if err != nil {
 		return auth.Assertion{}, err
 	}
@@ -100,14 +101,29 @@ func (p *Provider) Register(ctx context.Context, a auth.Attempt) (auth.Assertion
 	return made, err
 }
 
-// Update asserts a new password for an address that has one.
+// Update asserts a new password for an address that has one: the attempt's entity, or the input's email. The input's
+// current_password proves the one there is now where that is asked for.
 func (p *Provider) Update(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
 	entity, password, hash, err := p.choice(ctx, a)
 	switch {
 	case err != nil:
 		return auth.Assertion{}, err
-	case hash == nil:
+	case hash == nil && (a.EntityID == "" || a.ProveCurrent): // otherwise it may get its first one
 		return auth.Assertion{}, errWrong
+	}
+	if a.ProveCurrent {
+		var body struct {
+			Current any `json:"current_password"`
+		}
+		if err := a.Input.Decode(&body); err != nil {
+			return auth.Assertion{}, err
+		}
+		current, _ := body.Current.(string)
+		if ok, _, err := p.passwords.Verify(ctx, hash, current); err != nil {
+			return auth.Assertion{}, err
+		} else if !ok {
+			return auth.Assertion{}, errCurrent
+		}
 	}
 	changed := assertion(entity)
 	changed.Secret, err = p.passwords.Hash(ctx, password)
@@ -116,7 +132,7 @@ func (p *Provider) Update(ctx context.Context, a auth.Attempt) (auth.Assertion, 
 
 // choice reads an address and a password that may be chosen for it, and the hash that is kept for the address now.
 func (p *Provider) choice(ctx context.Context, a auth.Attempt) (entity, password string, hash []byte, err error) {
-	address, password, err := read(a.Input)
+	address, password, err := read(a.Input, a.EntityID)
 	if err != nil {
 		return "", "", nil, err
 	}
@@ -130,7 +146,8 @@ func (p *Provider) choice(ctx context.Context, a auth.Attempt) (entity, password
 	return entity, password, hash, err
 }
 
-func read(in auth.Input) (address, password string, err error) {
+// read takes the credentials from the input; the address is not the input's to say if it is known.
+func read(in auth.Input, known string) (address, password string, err error) {
 	var body struct {
 		Email    any `json:"email"`
 		Password any `json:"password"`
@@ -140,6 +157,9 @@ func read(in auth.Input) (address, password string, err error) {
 	}
 	if password, _ = body.Password.(string); password == "" {
 		return "", "", errPasswordMissing
+	}
+	if known != "" {
+		return known, password, nil
 	}
 	if address, _ = body.Email.(string); address == "" {
 		return "", "", errEmailMissing

@@ -24,6 +24,7 @@ type Purpose string
 const (
 	AccessToken Purpose = "latchkey access token v1"
 	Invite      Purpose = "latchkey invite v1"
+	Reset       Purpose = "latchkey password reset v1"
 	Pepper      Purpose = "latchkey password pepper v1"
 )
 

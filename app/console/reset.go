@@ -1,0 +1,83 @@
+package console
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
+)
+
+// errResetLink is what a page says of auth.ErrResetToken.
+var errResetLink = fault.New(fault.Invalid, "reset_link_dead", "This link was used already, has expired, or a newer one was sent. Ask for a new one below.")
+
+// openReset shows the form for the new password to who comes by a link, and to everybody else the one that asks for a link.
+func (c *Console) openReset(w http.ResponseWriter, r *http.Request) error {
+	if token := r.URL.Query().Get("token"); token != "" {
+		return c.askForPassword(w, r, form{Token: token}, nil)
+	}
+	return c.askForAddress(w, r, form{}, nil)
+}
+
+// reset takes both forms.
+func (c *Console) reset(w http.ResponseWriter, r *http.Request) error {
+	f, err := readForm(w, r)
+	switch {
+	case err != nil:
+		return err
+	case f.Token == "":
+		return c.sendLink(w, r, f)
+	case f.password == "":
+		return c.askForPassword(w, r, f, errNoPassword)
+	}
+	in, err := f.credentials()
+	if err != nil {
+		return err
+	}
+	if err := c.link.ResetPassword(r.Context(), link.ActorUser, provider, f.Token, in); err != nil {
+		return c.askForPassword(w, r, f, err)
+	}
+	return c.show(w, r, "reset", view{Title: "Your password is set", Done: "You were signed out everywhere."})
+}
+
+// sendLink has a link mailed, if the address is somebody's; what it says is the same if not.
+func (c *Console) sendLink(w http.ResponseWriter, r *http.Request, f form) error {
+	address, err := auth.CanonicalEmail(f.Email)
+	if f.Email == "" {
+		err = errNoEmail
+	}
+	if err == nil {
+		err = c.link.RequestPasswordReset(r.Context(), auth.ResetRequest{ActorType: link.ActorUser, Provider: provider, EntityID: address})
+	}
+	if err != nil {
+		return c.askForAddress(w, r, f, err)
+	}
+	return c.show(w, r, "forgot", view{Title: "Look into your mailbox", Form: f, Done: address})
+}
+
+// askForAddress shows the form that asks for a link, and why what was typed before did not do.
+func (c *Console) askForAddress(w http.ResponseWriter, r *http.Request, f form, wrong error) error {
+	return c.showReset(w, r, "forgot", view{Title: "Forgot your password?", Form: f}, wrong)
+}
+
+// askForPassword shows the form for the new password while the link is good.
+func (c *Console) askForPassword(w http.ResponseWriter, r *http.Request, f form, wrong error) error {
+	t, err := c.auth.CheckPasswordResetToken(r.Context(), link.ActorUser, provider, f.Token)
+	if errors.Is(err, auth.ErrResetToken) {
+		return c.askForAddress(w, r, form{}, errResetLink)
+	}
+	if err != nil {
+		return err
+	}
+	return c.showReset(w, r, "reset", view{Title: "Choose a new password", Form: f, Reset: t.EntityID}, wrong)
+}
+
+func (c *Console) showReset(w http.ResponseWriter, r *http.Request, page string, v view, wrong error) error {
+	if wrong != nil {
+		if v.Problem = problemOf(wrong); v.Problem == nil {
+			return wrong
+		}
+	}
+	return c.show(w, r, page, v)
+}

@@ -1,0 +1,100 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+// callback is the second step of a provider of two. Providers of one step have none, and what binds a flow to a browser is
+// still to come, so that nobody can finish one here yet.
+func (a *API) callback(c *call) (tokenAnswer, error) {
+	return tokenAnswer{}, a.link.RefuseCallback(c.PathValue("actor"), c.PathValue("provider"))
+}
+
+func (a *API) callbackByPost(c *call, _ auth.Input) (tokenAnswer, error) { return a.callback(c) }
+
+type requestReset struct {
+	Identifier required[string]         `json:"identifier"`
+	Metadata   optional[map[string]any] `json:"metadata"`
+}
+
+// requestReset has a link to set a new password mailed to whoever the identifier means. It does and answers the same if
+// that is nobody.
+func (a *API) requestReset(c *call, in requestReset) (plainAnswer, error) {
+	err := a.link.RequestPasswordReset(c.Context(), auth.ResetRequest{
+		ActorType: c.PathValue("actor"), Provider: c.PathValue("provider"), EntityID: in.Identifier.value, Metadata: in.Metadata.or(),
+	})
+	return plainAnswer{http.StatusCreated, "Created"}, err
+}
+
+type updateAnswer struct {
+	Success bool   `json:"success"`
+	Token   string `json:"token,omitempty"` // in place of the one the caller came with, which is dead
+}
+
+// errNoPassword is Medusa's answer to a password that is none.
+var errNoPassword = fault.New(fault.Unauthorized, "password_missing", "Unauthorized")
+
+// updateProvider replaces a password, for the bearer of a reset token or, with current_password in the body, for whoever
+// is signed in. Whose it is, token and session say: the body is not asked.
+func (a *API) updateProvider(c *call, in auth.Input) (updateAnswer, error) {
+	var said struct {
+		Current json.RawMessage `json:"current_password"`
+	}
+	if err := in.Decode(&said); err != nil {
+		return updateAnswer{}, err
+	}
+	if said.Current != nil {
+		return a.changePassword(c, in)
+	}
+	token, _ := web.Bearer(c.Request)
+	err := a.link.ResetPassword(c.Context(), c.PathValue("actor"), c.PathValue("provider"), token, in)
+	if errors.Is(err, auth.ErrInvalidCredentials) { // ErrResetToken is none: the password is no string
+		err = errNoPassword
+	}
+	return updateAnswer{Success: err == nil}, err
+}
+
+func (a *API) changePassword(c *call, in auth.Input) (updateAnswer, error) {
+	if err := signedIn(a, c); err != nil {
+		return updateAnswer{}, err
+	}
+	if c.caller.session.ActorType != c.PathValue("actor") {
+		return updateAnswer{}, errUnauthorized
+	}
+	token, err := a.link.ChangePassword(c.Context(), c.caller.session, c.PathValue("provider"), in)
+	switch {
+	case errors.Is(err, auth.ErrSession):
+		return updateAnswer{}, errUnauthorized
+	case err != nil:
+		return updateAnswer{}, err
+	case c.caller.claims == nil: // the cookie goes on as it is
+		token = ""
+	}
+	return updateAnswer{true, token}, nil
+}
+
+type resetAnswer struct {
+	Token string `json:"token"` // empty unless Options.ResetTokenInResponse
+}
+
+// resetUser has a link to set a new password mailed to a user.
+func (a *API) resetUser(c *call) (answer resetAnswer, err error) {
+	err = a.db.InTx(c.Context(), func(ctx context.Context) error {
+		e, err := a.link.RequestPasswordResetFor(ctx, user.ID(c.PathValue("id")))
+		if err != nil || !a.options.ResetTokenInResponse {
+			return err
+		}
+		t, err := a.auth.CreatePasswordResetToken(ctx, e, auth.ByHand)
+		answer.Token = t.Token
+		return err
+	})
+	return answer, err
+}

@@ -1,0 +1,14 @@
+// Package mail writes to people: an invite to join, a link to set a new password.
+//
+// Mails are consumers of events, so that one is sent if and only if what it is about was committed, and is tried again
+// until it has left:
+//
+//	user.InviteCreated, user.InviteResent  →  invite.txt, invite.html
+//	auth.PasswordResetRequested            →  reset.txt, reset.html
+//
+// The link in a mail is made when the mail is sent and is nowhere at rest; sending once more gives the same link. Who uses
+// it has proved to read the mailbox, so a mail goes to that address alone.
+//
+//	mailer.go   Mailer: what is written to whom    templates/   the words
+//	sender.go   Sender: Log and File, which take mails    fx.go   Module
+package mail

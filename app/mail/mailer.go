@@ -1,0 +1,141 @@
+package mail
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	htmltemplate "html/template"
+	"log/slog"
+	"net/mail"
+	"net/url"
+	"strings"
+	texttemplate "text/template"
+	"time"
+
+	"github.com/latchkey-go/latchkey/app/outbox"
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+// Options are the package's settings.
+type Options struct {
+	Sender Sender // who takes the mails; nil: nobody, and none is written
+	From   string // who they are from, as "Name <name@example.com>"; Latchkey <latchkey@localhost> if empty
+	URL    string // the address of the site that links lead to, without a slash at the end; must be set with a Sender
+}
+
+// Mailer writes mails about what happened. It is safe for concurrent use.
+type Mailer struct {
+	users   *user.Service
+	auth    *auth.Service
+	options Options
+	log     *slog.Logger
+}
+
+// New returns the mailer. It fails for a From that is no address.
+func New(p Params) (*Mailer, error) {
+	m := &Mailer{users: p.Users, auth: p.Auth, options: p.Options, log: cmp.Or(p.Log, slog.Default()).With("module", "mail")}
+	m.options.From = cmp.Or(m.options.From, "Latchkey <latchkey@localhost>")
+	if _, err := mail.ParseAddress(m.options.From); err != nil {
+		return nil, errors.New("mail: From must be an address, such as Latchkey <latchkey@example.com>")
+	}
+	if m.options.Sender != nil && m.options.URL == "" {
+		return nil, errors.New("mail: URL must be set, because mails hold links")
+	}
+	return m, nil
+}
+
+// Consumers are what the mailer handles, for an outbox: nothing if there is no Sender.
+func (m *Mailer) Consumers() []outbox.Consumer {
+	if m.options.Sender == nil {
+		return nil
+	}
+	return []outbox.Consumer{
+		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e user.InviteCreated) error {
+			return m.invite(ctx, d, e.ID)
+		}),
+		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e user.InviteResent) error { return m.invite(ctx, d, e.ID) }),
+		outbox.On("mail", m.reset),
+	}
+}
+
+// invite sends an invite's link to the invited address, while the invite can be accepted.
+func (m *Mailer) invite(ctx context.Context, d outbox.Delivery, id user.InviteID) error {
+	i, err := m.users.RetrieveInvite(ctx, id)
+	switch {
+	case errors.Is(err, user.ErrInviteNotFound):
+		return nil // withdrawn meanwhile
+	case err != nil:
+		return err
+	case i.Accepted || i.Setup() || !i.ExpiresAt.After(time.Now()):
+		return nil
+	}
+	return m.send(ctx, d, "invite", i.Email, content{
+		URL: m.link("/app/invite", m.users.InviteToken(i, user.ByMail)), Expires: i.ExpiresAt,
+	})
+}
+
+// reset sends the link that sets a new password to whom the request means, if there is anybody.
+func (m *Mailer) reset(ctx context.Context, d outbox.Delivery, e auth.PasswordResetRequested) error {
+	t, err := m.auth.CreatePasswordResetToken(ctx, e, auth.ByMail)
+	switch {
+	case errors.Is(err, auth.ErrNotFound), errors.Is(err, auth.ErrResetToken): // nobody, or it is of no use any more
+		return nil
+	case err != nil:
+		return err
+	case t.Email == "":
+		return nil
+	}
+	return m.send(ctx, d, "reset", t.Email, content{URL: m.link("/app/reset-password", t.Token), Expires: t.ExpiresAt})
+}
+
+// link is an address that leads here. It comes from the configuration, never from a request.
+func (m *Mailer) link(path, token string) string {
+	return m.options.URL + path + "?token=" + url.QueryEscape(token)
+}
+
+// content is what templates can show.
+type content struct {
+	Site    string // host of the site
+	To      string
+	URL     string
+	Expires time.Time
+}
+
+// When is the expiry in words that do not depend on where the reader is.
+func (c content) When() string { return c.Expires.UTC().Format("2 January 2006, 15:04 MST") }
+
+func (m *Mailer) send(ctx context.Context, d outbox.Delivery, name, to string, c content) error {
+	c.To, c.Site = to, m.options.URL
+	if u, err := url.Parse(m.options.URL); err == nil {
+		c.Site = u.Host
+	}
+	var subject, text, html bytes.Buffer
+	err := errors.Join(
+		texts.ExecuteTemplate(&subject, name+".subject", c),
+		texts.ExecuteTemplate(&text, name+".txt", c),
+		htmls.ExecuteTemplate(&html, name+".html", c),
+	)
+	if err != nil {
+		return fmt.Errorf("write mail %s: %w", name, err)
+	}
+	err = m.options.Sender.Send(ctx, Message{
+		From: m.options.From, To: to, Subject: strings.TrimSpace(subject.String()), Text: text.String(), HTML: html.String(), Repeated: d.Attempt > 1,
+	})
+	if err != nil {
+		return fmt.Errorf("send mail %s: %w", name, err)
+	}
+	m.log.Info("sent", "mail", name, "event", d.ID)
+	return nil
+}
+
+//go:embed templates
+var templates embed.FS
+
+var (
+	texts = texttemplate.Must(texttemplate.ParseFS(templates, "templates/*.txt"))
+	htmls = htmltemplate.Must(htmltemplate.ParseFS(templates, "templates/*.html"))
+)

@@ -1,0 +1,133 @@
+package mail
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+)
+
+// Message is one mail to one person. It holds links that open accounts: it must not be logged.
+type Message struct {
+	From    string `json:"from"`
+	To      string `json:"to"` // an address alone, canonical
+	Subject string `json:"subject"`
+	Text    string `json:"text"`
+	HTML    string `json:"html"`
+
+	// Repeated says that the same message may have been sent before, by somebody who was then not heard of again. A
+	// Sender that can tell sends it once.
+	Repeated bool `json:"-"`
+}
+
+// String says to whom the message is, and hides the rest.
+func (m Message) String() string { return "mail to " + m.To }
+
+// GoString is String.
+func (m Message) GoString() string { return m.String() }
+
+// LogValue is String, for slog.
+func (m Message) LogValue() slog.Value { return slog.StringValue(m.String()) }
+
+// Sender takes mails. After an error the message is sent again later; nil says that it will not be lost any more. It is
+// safe for concurrent use.
+type Sender interface {
+	Send(ctx context.Context, m Message) error
+}
+
+// Log writes mails for people to read, as in a terminal, links included: it is for development.
+type Log struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// NewLog returns a Sender that writes to w.
+func NewLog(w io.Writer) *Log { return &Log{w: w} }
+
+// Send implements Sender.
+func (l *Log) Send(_ context.Context, m Message) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, err := fmt.Fprintf(l.w, "\n--- mail to %s: %s\n%s---\n", m.To, m.Subject, m.Text)
+	return err
+}
+
+// File appends mails to a file, one line of JSON each, for another program to send or a test to read. A line is there
+// whole or not at all, and is on the disk when Send returns.
+type File struct {
+	mu   sync.Mutex
+	path string
+}
+
+// NewFile returns a Sender that appends to the file, which it makes, readable by its owner alone, if it is not there. It
+// fails if the file cannot be written.
+func NewFile(path string) (*File, error) {
+	f := &File{path: path}
+	file, err := f.open()
+	if err != nil {
+		return nil, err
+	}
+	return f, file.Close()
+}
+
+func (f *File) open() (*os.File, error) {
+	return os.OpenFile(f.path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+}
+
+// Send implements Sender. A repeated message that is in the file already is not written again.
+func (f *File) Send(_ context.Context, m Message) (err error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(m); err != nil {
+		return err
+	}
+	line := buf.Bytes()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	file, err := f.open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if m.Repeated {
+		if sent, err := has(file, line); err != nil || sent {
+			return err
+		}
+	}
+	if err := mend(file); err != nil {
+		return err
+	}
+	if _, err := file.Write(line); err != nil { // one write: a line of ours and one of another process do not mix
+		return err
+	}
+	return file.Sync()
+}
+
+// has reports whether the file has the line.
+func has(file *os.File, line []byte) (bool, error) {
+	data, err := io.ReadAll(file)
+	return bytes.HasPrefix(data, line) || bytes.Contains(data, append([]byte{'\n'}, line...)), err
+}
+
+// mend takes away the beginning of a line that a crash has left at the end: its mail will be sent again.
+func mend(file *os.File) error {
+	info, err := file.Stat()
+	if err != nil || info.Size() == 0 {
+		return err
+	}
+	last := make([]byte, 1)
+	if _, err := file.ReadAt(last, info.Size()-1); err != nil || last[0] == '\n' {
+		return err
+	}
+	data, err := io.ReadAll(io.NewSectionReader(file, 0, info.Size()))
+	if err != nil {
+		return err
+	}
+	return file.Truncate(int64(bytes.LastIndexByte(data, '\n') + 1))
+}

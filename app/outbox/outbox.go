@@ -1,0 +1,104 @@
+package outbox
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/event"
+	"github.com/latchkey-go/latchkey/modules/kernel/id"
+)
+
+// Outbox records events and delivers them. It is an event.Emitter, and safe for concurrent use.
+type Outbox struct {
+	store     store
+	db        *database.DB
+	log       *slog.Logger
+	lease     time.Duration
+	poll      time.Duration
+	consumers []Consumer // settled before the first Emit
+	wake      chan struct{}
+	running   sync.Mutex // held by Run
+}
+
+var _ event.Emitter = (*Outbox)(nil)
+
+// New returns an outbox without consumers. The database must have been migrated with Migrations.
+func New(p Params) (*Outbox, error) {
+	if p.DB == nil {
+		return nil, errors.New("outbox: New needs a database")
+	}
+	return &Outbox{
+		store: store{p.DB}, db: p.DB, log: cmp.Or(p.Log, slog.Default()).With("module", "outbox"),
+		lease: leaseTime, poll: pollTime, wake: make(chan struct{}, 1),
+	}, nil
+}
+
+// Register adds consumers, which get the events that are recorded from now on. Call it before the outbox is used. It
+// fails for a name that cannot be used, and for a second consumer of the same name and topic.
+func (o *Outbox) Register(consumers ...Consumer) error {
+	for _, c := range consumers {
+		if err := c.check(); err != nil {
+			return err
+		}
+		if o.consumer(c.name, c.topic) != nil {
+			return fmt.Errorf("outbox: two consumers of %s are called %q", c.topic, c.name)
+		}
+		o.consumers = append(o.consumers, c)
+	}
+	return nil
+}
+
+func (o *Outbox) consumer(name, topic string) *Consumer {
+	i := slices.IndexFunc(o.consumers, func(c Consumer) bool { return c.name == name && c.topic == topic })
+	if i < 0 {
+		return nil
+	}
+	return &o.consumers[i]
+}
+
+// Emit records the events, in their order, in the transaction that ctx carries, or in one of their own. It fails for an
+// event that is no JSON, or has a NUL character in it.
+func (o *Outbox) Emit(ctx context.Context, events ...event.Event) error {
+	rows := make([]*eventRow, len(events))
+	for i, e := range events {
+		payload, err := json.Marshal(e)
+		if err != nil {
+			return fmt.Errorf("record event %s: %w", e.Topic(), err)
+		}
+		if bytes.Contains(bytes.ReplaceAll(payload, []byte(`\\`), nil), []byte(`\u0000`)) {
+			return fmt.Errorf("record event %s: it has a NUL character, which PostgreSQL does not keep", e.Topic())
+		}
+		rows[i] = &eventRow{ID: id.New("evt"), Topic: e.Topic(), AggregateID: e.Aggregate(), Payload: string(payload), CreatedAt: database.Now()}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return o.db.InTx(ctx, func(ctx context.Context) error {
+		for chunk := range slices.Chunk(rows, chunkSize) {
+			if err := o.store.insert(ctx, chunk, o.consumers); err != nil {
+				return err
+			}
+		}
+		return o.db.AfterCommit(ctx, func(context.Context) { o.rouse() })
+	})
+}
+
+// rouse has the loop look for work.
+func (o *Outbox) rouse() {
+	select {
+	case o.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// Pending returns how many deliveries are still to be made, those among them that are being made now included.
+func (o *Outbox) Pending(ctx context.Context) (int, error) { return o.store.pending(ctx) }

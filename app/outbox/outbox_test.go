@@ -1,0 +1,275 @@
+package outbox_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchkey-go/latchkey/app/outbox"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
+	"github.com/latchkey-go/latchkey/modules/kernel/event"
+)
+
+// happened is an event of a test.
+type happened struct {
+	To string `json:"to"`
+	N  int    `json:"n"`
+}
+
+func (happened) Topic() string       { return "test.happened" }
+func (e happened) Aggregate() string { return e.To }
+
+// other is one that nobody consumes.
+type other struct{ happened }
+
+func (other) Topic() string { return "test.other" }
+
+// open returns an outbox with the consumers.
+func open(t *testing.T, db *database.DB, consumers ...outbox.Consumer) *outbox.Outbox {
+	t.Helper()
+	o, err := outbox.New(outbox.Params{DB: db, Log: slog.New(slog.DiscardHandler)})
+	if err == nil {
+		err = o.Register(consumers...)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// run delivers until the test ends or stop is called.
+func run(t *testing.T, o *outbox.Outbox) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		o.Run(ctx)
+	}()
+	stop = func() { cancel(); <-ended }
+	t.Cleanup(stop)
+	return stop
+}
+
+// drained waits until nothing is left to deliver.
+func drained(t *testing.T, o *outbox.Outbox) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		n, err := o.Pending(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d deliveries are left", n)
+		}
+	}
+}
+
+// seen collects what a consumer was given.
+type seen struct {
+	mu         sync.Mutex
+	events     []happened
+	deliveries []outbox.Delivery
+}
+
+func (s *seen) add(d outbox.Delivery, e happened) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events, s.deliveries = append(s.events, e), append(s.deliveries, d)
+}
+
+func (s *seen) all() []happened {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.events)
+}
+
+func (s *seen) consumer(name string) outbox.Consumer {
+	return outbox.On(name, func(_ context.Context, d outbox.Delivery, e happened) error {
+		s.add(d, e)
+		return nil
+	})
+}
+
+func TestAnEventIsDeliveredOnceToEachConsumerIfItsTransactionCommits(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		db := at.Open(t, outbox.Migrations())
+		var a, b seen
+		o := open(t, db, a.consumer("a"), b.consumer("b"))
+		run(t, o)
+		err := db.InTx(t.Context(), func(ctx context.Context) error { return o.Emit(ctx, happened{"x", 1}, other{}, happened{"y", 2}) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		errBack := errors.New("taken back")
+		err = db.InTx(t.Context(), func(ctx context.Context) error {
+			if err := o.Emit(ctx, happened{"x", 3}); err != nil {
+				return err
+			}
+			return errBack
+		})
+		if !errors.Is(err, errBack) {
+			t.Fatal(err)
+		}
+		drained(t, o)
+		for name, s := range map[string]*seen{"a": &a, "b": &b} {
+			got := s.all()
+			slices.SortFunc(got, func(a, b happened) int { return a.N - b.N })
+			if !slices.Equal(got, []happened{{"x", 1}, {"y", 2}}) {
+				t.Errorf("consumer %s got %v", name, got)
+			}
+		}
+		d := a.deliveries[0]
+		if d.Topic != "test.happened" || d.Aggregate != a.events[0].To || d.Attempt != 1 || d.ID == a.deliveries[1].ID || time.Since(d.At).Abs() > time.Minute || d.At.Location() != time.UTC {
+			t.Errorf("delivery %+v", d)
+		}
+	})
+}
+
+func TestAConsumerThatFailsIsAskedAgainInOrderAndHoldsUpNobodyElse(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		db := at.Open(t, outbox.Migrations())
+		var s seen
+		var failing = map[int]int{1: 2} // event 1 fails twice: by an error, then by a panic
+		var mu sync.Mutex
+		o := open(t, db, outbox.On("c", func(_ context.Context, d outbox.Delivery, e happened) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if failing[e.N] > 0 {
+				failing[e.N]--
+				if failing[e.N] == 0 {
+					panic("of a test")
+				}
+				return errors.New("not now")
+			}
+			s.add(d, e)
+			return nil
+		}))
+		if err := o.Emit(t.Context(), happened{"x", 1}, happened{"x", 2}, happened{"y", 3}); err != nil {
+			t.Fatal(err)
+		}
+		run(t, o)
+		drained(t, o)
+		if got := s.all(); !slices.Equal(got, []happened{{"y", 3}, {"x", 1}, {"x", 2}}) {
+			t.Errorf("handled in the order %v", got)
+		}
+		if d := s.deliveries[1]; d.Attempt != 3 {
+			t.Errorf("event 1 was handled at attempt %d", d.Attempt)
+		}
+	})
+}
+
+func TestWhatWasNotDeliveredBeforeAStopIsDeliveredAfterTheNextStart(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		db := at.Open(t, outbox.Migrations())
+		var s seen
+		recorder := open(t, db, s.consumer("c")) // as a command that does not deliver
+		if err := recorder.Emit(t.Context(), happened{"x", 1}); err != nil {
+			t.Fatal(err)
+		}
+		again := at.Open(t)
+		o := open(t, again, s.consumer("c"))
+		stop := run(t, o)
+		drained(t, o)
+		stop()
+		if err := recorder.Emit(t.Context(), happened{"x", 2}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond)
+		if got := s.all(); len(got) != 1 {
+			t.Fatalf("delivered after the stop: %v", got)
+		}
+		run(t, open(t, again, s.consumer("c")))
+		drained(t, o)
+		if got := s.all(); !slices.Equal(got, []happened{{"x", 1}, {"x", 2}}) {
+			t.Errorf("delivered %v", got)
+		}
+	})
+}
+
+func TestNodesShareTheWorkWithoutDoingItTwice(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		var s seen
+		nodes := make([]*outbox.Outbox, 3)
+		for i := range nodes {
+			nodes[i] = open(t, at.Open(t, outbox.Migrations()), s.consumer("c"))
+			run(t, nodes[i])
+		}
+		const n = 200
+		for i := range n {
+			if err := nodes[i%3].Emit(t.Context(), happened{string(rune('a' + i%10)), i}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		drained(t, nodes[0])
+		last := map[string]int{}
+		for _, e := range s.all() {
+			if before, ok := last[e.To]; ok && before >= e.N {
+				t.Errorf("aggregate %s: %d after %d", e.To, e.N, before)
+			}
+			last[e.To] = e.N
+		}
+		if got := s.all(); len(got) != n {
+			t.Errorf("%d of %d were handled", len(got), n)
+		}
+	})
+}
+
+func TestManyEventsAreRecordedAtOnce(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		var s seen
+		o := open(t, at.Open(t, outbox.Migrations()), s.consumer("c"))
+		events := make([]event.Event, 1201)
+		for i := range events {
+			events[i] = happened{"x" + string(rune('a'+i%26)), i}
+		}
+		if err := o.Emit(t.Context(), events...); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := o.Pending(t.Context()); err != nil || n != len(events) {
+			t.Errorf("%d are pending, %v", n, err)
+		}
+	})
+}
+
+func TestWhatCannotBeKeptIsRefusedAlikeOnBothDatabases(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		o := open(t, at.Open(t, outbox.Migrations()))
+		if err := o.Emit(t.Context(), happened{"a\x00b", 1}); err == nil {
+			t.Error("an event with a NUL character was recorded")
+		}
+		if err := o.Emit(t.Context(), happened{`a\u0000b`, 1}); err != nil {
+			t.Errorf("an event with a backslash: %v", err)
+		}
+	})
+}
+
+func TestConsumersAreCheckedWhenTheyRegister(t *testing.T) {
+	o := open(t, databasetest.SQLite(t).Open(t, outbox.Migrations()))
+	var s seen
+	for name, c := range map[string]outbox.Consumer{"zero": {}, "no name": s.consumer(""), "a bad name": s.consumer("A b")} {
+		if err := o.Register(c); err == nil {
+			t.Errorf("%s: registered", name)
+		}
+	}
+	if err := o.Register(s.consumer("c")); err != nil {
+		t.Error(err)
+	}
+	if err := o.Register(s.consumer("c")); err == nil {
+		t.Error("registered twice")
+	}
+}

@@ -1,0 +1,176 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/schema"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+)
+
+// store is all SQL of this package.
+type store struct{ db *database.DB }
+
+type eventRow struct {
+	bun.BaseModel `bun:"table:latchkey_outbox_event,alias:e"`
+
+	Seq         int64 `bun:",pk,autoincrement"`
+	ID          string
+	Topic       string
+	AggregateID string
+	Payload     string // JSON; as bytes, bun would escape it once more
+	CreatedAt   time.Time
+}
+
+type deliveryRow struct {
+	bun.BaseModel `bun:"table:latchkey_outbox_delivery,alias:d"`
+
+	EventSeq    int64  `bun:",pk"`
+	Consumer    string `bun:",pk"`
+	AggregateID string
+	Attempts    int
+	NextAt      time.Time
+	LastError   string `bun:",nullzero"`
+}
+
+// claimedRow is a delivery that is ours for a while, with its event.
+type claimedRow struct {
+	EventSeq  int64
+	Consumer  string
+	Attempts  int
+	ID        string
+	Topic     string
+	Aggregate string `bun:"aggregate_id"`
+	Payload   []byte
+	CreatedAt time.Time
+}
+
+func (c claimedRow) delivery() Delivery {
+	return Delivery{ID: c.ID, Topic: c.Topic, Aggregate: c.Aggregate, At: database.UTC(c.CreatedAt), Attempt: c.Attempts}
+}
+
+// chunkSize is how many events go into one statement.
+const chunkSize = 500
+
+// insert records the events, and what is to be delivered of them to whom.
+func (s store) insert(ctx context.Context, rows []*eventRow, to []Consumer) error {
+	if _, err := s.db.Conn(ctx).NewInsert().Model(&rows).Returning("NULL").Exec(ctx); err != nil {
+		return fmt.Errorf("record events: %w", err)
+	}
+	ids, topics := make([]string, len(rows)), map[string]bool{}
+	for i, r := range rows {
+		ids[i], topics[r.Topic] = r.ID, true
+	}
+	for _, c := range to {
+		if !topics[c.topic] {
+			continue
+		}
+		_, err := s.db.Conn(ctx).NewRaw(`INSERT INTO latchkey_outbox_delivery (event_seq, consumer, aggregate_id, attempts, next_at)
+			SELECT seq, ?, aggregate_id, 0, created_at FROM latchkey_outbox_event WHERE id IN (?) AND topic = ?`,
+			c.name, bun.List(ids), c.topic).Exec(ctx)
+		if err != nil {
+			return fmt.Errorf("record deliveries: %w", err)
+		}
+	}
+	return nil
+}
+
+// first are the deliveries that wait for no other: the earliest of each consumer and aggregate.
+func (s store) first(ctx context.Context) *bun.SelectQuery {
+	return s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).
+		Where(`NOT EXISTS (SELECT 1 FROM latchkey_outbox_delivery b
+			WHERE b.consumer = d.consumer AND b.aggregate_id = d.aggregate_id AND b.event_seq < d.event_seq)`)
+}
+
+// due are those whose time has come.
+func (s store) due(ctx context.Context, now time.Time) *bun.SelectQuery {
+	return s.first(ctx).Where("d.next_at <= ?", now)
+}
+
+func (s store) anyDue(ctx context.Context, now time.Time) (bool, error) {
+	due, err := s.due(ctx, now).Exists(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for due deliveries: %w", err)
+	}
+	return due, nil
+}
+
+// claim takes at most so many due deliveries until the lease ends, each another one than other nodes take.
+func (s store) claim(ctx context.Context, now, until time.Time, most int) ([]claimedRow, error) {
+	var keys []deliveryRow
+	q := s.due(ctx, now).Column("event_seq", "consumer").OrderExpr("d.event_seq, d.consumer").Limit(int64(most))
+	if err := s.db.ForUpdate(q, "UPDATE OF d SKIP LOCKED").Scan(ctx, &keys); err != nil {
+		return nil, fmt.Errorf("claim deliveries: %w", err)
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Set("attempts = attempts + 1").Set("next_at = ?", until).
+		Where("?", anyOf(keys)).Exec(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("claim deliveries: %w", err)
+	}
+	var claimed []claimedRow
+	err = s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).
+		ColumnExpr("d.event_seq, d.consumer, d.attempts, e.id, e.topic, e.aggregate_id, e.payload, e.created_at").
+		Join("JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq").
+		Where("?", anyOf(keys)).OrderExpr("d.event_seq, d.consumer").Scan(ctx, &claimed)
+	if err != nil {
+		return nil, fmt.Errorf("read claimed deliveries: %w", err)
+	}
+	return claimed, nil
+}
+
+// anyOf is the condition that a delivery is one of these.
+func anyOf(keys []deliveryRow) schema.QueryWithArgs {
+	alternatives, args := make([]string, len(keys)), make([]any, 0, 2*len(keys))
+	for i, k := range keys {
+		alternatives[i] = "d.event_seq = ? AND d.consumer = ?"
+		args = append(args, k.EventSeq, k.Consumer)
+	}
+	return bun.SafeQuery("("+strings.Join(alternatives, " OR ")+")", args...)
+}
+
+// done removes the delivery, unless the lease ended and somebody else has it now.
+func (s store) done(ctx context.Context, c claimedRow) error {
+	_, err := s.db.Conn(ctx).NewDelete().Model((*deliveryRow)(nil)).
+		Where("event_seq = ?", c.EventSeq).Where("consumer = ?", c.Consumer).Where("attempts = ?", c.Attempts).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("close delivery: %w", err)
+	}
+	return nil
+}
+
+// failed puts the delivery off, unless the lease ended and somebody else has it now.
+func (s store) failed(ctx context.Context, c claimedRow, next time.Time, why string) error {
+	why = strings.ReplaceAll(strings.ToValidUTF8(why, "?"), "\x00", "?")
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).
+		Set("next_at = ?", next).Set("last_error = ?", why[:min(len(why), 1024)]).
+		Where("event_seq = ?", c.EventSeq).Where("consumer = ?", c.Consumer).Where("attempts = ?", c.Attempts).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("put delivery off: %w", err)
+	}
+	return nil
+}
+
+// next is when the next delivery is due; ok is false if there is none.
+func (s store) next(ctx context.Context) (at time.Time, ok bool, err error) {
+	var rows []deliveryRow
+	err = s.first(ctx).Column("next_at").Order("next_at").Limit(1).Scan(ctx, &rows)
+	if err != nil || len(rows) == 0 {
+		return time.Time{}, false, err
+	}
+	return rows[0].NextAt, true, nil
+}
+
+func (s store) pending(ctx context.Context) (int, error) {
+	n, err := s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).Count(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("count deliveries: %w", err)
+	}
+	return int(n), nil
+}

@@ -1,0 +1,112 @@
+package link
+
+import (
+	"context"
+	"errors"
+
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+// RequestPasswordReset announces that somebody wants a new password: see auth.Service.RequestPasswordReset.
+func (s *Service) RequestPasswordReset(ctx context.Context, r auth.ResetRequest) error {
+	if _, err := s.allow(r.ActorType, r.Provider); err != nil {
+		return err
+	}
+	_, err := s.auth.RequestPasswordReset(ctx, r)
+	return err
+}
+
+// RefuseCallback says why nobody can finish a sign-in of two steps: the actor type or provider is not there, or the
+// provider has one step.
+func (s *Service) RefuseCallback(actorType, provider string) error {
+	if _, err := s.allow(actorType, provider); err != nil {
+		return err
+	}
+	return auth.ErrUnsupported.Msg("Callback authentication not implemented for provider %s", provider)
+}
+
+// RequestPasswordResetFor announces that the user is to get a new password, as an administrator may ask for somebody, and
+// returns the request, for auth.Service.CreatePasswordResetToken. user.ErrNotFound: there is no such user. ErrNoPassword:
+// the user signs in by other ways only.
+func (s *Service) RequestPasswordResetFor(ctx context.Context, id user.ID) (auth.PasswordResetRequested, error) {
+	u, err := s.users.RetrieveUser(ctx, id)
+	if err != nil {
+		return auth.PasswordResetRequested{}, err
+	}
+	identity, err := s.store.identity(ctx, ActorUser, id)
+	if err != nil {
+		return auth.PasswordResetRequested{}, err
+	}
+	ways, err := s.auth.ListProviderIdentities(ctx, auth.ProviderIdentityFilter{IdentityIDs: []auth.IdentityID{identity}})
+	if err != nil {
+		return auth.PasswordResetRequested{}, err
+	}
+	var chosen *auth.ProviderIdentity
+	for i, p := range ways {
+		if _, err := s.allow(ActorUser, p.Provider); err == nil && s.auth.HasSecret(p.Provider) && (chosen == nil || p.Email == u.Email) {
+			chosen = &ways[i]
+		}
+	}
+	if chosen == nil {
+		return auth.PasswordResetRequested{}, ErrNoPassword
+	}
+	return s.auth.RequestPasswordReset(ctx, auth.ResetRequest{Provider: chosen.Provider, EntityID: chosen.EntityID, ActorType: ActorUser})
+}
+
+// ResetPassword sets a new password by a reset token and ends every session of the identity: see auth.Service.ProveReset.
+// Whoever holds a token that left by mail is the owner of the mailbox; if the user who has that address was nobody's by
+// proof, they are the owner's from now on, as when an account is reclaimed at a sign-in.
+func (s *Service) ResetPassword(ctx context.Context, actorType, provider, token string, in auth.Input) error {
+	if _, err := s.allow(actorType, provider); err != nil {
+		return err
+	}
+	_, err := s.proveAndRecord(ctx, func() (auth.Proof, error) { return s.auth.ProveReset(ctx, actorType, provider, token, in) },
+		func(ctx context.Context, p auth.Proof, known auth.IdentityID) (l Login, err error) {
+			if err := s.owned(ctx, p, known); err != nil {
+				return Login{}, err
+			}
+			l.Identity, err = s.admit(ctx, p, known)
+			if errors.Is(err, auth.ErrInvalidCredentials) && !errors.Is(err, auth.ErrProofOutdated) {
+				err = auth.ErrResetToken // the identity was revoked or deleted since
+			}
+			return l, err
+		})
+	return err
+}
+
+// owned confirms the owner of a proved mailbox as the owner of the user who signs in by the proof's identity.
+func (s *Service) owned(ctx context.Context, p auth.Proof, identity auth.IdentityID) error {
+	id, err := s.store.actor(ctx, identity, ActorUser)
+	if err != nil || id == "" || p.ProvedEmail() == "" {
+		return err
+	}
+	u, err := s.users.RetrieveUser(ctx, id)
+	switch {
+	case fault.KindOf(err) == fault.NotFound:
+		return nil
+	case err != nil:
+		return err
+	case u.Email != p.ProvedEmail() || u.EmailVerified() || !u.Active():
+		return nil
+	}
+	ok, err := s.users.ConfirmOwner(ctx, u)
+	if err == nil && !ok {
+		err = auth.ErrProofOutdated // they changed meanwhile: look again
+	}
+	return err
+}
+
+// ChangePassword replaces the password of whoever is signed in, who proves the one of now in the same input: see
+// auth.Service.ChangePassword. It returns a new access token of the session, whose tokens of before are dead along with
+// every other session of the identity.
+func (s *Service) ChangePassword(ctx context.Context, session auth.Session, provider string, in auth.Input) (token string, err error) {
+	if _, err := s.allow(session.ActorType, provider); err != nil {
+		return "", err
+	}
+	if session, err = s.auth.ChangePassword(ctx, session, provider, in); err != nil {
+		return "", err
+	}
+	return s.Refresh(ctx, session)
+}

@@ -1,0 +1,311 @@
+package auth
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/id"
+	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
+)
+
+// resetTTL is how long a reset token can be used, from when it is first sent.
+const resetTTL = 15 * time.Minute
+
+// Channel says how a token leaves, because that decides what using it proves.
+type Channel string
+
+// The channels.
+const (
+	ByMail Channel = "mail" // sent to the address of the way to sign in and nowhere else: who holds it reads that mailbox
+	ByHand Channel = "hand" // shown to somebody: proves nothing about the mailbox
+)
+
+// ResetRequest asks for a new password.
+type ResetRequest struct {
+	Provider  string
+	EntityID  string         // or another spelling of it, as somebody typed it
+	ActorType string         // as what they want to sign in
+	Metadata  map[string]any // the caller's own, for whoever handles the event; at most 16 KiB of JSON
+}
+
+// RequestPasswordReset announces the request by a PasswordResetRequested event, and does the same for entities that exist
+// and for others: it looks nothing up. ErrUnsupported: the provider has no secret that could be replaced.
+func (s *Service) RequestPasswordReset(ctx context.Context, r ResetRequest) (PasswordResetRequested, error) {
+	if _, err := s.updater(r.Provider); err != nil {
+		return PasswordResetRequested{}, err
+	}
+	if data, err := json.Marshal(r.Metadata); err != nil || len(data) > maxMetadata {
+		return PasswordResetRequested{}, ErrInput.Msg("metadata must be at most %d bytes of JSON.", maxMetadata)
+	}
+	e := PasswordResetRequested{
+		ID: id.New("reset"), Provider: r.Provider, EntityID: r.EntityID, ActorType: r.ActorType, Metadata: r.Metadata, At: database.Now(),
+	}
+	if !storable(r.EntityID) {
+		return e, nil // nobody can have it
+	}
+	return e, s.db.InTx(ctx, func(ctx context.Context) error { return s.events.Emit(ctx, e) })
+}
+
+// HasSecret reports whether the provider keeps a secret that can be replaced, such as a password.
+func (s *Service) HasSecret(provider string) bool {
+	_, err := s.updater(provider)
+	return err == nil
+}
+
+func (s *Service) updater(provider string) (Updater, error) {
+	p, err := s.provider(provider)
+	if err != nil {
+		return nil, err
+	}
+	u, ok := p.(Updater)
+	if !ok {
+		return nil, notSupported(Change, provider)
+	}
+	return u, nil
+}
+
+// PasswordResetToken is a token that sets a new password once.
+type PasswordResetToken struct {
+	Token     string // a JWT; whoever holds it can set the password
+	EntityID  string
+	Email     string // where it goes; empty if the way to sign in names no address
+	ExpiresAt time.Time
+}
+
+// String says for whom the token is, and hides it.
+func (t PasswordResetToken) String() string { return "password reset token for " + t.EntityID }
+
+// GoString is String.
+func (t PasswordResetToken) GoString() string { return t.String() }
+
+// LogValue is String, for slog.
+func (t PasswordResetToken) LogValue() slog.Value { return slog.StringValue(t.String()) }
+
+// CreatePasswordResetToken makes the token that a request asks for. The same request gives the same token, with the
+// expiry and the channel of the first time, so that a mail can be sent again after a failure. Of several requests for one
+// way to sign in the newest wins: the tokens of the others are dead.
+//
+// ErrNotFound: there is no such entity, and nothing to send. ErrResetToken: the token was used or has expired, or a newer
+// one took its place.
+func (s *Service) CreatePasswordResetToken(ctx context.Context, e PasswordResetRequested, by Channel) (t PasswordResetToken, err error) {
+	if _, err := s.updater(e.Provider); err != nil {
+		return PasswordResetToken{}, err
+	}
+	jti := s.resetID(e.ID)
+	err = s.db.InTx(ctx, func(ctx context.Context) error {
+		p, err := s.entity(ctx, e.Provider, e.EntityID)
+		if err != nil {
+			return err
+		}
+		row := &oneTimeRow{
+			Purpose: purposeReset, ProviderIdentityID: p.ID, ActorType: e.ActorType, TokenHash: hashed(jti), Channel: by,
+			IssuedAt: database.UTC(e.At).Truncate(time.Microsecond), ExpiresAt: database.Now().Add(resetTTL),
+		}
+		if row, err = s.store.putOneTimeToken(ctx, row); err != nil {
+			return err
+		}
+		if row.TokenHash != hashed(jti) || !row.good() {
+			return ErrResetToken
+		}
+		t = PasswordResetToken{EntityID: p.EntityID, Email: p.Email, ExpiresAt: database.UTC(row.ExpiresAt)}
+		t.Token, err = s.signReset(resetClaims{
+			EntityID: p.EntityID, Provider: p.Provider, ActorType: row.ActorType, Purpose: purposeReset, ID: jti,
+			Issued: row.IssuedAt.Unix(), Expires: row.ExpiresAt.Unix(),
+		})
+		return err
+	})
+	return t, err
+}
+
+// entity finds the provider identity that somebody means by what they typed.
+func (s *Service) entity(ctx context.Context, provider, typed string) (ProviderIdentity, error) {
+	spellings := []string{typed}
+	if address, err := CanonicalEmail(typed); err == nil && address != typed {
+		spellings = append(spellings, address)
+	}
+	for _, entityID := range spellings {
+		found, err := s.store.providerIdentities(ctx, ProviderIdentityFilter{Provider: provider, EntityID: entityID})
+		if err != nil {
+			return ProviderIdentity{}, err
+		}
+		if len(found) > 0 && entityID != "" {
+			return found[0], nil
+		}
+	}
+	return ProviderIdentity{}, ErrNotFound
+}
+
+// CheckPasswordResetToken says for whom the token is good now, or why it is not: ErrResetToken for a token that is none of
+// ours, is for another provider or actor type, was used, has expired, or whose place a newer one took. It uses up nothing.
+func (s *Service) CheckPasswordResetToken(ctx context.Context, actorType, provider, token string) (PasswordResetToken, error) {
+	row, c, err := s.resetRow(ctx, actorType, provider, token)
+	if err != nil {
+		return PasswordResetToken{}, err
+	}
+	return PasswordResetToken{Token: token, EntityID: c.EntityID, ExpiresAt: database.UTC(row.ExpiresAt)}, nil
+}
+
+// resetRow returns what is kept of a token that is good.
+func (s *Service) resetRow(ctx context.Context, actorType, provider, token string) (*oneTimeRow, resetClaims, error) {
+	c, err := s.parseReset(token)
+	if err != nil || c.Provider != provider || c.ActorType != actorType {
+		return nil, resetClaims{}, ErrResetToken
+	}
+	row, err := s.store.oneTimeToken(ctx, purposeReset, hashed(c.ID))
+	if err == nil && (row == nil || !row.good()) {
+		err = ErrResetToken
+	}
+	return row, c, err
+}
+
+// ProveReset lets a reset token prove that its bearer may replace the secret of the entity it was made for; who that is,
+// the token says and not the input. Admit uses the token up along with writing the secret: of several at once one
+// succeeds, and a secret that the provider refuses uses up nothing. A token that left by mail also proves the address, if
+// only for this way to sign in; where that is news, what else could sign in to the identity and has not proved the
+// address goes.
+//
+// ErrResetToken: the token is none of ours, is for another provider or actor type, was used, has expired, or a newer one
+// took its place.
+func (s *Service) ProveReset(ctx context.Context, actorType, provider, token string, in Input) (Proof, error) {
+	u, err := s.updater(provider)
+	if err != nil {
+		return Proof{}, err
+	}
+	row, c, err := s.resetRow(ctx, actorType, provider, token)
+	if err != nil {
+		return Proof{}, err
+	}
+	proof, err := s.prove(ctx, Change, provider, Attempt{Input: in, EntityID: c.EntityID}, u.Update)
+	if err != nil {
+		return Proof{}, err
+	}
+	if proof.assertion.EntityID != c.EntityID {
+		return Proof{}, errOtherEntity
+	}
+	proof.spends = row.TokenHash
+	proof.assertion.Profile.EmailVerified = row.Channel == ByMail
+	return proof, nil
+}
+
+// errOtherEntity is about a provider that does not keep to Attempt.EntityID.
+var errOtherEntity = errors.New("auth: a provider changed the secret of another entity than it was asked to")
+
+// ResetPassword is ProveReset, then Admit: it sets the new password and ends every session of the identity.
+func (s *Service) ResetPassword(ctx context.Context, actorType, provider, token string, in Input) (Identity, error) {
+	return s.admitted(ctx, func() (Proof, error) { return s.ProveReset(ctx, actorType, provider, token, in) })
+}
+
+// ChangePassword replaces the secret that the session's identity has with the provider. The input proves the secret of
+// now as well: emailpass reads current_password and password. It ends every other session of the identity, and returns
+// the session as it lives on: its tokens are dead, and new ones are made from what is returned.
+//
+// ErrInvalidCredentials: the secret of now is not right, or there is none. ErrSession: the session has ended.
+func (s *Service) ChangePassword(ctx context.Context, session Session, provider string, in Input) (Session, error) {
+	u, err := s.updater(provider)
+	if err != nil {
+		return Session{}, err
+	}
+	mine, err := s.store.providerIdentities(ctx, ProviderIdentityFilter{IdentityIDs: []IdentityID{session.IdentityID}, Provider: provider})
+	if err != nil {
+		return Session{}, err
+	}
+	if len(mine) == 0 {
+		return Session{}, ErrInvalidCredentials.Msg("This account has no %s sign-in", provider)
+	}
+	entityID := mine[0].EntityID
+	i, err := s.admitted(ctx, func() (Proof, error) {
+		proof, err := s.prove(ctx, Change, provider, Attempt{Input: in, EntityID: entityID, ProveCurrent: true}, u.Update)
+		if err == nil && proof.assertion.EntityID != entityID {
+			err = errOtherEntity
+		}
+		proof.keeps = session.ID
+		return proof, err
+	})
+	session.ver = i.ver
+	return session, err
+}
+
+// spend uses up what a change of the secret uses up: the token it rests on, which must be good still, or whichever is out.
+func (s *Service) spend(ctx context.Context, p Proof, row *providerRow) error {
+	if p.spends == "" {
+		return s.store.voidOneTimeTokens(ctx, row.ID)
+	}
+	spent, err := s.store.spendOneTimeToken(ctx, purposeReset, row.ID, p.spends)
+	if err == nil && !spent {
+		err = ErrResetToken
+	}
+	return err
+}
+
+const purposeReset = "reset"
+
+// resetClaims are Medusa's, in this order.
+type resetClaims struct {
+	EntityID  string `json:"entity_id"`
+	Provider  string `json:"provider"`
+	ActorType string `json:"actor_type"`
+	Purpose   string `json:"purpose"`
+	ID        string `json:"jti"`
+	Issued    int64  `json:"iat"`
+	Expires   int64  `json:"exp"`
+}
+
+// resetID is the 256-bit jti of a request: nobody can tell it from the request, and the same request gives it again.
+func (s *Service) resetID(request string) string {
+	m := hmac.New(sha256.New, s.resetKeys[0].Bytes)
+	m.Write([]byte("jti\x00" + request))
+	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
+}
+
+func (s *Service) signReset(c resetClaims) (string, error) {
+	t := jwt.NewWithClaims(jwt.SigningMethodHS256, c)
+	t.Header["kid"] = s.resetKeys[0].ID
+	return t.SignedString(s.resetKeys[0].Bytes)
+}
+
+// parseReset returns the claims of a token that was made here. Whether it is still good, its row says.
+func (s *Service) parseReset(token string) (c resetClaims, err error) {
+	if len(token) > maxToken || strings.ContainsAny(token, "\r\n") { // base64 passes over line breaks; a token has one spelling
+		return resetClaims{}, ErrResetToken
+	}
+	_, err = jwt.NewParser(
+		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithStrictDecoding(), jwt.WithExpirationRequired(),
+	).ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return keyNamed(s.resetKeys, t) })
+	if err != nil || c.Purpose != purposeReset {
+		return resetClaims{}, ErrResetToken
+	}
+	return c, nil
+}
+
+// keyNamed is the key that the token's header names.
+func keyNamed(keys []keyring.Key, t *jwt.Token) (any, error) {
+	for _, k := range keys {
+		if k.ID == t.Header["kid"] {
+			return k.Bytes, nil
+		}
+	}
+	return nil, jwt.ErrTokenUnverifiable
+}
+
+// What the parser asks of claims.
+
+func (c resetClaims) GetExpirationTime() (*jwt.NumericDate, error) {
+	return jwt.NewNumericDate(time.Unix(c.Expires, 0)), nil
+}
+func (c resetClaims) GetIssuedAt() (*jwt.NumericDate, error) {
+	return jwt.NewNumericDate(time.Unix(c.Issued, 0)), nil
+}
+func (resetClaims) GetNotBefore() (*jwt.NumericDate, error) { return nil, nil }
+func (resetClaims) GetIssuer() (string, error)              { return "", nil }
+func (resetClaims) GetSubject() (string, error)             { return "", nil }
+func (resetClaims) GetAudience() (jwt.ClaimStrings, error)  { return nil, nil }
