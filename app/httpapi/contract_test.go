@@ -72,11 +72,15 @@ func (sc scene) run(t *testing.T, fixtures []fixture) {
 	}
 }
 
-// wantHeaders is what every JSON answer has.
+// wantHeaders is what every answer has.
 func wantHeaders(t *testing.T, method string, a answer) {
 	t.Helper()
+	media := "application/json; charset=utf-8"
+	if a.status == http.StatusCreated { // "Created", as Medusa has it
+		media = "text/plain; charset=utf-8"
+	}
 	for name, want := range map[string]string{
-		"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Vary": "Origin",
+		"Content-Type": media, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Vary": "Origin",
 	} {
 		if got := a.header.Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
@@ -479,6 +483,97 @@ var paths = []fixture{
 	{"an id of many bytes", "admin", "DELETE /admin/invites/%C3%A9%20%27%22%3B", "", 200, `{"id":"é '\";","object":"invite","deleted":true}`},
 }
 
+const noToken = `{"type":"unauthorized","message":"Invalid token","reason":"reset_token_invalid"}`
+
+// The scene has a token to reset ada's password, and one that a newer one took the place of.
+var resetting = []fixture{
+	{"request", "", "POST /auth/user/emailpass/reset-password", `{"identifier":"ada@example.com"}`, 201, "Created"},
+	{"request in another spelling, with metadata", "", "POST /auth/user/emailpass/reset-password", `{"identifier":"Ada@Example.com","metadata":{"a":[1]}}`, 201, "Created"},
+	{"request for nobody", "", "POST /auth/user/emailpass/reset-password", `{"identifier":"nobody@example.com"}`, 201, "Created"},
+	{"request for nonsense", "", "POST /auth/user/emailpass/reset-password", `{"identifier":"not-an-email"}`, 201, "Created"},
+	{"request for nothing", "", "POST /auth/user/emailpass/reset-password", `{"identifier":""}`, 201, "Created"},
+	{"request without an identifier", "", "POST /auth/user/emailpass/reset-password", `{}`, 400, invalid("Field 'identifier' is required")},
+	{"request without a body", "", "POST /auth/user/emailpass/reset-password", "", 400, invalid("Field 'identifier' is required")},
+	{"request with a number for an identifier", "", "POST /auth/user/emailpass/reset-password", `{"identifier":5}`, 400, invalid("Expected type: 'string' for field 'identifier', got: '5'")},
+	{"request with null for an identifier", "", "POST /auth/user/emailpass/reset-password", `{"identifier":null}`, 400, invalid("Expected type: 'string' for field 'identifier', got: 'null'")},
+	{"request with a word for metadata", "", "POST /auth/user/emailpass/reset-password", `{"identifier":"x","metadata":"a"}`, 400, invalid("Expected type: 'record' for field 'metadata', got: 'string'")},
+	{"request with what is no field", "", "POST /auth/user/emailpass/reset-password", `{"identifier":"x","email":"ada@example.com"}`, 400, invalid("Unrecognized fields: 'email'")},
+	{"request of an unknown provider", "", "POST /auth/user/nope/reset-password", `{"identifier":"x"}`, 400,
+		problem("not_allowed", "The actor type user is not allowed to use the auth provider nope", "provider_not_allowed")},
+	{"request of an unknown actor type", "", "POST /auth/alien/emailpass/reset-password", `{"identifier":"x"}`, 400, problem("not_allowed", `There is no actor type \"alien\".`, "unknown_actor_type")},
+	{"request of a provider without passwords", "", "POST /auth/user/vouching/reset-password", `{"identifier":"x"}`, 401,
+		problem("unauthorized", "Updating the secret not implemented for provider vouching", "provider_unsupported")},
+
+	{"update without a token", "", "POST /auth/user/emailpass/update", `{"password":"battery staple"}`, 401, noToken},
+	{"update with nonsense", "nonsense", "POST /auth/user/emailpass/update", `{"password":"battery staple"}`, 401, noToken},
+	{"update with an access token", "member", "POST /auth/user/emailpass/update", `{"password":"battery staple"}`, 401, noToken},
+	{"update with the token in the query", "", "POST /auth/user/emailpass/update?token={token of reset}", `{"password":"battery staple"}`, 401, noToken},
+	{"update with a token that was superseded", "superseded", "POST /auth/user/emailpass/update", `{"password":"battery staple"}`, 401, noToken},
+	{"update as an unknown actor type", "reset", "POST /auth/alien/emailpass/update", `{"password":"battery staple"}`, 400, problem("not_allowed", `There is no actor type \"alien\".`, "unknown_actor_type")},
+	{"update with an unknown provider", "reset", "POST /auth/user/nope/update", `{"password":"battery staple"}`, 400,
+		problem("not_allowed", "The actor type user is not allowed to use the auth provider nope", "provider_not_allowed")},
+	{"update with a provider without passwords", "reset", "POST /auth/user/vouching/update", `{"password":"battery staple"}`, 401,
+		problem("unauthorized", "Updating the secret not implemented for provider vouching", "provider_unsupported")},
+	{"update without a body", "reset", "POST /auth/user/emailpass/update", "", 401, problem("unauthorized", "Unauthorized", "password_missing")},
+	{"update without a password", "reset", "POST /auth/user/emailpass/update", `{}`, 401, problem("unauthorized", "Unauthorized", "password_missing")},
+	{"update with an empty password", "reset", "POST /auth/user/emailpass/update", `{"password":""}`, 401, problem("unauthorized", "Unauthorized", "password_missing")},
+	{"update with a number for a password", "reset", "POST /auth/user/emailpass/update", `{"password":12345678}`, 401, problem("unauthorized", "Unauthorized", "password_missing")},
+	{"update with a short password", "reset", "POST /auth/user/emailpass/update", `{"password":"7 chars"}`, 400, problem("invalid_data", "Password is too short: at least 8 characters", "password_refused")},
+	{"update with a common password", "reset", "POST /auth/user/emailpass/update", `{"password":"Password1"}`, 400, problem("invalid_data", "Password is too common", "password_refused")},
+	{"update with the address as password", "reset", "POST /auth/user/emailpass/update", `{"password":"Ada@example.com","email":"other@example.com"}`, 400,
+		problem("invalid_data", "Password must not be your e-mail address", "password_refused")},
+	{"update, whatever address the body names", "reset", "POST /auth/user/emailpass/update", `{"password":"battery staple","email":"admin@example.com","entity_id":"admin@example.com"}`, 200, `{"success":true}`},
+	{"update again", "reset", "POST /auth/user/emailpass/update", `{"password":"battery staple"}`, 401, noToken},
+	{"sign-in with the new password", "", "POST /auth/user/emailpass", credentials("ada@example.com", "battery staple"), 200, token},
+	{"sign-in with the old password", "", "POST /auth/user/emailpass", credentials("ada@example.com", password), 401, wrong("Invalid email or password")},
+	{"sign-in of whom the body named", "", "POST /auth/user/emailpass", credentials("admin@example.com", password), 200, token},
+	{"the token of before", "member", "POST /auth/token/refresh", "", 401, unauthorized},
+
+	{"change with a wrong password", "admin", "POST /auth/user/emailpass/update", `{"current_password":"wrong battery","password":"battery staple"}`, 401, wrong("The current password is not right")},
+	{"change with a number for the current password", "admin", "POST /auth/user/emailpass/update", `{"current_password":1,"password":"battery staple"}`, 401, wrong("The current password is not right")},
+	{"change with null for the current password", "admin", "POST /auth/user/emailpass/update", `{"current_password":null,"password":"battery staple"}`, 401, wrong("The current password is not right")},
+	{"change by nobody", "", "POST /auth/user/emailpass/update", `{"current_password":"correct horse","password":"battery staple"}`, 401, unauthorized},
+	{"change by the bearer of a reset token", "reset", "POST /auth/user/emailpass/update", `{"current_password":"battery staple","password":"correct horse"}`, 401, unauthorized},
+	{"change to a short password", "admin", "POST /auth/user/emailpass/update", `{"current_password":"correct horse","password":"7 chars"}`, 400, problem("invalid_data", "Password is too short: at least 8 characters", "password_refused")},
+	{"change without a new password", "admin", "POST /auth/user/emailpass/update", `{"current_password":"correct horse"}`, 401, wrong("Password should be a string")},
+	{"change with a provider without passwords", "admin", "POST /auth/user/vouching/update", `{"current_password":"correct horse","password":"battery staple"}`, 401,
+		problem("unauthorized", "Updating the secret not implemented for provider vouching", "provider_unsupported")},
+	{"change", "admin", "POST /auth/user/emailpass/update", `{"current_password":"correct horse","password":"battery staple","email":"ada@example.com"}`, 200, `{"success":true,"token":"<token>"}`},
+	{"the token it was changed with", "admin", "GET /admin/users/me", "", 401, unauthorized},
+
+	{"callback of a provider without one, by GET", "", "GET /auth/user/emailpass/callback?code=x&state=y", "", 401,
+		problem("unauthorized", "Callback authentication not implemented for provider emailpass", "provider_unsupported")},
+	{"callback of a provider without one, by POST", "", "POST /auth/user/emailpass/callback", `{"code":"x"}`, 401,
+		problem("unauthorized", "Callback authentication not implemented for provider emailpass", "provider_unsupported")},
+	{"callback of an unknown provider", "", "GET /auth/user/nope/callback", "", 400,
+		problem("not_allowed", "The actor type user is not allowed to use the auth provider nope", "provider_not_allowed")},
+	{"callback of an unknown actor type", "", "POST /auth/alien/emailpass/callback", "", 400, problem("not_allowed", `There is no actor type \"alien\".`, "unknown_actor_type")},
+}
+
+// by an admin, for somebody else.
+var resettingOthers = []fixture{
+	{"reset of somebody, by nobody", "", "POST /admin/users/{member}/reset-password", "", 401, unauthorized},
+	{"reset of somebody, by a member", "member", "POST /admin/users/{admin}/reset-password", "", 403, forbidden},
+	{"reset of somebody", "admin", "POST /admin/users/{member}/reset-password", "", 200, `{"token":""}`},
+	{"reset does not look at the body", "admin", "POST /admin/users/{member}/reset-password", "{", 200, `{"token":""}`},
+	{"reset of somebody unknown", "admin", "POST /admin/users/user_none/reset-password", "", 404, problem("not_found", "User with id: user_none was not found", "user_not_found")},
+	{"reset of somebody without a password", "admin", "POST /admin/users/{vouched}/reset-password", "", 400,
+		problem("invalid_data", "This user has no password to reset: they sign in by other ways.", "no_password")},
+	{"which ends nothing by itself", "member", "GET /admin/users/me", "", 200, `{"user":` + memberJSON + `}`},
+}
+
+// resetToken asks for a new password and returns the token that leaves for it.
+func (s *server) resetToken(t testing.TB, identifier string, by auth.Channel) string {
+	t.Helper()
+	if a := s.do(t, "POST", "/auth/user/emailpass/reset-password", `{"identifier":"`+identifier+`"}`); a.status != 201 {
+		t.Fatalf("ask for a reset: %d %s", a.status, a.body)
+	}
+	asked := s.told.resets()
+	made, err := s.auth.CreatePasswordResetToken(t.Context(), asked[len(asked)-1], by)
+	check(t, err)
+	return made.Token
+}
+
 func TestAnswersAreMedusas(t *testing.T) {
 	for _, group := range []struct {
 		name     string
@@ -496,6 +591,23 @@ func TestAnswersAreMedusas(t *testing.T) {
 	}
 	t.Run("invites", func(t *testing.T) {
 		each(t, func(t *testing.T, s *server) { inviteScene(t, s).run(t, invitesRoutes) })
+	})
+	t.Run("reset", func(t *testing.T) {
+		each(t, func(t *testing.T, s *server) {
+			sc := newScene(t, s)
+			sc.tokens["nonsense"] = "nonsense"
+			sc.tokens["superseded"] = s.resetToken(t, "ada@example.com", auth.ByMail)
+			sc.tokens["reset"] = s.resetToken(t, "ada@example.com", auth.ByMail)
+			sc.run(t, resetting)
+		})
+	})
+	t.Run("reset others", func(t *testing.T) {
+		each(t, func(t *testing.T, s *server) {
+			sc := newScene(t, s)
+			a := s.do(t, "POST", "/auth/user/vouching", `{"name":"v","email":"v@example.com"}`)
+			sc.ids["vouched"], _ = claims(t, s.token(t, "vouched", a))["actor_id"].(string)
+			sc.run(t, resettingOthers)
+		})
 	})
 }
 
@@ -533,11 +645,11 @@ func TestEveryRouteHasFixtures(t *testing.T) {
 		mux.Handle(pattern, http.NotFoundHandler())
 	}
 	succeeds, fails := map[string]bool{}, map[string]bool{}
-	for _, f := range slices.Concat(registering, signingIn, listingProviders, sessions, usersRoutes, invitesRoutes, paths) {
+	for _, f := range slices.Concat(registering, signingIn, listingProviders, sessions, usersRoutes, invitesRoutes, resetting, resettingOthers, paths) {
 		method, path, _ := strings.Cut(f.do, " ")
 		u, err := url.Parse("http://example.com" + path)
 		check(t, err)
-		if _, pattern := mux.Handler(&http.Request{Method: method, Host: u.Host, URL: u}); f.status == 200 {
+		if _, pattern := mux.Handler(&http.Request{Method: method, Host: u.Host, URL: u}); f.status < 300 {
 			succeeds[pattern] = true
 		} else {
 			fails[pattern] = true
@@ -546,6 +658,7 @@ func TestEveryRouteHasFixtures(t *testing.T) {
 	for _, pattern := range httpapi.Routes() {
 		switch {
 		case pattern == "GET /.well-known/jwks.json": // TestKeySetVerifiesTokens
+		case strings.HasSuffix(pattern, "/callback"): // of providers of two steps, which cannot be reached yet
 		case !succeeds[pattern]:
 			t.Errorf("no fixture shows %s succeeding", pattern)
 		case !fails[pattern] && pattern != "GET /health": // TestHealthNoticesTheDatabase

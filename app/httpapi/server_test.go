@@ -21,6 +21,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
+	"github.com/latchkey-go/latchkey/modules/kernel/event"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
@@ -37,6 +38,34 @@ type server struct {
 	auth  *auth.Service
 	link  *link.Service
 	log   *logBuffer
+	told  *eventLog
+}
+
+// eventLog is what was announced by transactions that have committed.
+type eventLog struct {
+	db     *database.DB
+	mu     sync.Mutex
+	events []event.Event
+}
+
+func (l *eventLog) Emit(ctx context.Context, events ...event.Event) error {
+	return l.db.AfterCommit(ctx, func(context.Context) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.events = append(l.events, events...)
+	})
+}
+
+// resets returns the requests for a new password, in the order they were announced.
+func (l *eventLog) resets() (found []auth.PasswordResetRequested) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.events {
+		if e, ok := e.(auth.PasswordResetRequested); ok {
+			found = append(found, e)
+		}
+	}
+	return found
 }
 
 // settings are what a test may want otherwise.
@@ -46,6 +75,7 @@ type settings struct {
 	auth      auth.Options
 	passwords auth.PasswordOptions
 	site      web.Options
+	api       httpapi.Options
 	emailpass func(auth.Provider) auth.Provider // what stands in its place; nil: itself
 }
 
@@ -81,7 +111,7 @@ func eachWith(t *testing.T, o settings, f func(t *testing.T, s *server)) {
 
 func serve(t testing.TB, db *database.DB, o settings) *server {
 	t.Helper()
-	s := &server{db: db, log: new(logBuffer)}
+	s := &server{db: db, log: new(logBuffer), told: &eventLog{db: db}}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	keys, err := keyring.New(bytes.Repeat([]byte("k"), 32))
 	check(t, err)
@@ -93,9 +123,9 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 	}
 	passwords, err := auth.NewPasswords(auth.PasswordParams{Keys: keys, Options: o.passwords})
 	check(t, err)
-	s.users, err = user.New(user.Params{DB: db, Keys: keys, Options: o.user, Log: log})
+	s.users, err = user.New(user.Params{DB: db, Keys: keys, Options: o.user, Events: s.told, Log: log})
 	check(t, err)
-	s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Options: o.auth, Log: log,
+	s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Options: o.auth, Events: s.told, Log: log,
 		Providers: []auth.Provider{o.emailpass(emailpass.New(passwords, emailpass.Config{})), vouching{}}})
 	check(t, err)
 	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Log: log,
@@ -103,7 +133,7 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 	check(t, err)
 	site, err := web.New(o.site)
 	check(t, err)
-	api, err := httpapi.New(httpapi.Params{DB: db, Users: s.users, Auth: s.auth, Link: s.link, Site: site, Log: log})
+	api, err := httpapi.New(httpapi.Params{DB: db, Users: s.users, Auth: s.auth, Link: s.link, Site: site, Log: log, Options: o.api})
 	check(t, err)
 	s.Server = httptest.NewServer(api)
 	s.Client().Transport.(*http.Transport).MaxIdleConnsPerHost = 300

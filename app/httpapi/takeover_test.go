@@ -372,7 +372,7 @@ func (b between) Register(ctx context.Context, a auth.Attempt) (auth.Assertion, 
 }
 
 func (b between) Update(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
-	return b.Provider.(auth.Updater).Update(ctx, a)
+	return b.then(b.Provider.(auth.Updater).Update(ctx, a))
 }
 
 func (b between) then(found auth.Assertion, err error) (auth.Assertion, error) {
