@@ -19,6 +19,7 @@
 //	bad          every Bad is ErrInvalidCredentials in the same words, and leaves nothing behind
 //	junk         what is no input at all is the caller's fault, never a failure of the provider
 //	secret       what is kept shows in nothing that can be read, and is not what the caller sent
+//	change       (auth.Updater) a secret is changed for whom the attempt names, and only by who proves the one of now
 //	concurrency  many at once are one identity (run it under -race)
 //
 // No error may repeat what the caller sent: texts of six characters and more, wherever an input has them, are looked
@@ -31,6 +32,7 @@ package authtest
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -81,13 +83,18 @@ func Provider(t *testing.T, c Case) {
 	case len(c.Bad) == 0:
 		t.Fatal("authtest: a Case needs Bad: a provider that refuses nobody is none")
 	}
-	for _, part := range []struct {
+	type part struct {
 		name string
 		run  func(*trial)
-	}{
+	}
+	parts := []part{
 		{"start", (*trial).start}, {"good", (*trial).good}, {"bad", (*trial).bad}, {"junk", (*trial).junk},
 		{"secret", (*trial).secret}, {"concurrency", (*trial).concurrency},
-	} {
+	}
+	if _, ok := c.New(t).(auth.Updater); ok {
+		parts = append(parts, part{"change", (*trial).change})
+	}
+	for _, part := range parts {
 		t.Run(part.name, func(t *testing.T) { part.run(newTrial(t, c)) })
 	}
 }
@@ -298,6 +305,37 @@ func (x *trial) mustSignIn(what string) auth.Identity {
 		x.Fatalf("%s is refused: %v", what, err)
 	}
 	return i
+}
+
+// change holds the provider to what an auth.Updater promises. The input of Register stands for a new secret.
+func (x *trial) change() {
+	x.register()
+	first := x.mustSignIn("Good")
+	updater, _ := x.provider.(auth.Updater)
+	secret := func(ctx context.Context, entityID string) ([]byte, error) {
+		var kept [][]byte
+		err := x.db.Conn(ctx).NewSelect().Table("latchkey_provider_identity").Column("secret").Where("entity_id = ?", entityID).Scan(ctx, &kept)
+		if err != nil || len(kept) == 0 {
+			return nil, err
+		}
+		return kept[0], nil
+	}
+	// Somebody else, whom the input does not speak of.
+	const other = "somebody.else@example.com"
+	made, err := updater.Update(x.Context(), auth.Attempt{Input: x.Register, EntityID: other, Secret: secret})
+	if err == nil && made.EntityID != other {
+		x.Errorf("Update changes the secret of %q although Attempt.EntityID says %q: whoever may set one password could set any", made.EntityID, other)
+	}
+	made, err = updater.Update(x.Context(), auth.Attempt{Input: x.Register, EntityID: first.EntityID(), Secret: secret})
+	if err != nil || made.EntityID != first.EntityID() || made.Secret == nil {
+		x.Errorf("Update for the entity of Good, with the input of Register: entity %q, a secret: %t, error %v; want a new secret for %q",
+			made.EntityID, made.Secret != nil, err, first.EntityID())
+	}
+	_, err = updater.Update(x.Context(), auth.Attempt{Input: x.Register, EntityID: first.EntityID(), ProveCurrent: true, Secret: secret})
+	if !errors.Is(err, auth.ErrInvalidCredentials) {
+		x.Errorf("Update with ProveCurrent, for an input that does not prove the secret of now: %v; want ErrInvalidCredentials, "+
+			"or whoever finds a signed-in browser sets a password of their own", err)
+	}
 }
 
 // door is a way by which an input reaches the provider, and an input that is let in.

@@ -92,6 +92,42 @@ func (callback) Finish(_ context.Context, a auth.Attempt) (auth.Assertion, error
 	return auth.Assertion{EntityID: "ada", Profile: auth.Profile{Email: "ada@example.com", EmailVerified: true}}, nil
 }
 
+// changing is pins whose secret can be changed; two of broken do not care for what they are asked.
+type changing struct {
+	pins
+	anybody, unproved bool
+}
+
+func (c changing) Update(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+	found, err := c.Register(ctx, a)
+	if err != nil {
+		return auth.Assertion{}, err
+	}
+	if a.EntityID != "" && !c.anybody {
+		found.EntityID = a.EntityID
+	}
+	if a.ProveCurrent && !c.unproved {
+		var body struct{ Current string }
+		if err := a.Input.Decode(&body); err != nil {
+			return auth.Assertion{}, err
+		}
+		kept, err := a.Secret(ctx, found.EntityID)
+		if err != nil {
+			return auth.Assertion{}, err
+		}
+		if subtle.ConstantTimeCompare(kept, digest(body.Current)) != 1 {
+			return auth.Assertion{}, auth.ErrInvalidCredentials
+		}
+	}
+	return found, nil
+}
+
+func TestAnUpdaterAsItShouldBePasses(t *testing.T) {
+	c := pinCase
+	c.New = func(*testing.T) auth.Provider { return changing{} }
+	authtest.Provider(t, c)
+}
+
 func TestAProviderOfTwoStepsAsItShouldBePasses(t *testing.T) {
 	authtest.Provider(t, authtest.Case{
 		New:     func(*testing.T) auth.Provider { return callback{} },
@@ -153,6 +189,8 @@ var broken = map[string]struct {
 		return a
 	})},
 	"not safe for concurrent use": {provider: &oneAtATime{}, want: "at once"},
+	"changes anybody's secret":    {provider: changing{anybody: true}, want: "whoever may set one password could set any"},
+	"changes without the old one": {provider: changing{unproved: true}, want: "does not prove the secret of now"},
 	"stops at a NUL": {want: "after a NUL is let in", provider: signIn(func(a auth.Assertion, err error) (auth.Assertion, error) {
 		return a, err
 	}).cutAtNUL()},
