@@ -37,6 +37,7 @@ Usage:
   server user -e ADDRESS [-p PASSWORD]    make a user, an admin unless --role says otherwise
   server user -e ADDRESS --invite         make an invite instead, and print its link
   server migrate [--status]               bring the database up to date, or show how it stands
+  server config                           show every setting, its value and where that comes from, without secrets
   server --help                           this text; 'server COMMAND --help' for a command's flags
   server --config FILE [COMMAND …]        any of these, with the configuration from FILE
 
@@ -53,6 +54,20 @@ http.addr is LATCHKEY_HTTP_ADDR. The file config.yaml of the project lists them 
 // The configuration says which actor types may use them: link.actors.user.providers: [emailpass, card].
 func Main(args []string, opts ...fx.Option) int {
 	m := command{out: os.Stdout, err: os.Stderr, options: opts}
+	return m.main(args)
+}
+
+var errUsage = errors.New("see 'server --help'")
+
+// command is one run of the command line.
+type command struct {
+	out, err io.Writer
+	options  []fx.Option
+	config   *Config
+}
+
+// main runs the command and says what was wrong. It returns the exit code.
+func (m *command) main(args []string) int {
 	err := m.run(args)
 	var problems Problems
 	if cause := dig.RootCause(err); errors.As(cause, &problems) {
@@ -74,15 +89,6 @@ func Main(args []string, opts ...fx.Option) int {
 	return exitFailed
 }
 
-var errUsage = errors.New("see 'server --help'")
-
-// command is one run of the command line.
-type command struct {
-	out, err io.Writer
-	options  []fx.Option
-	config   *Config
-}
-
 func (m *command) run(args []string) error {
 	flags := m.flags("server")
 	path := flags.String("config", "", "read the configuration from this `file`")
@@ -91,7 +97,7 @@ func (m *command) run(args []string) error {
 		return err
 	}
 	name := flags.Arg(0)
-	run, ok := map[string]func([]string) error{"": m.serve, "user": m.user, "migrate": m.migrate}[name]
+	run, ok := map[string]func([]string) error{"": m.serve, "user": m.user, "migrate": m.migrate, "config": m.showConfig}[name]
 	if name == "help" {
 		fmt.Fprint(m.out, usage)
 		return nil

@@ -45,6 +45,7 @@ type Config struct {
 	// sources says where a value came from, by key: sourceFile, or the name of a
 	// variable behind sourceEnv. What is not in it is a default.
 	sources map[string]string
+	file    string // the file that was read, or empty
 }
 
 // HTTPConfig says where the server listens and whom it trusts.
@@ -261,10 +262,24 @@ func (c *Config) Effective() []Setting {
 var openSettings = []string{"type", "display_name", "issuer", "client_id", "scopes"}
 
 func printFree(name string, value any) string {
-	if slices.Contains(openSettings, name) {
-		return fmt.Sprint(value)
+	if !slices.Contains(openSettings, name) {
+		return redacted
 	}
-	return redacted
+	switch v := value.(type) {
+	case []any:
+		texts := make([]string, len(v))
+		for i := range v {
+			texts[i] = printFree(name, v[i])
+		}
+		return strings.Join(texts, ",")
+	case map[string]any: // whatever it is, it is not what the name says
+		return redacted
+	case string:
+		if strings.Contains(v, "://") && strings.ContainsAny(v, "@?") { // a user or a query may be secret
+			return redacted
+		}
+	}
+	return fmt.Sprint(value)
 }
 
 func printValue(v reflect.Value) string {
@@ -334,8 +349,13 @@ func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `
 func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // DSN is the address of a database. Converted to a string it is whole; printed,
-// logged or marshalled it is without its password.
+// logged or marshalled it is without its password, and without parameters that are
+// not known to be harmless.
 type DSN string
+
+// openParameters are the parameters of a postgres:// address that are no secret.
+var openParameters = []string{"application_name", "channel_binding", "connect_timeout", "database", "dbname", "host", "passfile", "port",
+	"search_path", "service", "servicefile", "sslmode", "sslnegotiation", "sslrootcert", "sslsni", "target_session_attrs", "timezone", "user"}
 
 // SQLitePath is the path of a sqlite: address; ok is false for all others.
 func (d DSN) SQLitePath() (path string, ok bool) { return strings.CutPrefix(string(d), "sqlite:") }
@@ -353,9 +373,12 @@ func (d DSN) String() string {
 	if err != nil || !d.Postgres() {
 		return redacted
 	}
+	if strings.Contains(u.EscapedPath()+u.RawQuery, "@") {
+		return redacted // a password that was not percent-encoded, cut in two by its / or ?
+	}
 	query := u.Query()
 	for name := range query {
-		if strings.Contains(name, "password") {
+		if !slices.Contains(openParameters, name) {
 			query.Set(name, "xxxxx")
 		}
 	}

@@ -44,6 +44,7 @@ func (l *loader) readFile(args LoadArgs) {
 		l.problem(path, "cannot be read: %v", bare(err))
 		return
 	}
+	l.config.file = path
 
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var document yaml.Node

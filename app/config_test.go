@@ -85,8 +85,11 @@ func eachScalar(mapping *yaml.Node, section string, visit func(key string, name 
 	}
 }
 
+// setting is a key with a value as it is written in the environment and in the file, and as it is shown.
+type setting struct{ key, env, yaml, shown string }
+
 // everySetting has another value than the default for every known key.
-var everySetting = []struct{ key, env, yaml, shown string }{
+var everySetting = []setting{
 	{"env", "production", `production`, "production"},
 	{"http.addr", ":8080", `":8080"`, ":8080"},
 	{"http.public_url", "https://id.example.com", `https://id.example.com`, "https://id.example.com"},
@@ -120,11 +123,11 @@ func variable(key string) string {
 	return "LATCHKEY_" + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(key))
 }
 
-func TestEverySettingCanComeFromTheFileOrTheEnvironment(t *testing.T) {
-	var environ []string
+// inYAML is a file of these settings.
+func inYAML(t *testing.T, settings []setting) string {
+	t.Helper()
 	file := make(map[string]any)
-	for _, s := range everySetting {
-		environ = append(environ, variable(s.key)+"="+s.env)
+	for _, s := range settings {
 		var value any
 		if err := yaml.Unmarshal([]byte(s.yaml), &value); err != nil {
 			t.Fatal(err)
@@ -143,8 +146,31 @@ func TestEverySettingCanComeFromTheFileOrTheEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return string(text)
+}
+
+// stands reports whether a key is one of those that a pattern means: a * is one name, or what a provider calls its own.
+func stands(pattern, key string) bool {
+	if own, ok := strings.CutSuffix(pattern, ".*"); ok {
+		return strings.HasPrefix(key, own+".")
+	}
+	patterns, names := strings.Split(pattern, "."), strings.Split(key, ".")
+	return slices.EqualFunc(patterns, names, func(p, name string) bool { return p == "*" || p == name })
+}
+
+func TestEverySettingCanComeFromTheFileOrTheEnvironment(t *testing.T) {
+	for _, pattern := range app.KnownKeys() {
+		if !slices.ContainsFunc(everySetting, func(s setting) bool { return stands(pattern, s.key) }) {
+			t.Errorf("there is no sample of %s: give everySetting in config_test.go a row with it and a value that is not its default,"+
+				" as written in the environment, as written in the file, and as shown by 'server config'", pattern)
+		}
+	}
+	var environ []string
+	for _, s := range everySetting {
+		environ = append(environ, variable(s.key)+"="+s.env)
+	}
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "config.yaml"), string(text))
+	write(t, filepath.Join(dir, "config.yaml"), inYAML(t, everySetting))
 
 	fromFile, err := app.LoadConfig(app.LoadArgs{Dir: dir})
 	if err != nil {
@@ -172,7 +198,7 @@ func TestEverySettingCanComeFromTheFileOrTheEnvironment(t *testing.T) {
 			}
 		}
 		if len(got) != len(everySetting) {
-			t.Errorf("%s: %d settings, but the table of this test has %d: add what is missing", name, len(got), len(everySetting))
+			t.Errorf("%s: %d settings, but everySetting has %d rows", name, len(got), len(everySetting))
 		}
 		for i, s := range app.DefaultConfig().Effective() {
 			j := slices.IndexFunc(got, func(g app.Setting) bool { return g.Key == s.Key })
@@ -181,7 +207,7 @@ func TestEverySettingCanComeFromTheFileOrTheEnvironment(t *testing.T) {
 			}
 		}
 	}
-	if string(fromEnv.Database.URL) != everySetting[5].env || fromEnv.Auth.Token.TTL != 90*time.Minute ||
+	if string(fromEnv.Database.URL) != "postgres://u:hunter2@db/x?sslpassword=hunter2" || fromEnv.Auth.Token.TTL != 90*time.Minute ||
 		fromEnv.Auth.Providers["okta-eu"]["client_secret"] != "hunter2" || len(fromEnv.Secrets[1].Bytes()) != 32 {
 		t.Errorf("%+v differs from what was set", fromEnv)
 	}

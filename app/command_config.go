@@ -1,0 +1,89 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"unicode"
+
+	"go.uber.org/dig"
+	"go.uber.org/fx"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
+)
+
+const configUsage = `Usage of server config:
+  Prints every setting that is in force, a line each, in the order of config.yaml: its key, its value, and where the
+  value comes from, which is default, file, or env and the name of the variable. The first line names the file that
+  was read.
+
+  Values are written as in the environment: lists by comma, and what is empty is "". A value with spaces is in quotes.
+  Secrets show as [redacted], and so do settings of providers that are not known to be harmless; passwords in
+  database.url show as xxxxx. A setting in the output can be found by: server config | grep ^http.addr
+
+  What is wrong with the configuration is said instead, a line each, and the exit code is 2. Nothing is started, and no
+  database is opened.
+`
+
+// showConfig prints the configuration that is in force.
+func (m *command) showConfig(args []string) error {
+	flags := m.flags("server config")
+	flags.Usage = func() { fmt.Fprint(flags.Output(), configUsage) }
+	if err := m.parse(flags, args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("server config takes no arguments; %w", errUsage)
+	}
+	if err := m.checkParts(); err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(m.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(m.out, "# file: %s\n", m.config.fileRead())
+	for _, s := range m.config.Effective() {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", s.Key, visible(s.Value), s.Source)
+	}
+	return table.Flush()
+}
+
+// checkParts says what is wrong with the configuration in view of the providers that this program has, as a start would.
+func (m *command) checkParts() error {
+	checked := errors.New("checked") // stops fx before the program's own functions, which may open the database
+	err := fx.New(append([]fx.Option{
+		fx.Module("check", fx.Invoke(func(providersChecked) error { return checked })),
+		core(m.config), fx.Decorate(quiet),
+		// The providers want a key. The real one may have to be made, in a directory that is none of this command's business.
+		fx.Decorate(func() (*keyring.Ring, error) { return keyring.New(make([]byte, keyring.MinSecret)) }),
+	}, m.options...)...).Err()
+	if errors.Is(dig.RootCause(err), checked) {
+		return nil
+	}
+	return err
+}
+
+// fileRead names the file that c was read from, or says why there is none.
+func (c *Config) fileRead() string {
+	path := c.file
+	if path == "" {
+		path = "config.yaml"
+	}
+	if whole, err := filepath.Abs(path); err == nil {
+		path = whole
+	}
+	if c.file == "" {
+		return "none, because there is no " + path
+	}
+	return path
+}
+
+// visible is a value as one word that can be seen, and as nothing but text.
+func visible(value string) string {
+	odd := func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == '"' }
+	if value == "" || strings.ContainsFunc(value, odd) {
+		return strconv.Quote(value)
+	}
+	return value
+}

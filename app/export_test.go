@@ -1,0 +1,21 @@
+package app
+
+import (
+	"io"
+
+	"go.uber.org/fx"
+)
+
+// KnownKeys are the keys that there are, with * where a name stands that the configuration gives.
+func KnownKeys() (patterns []string) {
+	for _, s := range known.settings {
+		patterns = append(patterns, s.pattern)
+	}
+	return patterns
+}
+
+// Run is Main with outputs of the caller's.
+func Run(out, err io.Writer, args []string, opts ...fx.Option) (code int) {
+	m := command{out: out, err: err, options: opts}
+	return m.main(args)
+}
