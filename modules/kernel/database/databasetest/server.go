@@ -118,20 +118,25 @@ func shout(why string) {
 		if info, ok := debug.ReadBuildInfo(); ok && info.Path != "" {
 			name = strings.TrimSuffix(info.Path, ".test")
 		}
-		out := os.Stderr
-		if runtime.GOOS == "linux" {
-			// Our own output is kept from the terminal if the package passes; that of the go command is not.
-			parent := fmt.Sprintf("/proc/%d", os.Getppid())
-			comm, _ := os.ReadFile(parent + "/comm")
-			if strings.TrimSpace(string(comm)) == "go" {
-				if f, err := os.OpenFile(parent+"/fd/2", os.O_WRONLY|os.O_APPEND, 0); err == nil {
-					defer f.Close()
-					out = f
-				}
-			}
-		}
-		fmt.Fprintf(out, "latchkey: SKIPPED every PostgreSQL test of %s: %s\n", name, why)
+		Tell(fmt.Sprintf("SKIPPED every PostgreSQL test of %s: %s", name, why))
 	})
 }
 
 var shouting sync.Once
+
+// Tell writes a line to the terminal, also if the test passes and nobody has asked for its output.
+func Tell(line string) {
+	out := os.Stderr
+	if runtime.GOOS == "linux" {
+		// Our own output is kept from the terminal if the package passes; that of the go command is not.
+		parent := fmt.Sprintf("/proc/%d", os.Getppid())
+		comm, _ := os.ReadFile(parent + "/comm")
+		if strings.TrimSpace(string(comm)) == "go" {
+			if f, err := os.OpenFile(parent+"/fd/2", os.O_WRONLY|os.O_APPEND, 0); err == nil {
+				defer f.Close()
+				out = f
+			}
+		}
+	}
+	fmt.Fprintf(out, "latchkey: %s\n", line)
+}
