@@ -60,11 +60,8 @@ func Postgres(tb testing.TB) Database {
 	switch {
 	case at.err != nil:
 		tb.Fatalf("databasetest: PostgreSQL for tests: %v", at.err)
-	case at.why != "" && os.Getenv("LATCHKEY_TEST_REQUIRE_POSTGRES") == "1":
-		tb.Fatalf("databasetest: PostgreSQL is required here: %s", at.why)
 	case at.why != "":
-		shout(at.why)
-		tb.Skipf("no PostgreSQL: %s", at.why)
+		SkipLoudly(tb, "LATCHKEY_TEST_REQUIRE_POSTGRES", "PostgreSQL", at.why)
 	}
 
 	schema := "t_" + strings.ToLower(rand.Text())

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 )
 
@@ -111,18 +112,24 @@ func await(base *url.URL, log string) error {
 	return errors.Join(err, fmt.Errorf("the server said:\n%s", said))
 }
 
-// shout says on the terminal, once, that the PostgreSQL tests of this package are skipped.
-func shout(why string) {
-	shouting.Do(func() {
+// SkipLoudly skips a test for what this machine lacks, and says so on the terminal, once for each thing. With the variable
+// require set to 1, as in CI, the test fails instead.
+func SkipLoudly(tb testing.TB, require, what, why string) {
+	tb.Helper()
+	if os.Getenv(require) == "1" {
+		tb.Fatalf("%s is required here: %s", what, why)
+	}
+	if _, told := skipped.LoadOrStore(what, true); !told {
 		name := filepath.Base(os.Args[0])
 		if info, ok := debug.ReadBuildInfo(); ok && info.Path != "" {
 			name = strings.TrimSuffix(info.Path, ".test")
 		}
-		Tell(fmt.Sprintf("SKIPPED every PostgreSQL test of %s: %s", name, why))
-	})
+		Tell(fmt.Sprintf("SKIPPED every test of %s that needs %s: %s", name, what, why))
+	}
+	tb.Skipf("no %s: %s", what, why)
 }
 
-var shouting sync.Once
+var skipped sync.Map // what is missing, once that was said
 
 // Tell writes a line to the terminal, also if the test passes and nobody has asked for its output.
 func Tell(line string) {
