@@ -21,6 +21,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if at := os.Getenv(killAt); at != "" {
+		os.Exit(mortal(at)) // this is no test but a server, started by one (crash_test.go)
+	}
 	databasetest.Main(m, func() {
 		os.RemoveAll(programDir)
 	})
@@ -92,7 +95,12 @@ func (o *output) String() string {
 // start starts a server and does not wait for it.
 func start(t *testing.T, env []string, args ...string) *running {
 	t.Helper()
-	r := &running{Cmd: exec.Command(program(t), args...), stdout: new(output), stderr: new(output), ended: make(chan struct{})}
+	return startProgram(t, program(t), env, args...)
+}
+
+func startProgram(t *testing.T, binary string, env []string, args ...string) *running {
+	t.Helper()
+	r := &running{Cmd: exec.Command(binary, args...), stdout: new(output), stderr: new(output), ended: make(chan struct{})}
 	r.Env, r.Dir, r.Stdout, r.Stderr = env, t.TempDir(), r.stdout, r.stderr
 	if err := r.Start(); err != nil {
 		t.Fatal(err)

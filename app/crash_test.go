@@ -1,0 +1,494 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/uptrace/bun"
+	"go.uber.org/fx"
+
+	"github.com/latchkey-go/latchkey/app"
+	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+// The server is killed before and after every statement that it makes for a request, and must have done all of it or
+// nothing; then the same request is sent again. docs/reliability.md tells more.
+//
+// A new scenario is a row here.
+var scenarios = []scenario{
+	{
+		name: "registering", atLeast: 5,
+		prepare: func(_ *testing.T, _ *node, who string) act {
+			return act{method: "POST", path: "/auth/user/emailpass/register", body: credentials(who)}
+		},
+		facts: []fact{
+			{"identities", 0, 1, rows(identitiesOf)},
+			{"sessions of this request", 0, 1, rows(sessionsOf + " AND s.user_agent = 'request'")},
+		},
+	},
+	{
+		name: "provisioning", atLeast: 10,
+		prepare: func(t *testing.T, n *node, who string) act {
+			n.register(t, who)
+			return act{method: "POST", path: "/auth/user/emailpass", body: credentials(who),
+				then: func(t *testing.T, n *node, answer string) { n.isUser(t, member(answer, "token"), who) }}
+		},
+		facts: []fact{
+			{"living users", 0, 1, rows(livingUsers)},
+			{"roles", 0, 1, rows(rolesOf)},
+			{"links to the user", 0, 1, rows(linksOf)},
+			{"sessions of the registration", 1, 0, rows(sessionsOf + " AND s.user_agent = 'preparation'")},
+			{"sessions of this request", 0, 1, rows(sessionsOf + " AND s.user_agent = 'request'")},
+		},
+	},
+	{
+		name: "accepting", atLeast: 10,
+		prepare: func(t *testing.T, n *node, who string) act {
+			invite := n.must(t, act{method: "POST", path: "/admin/invites", body: `{"email":"` + who + `"}`, bearer: n.admin})
+			registration := n.register(t, who)
+			return act{method: "POST", path: "/admin/invites/accept?token=" + member(invite, "token"), body: `{"first_name":"Ada"}`,
+				bearer: registration, then: func(t *testing.T, n *node, _ string) {
+					refreshed := n.must(t, act{method: "POST", path: "/auth/token/refresh", bearer: registration})
+					n.isUser(t, member(refreshed, "token"), who)
+				}}
+		},
+		facts: []fact{
+			{"living users", 0, 1, rows(livingUsers + " AND first_name = 'Ada'")},
+			{"roles", 0, 1, rows(rolesOf)},
+			{"links to the user", 0, 1, rows(linksOf)},
+			{"invites accepted by the user", 0, 1, rows("SELECT count(*) FROM latchkey_invite WHERE email = ?0 AND accepted AND accepted_by IN (SELECT id FROM latchkey_user WHERE email = ?0)")},
+			{"open invites", 1, 0, rows("SELECT count(*) FROM latchkey_invite WHERE email = ?0 AND NOT accepted")},
+			{"sessions of the registration", 1, 1, rows(sessionsOf)},
+		},
+	},
+	{
+		name: "deleting", atLeast: 10,
+		prepare: func(t *testing.T, n *node, who string) act {
+			n.register(t, who)
+			token := member(n.must(t, act{method: "POST", path: "/auth/user/emailpass", body: credentials(who)}), "token")
+			return act{method: "DELETE", path: "/admin/users/" + n.isUser(t, token, who), bearer: n.admin,
+				then: func(t *testing.T, n *node, _ string) {
+					if status, body, err := (act{method: "GET", path: "/admin/users/me", bearer: token}).send(t.Context(), n.url); status != 401 {
+						t.Errorf("the token of a deleted user: %d %s %v", status, body, err)
+					}
+				}}
+		},
+		facts: []fact{
+			{"living users", 1, 0, rows(livingUsers)},
+			{"deleted users", 0, 1, rows("SELECT count(*) FROM latchkey_user WHERE email = ?0 AND deleted_at IS NOT NULL")},
+			{"links to the user", 1, 0, rows(linksOf)},
+			{"identities", 1, 0, rows(identitiesOf)},
+			{"sessions", 1, 0, rows(sessionsOf)},
+		},
+	},
+}
+
+// A scenario is one request that changes something for one person, which is theirs alone by their address.
+type scenario struct {
+	name    string
+	atLeast int // statements; fewer mean that the hook misses some
+	prepare func(t *testing.T, n *node, who string) act
+	facts   []fact
+}
+
+// A fact is a number about a person before and after the request under test; sending that again changes nothing.
+type fact struct {
+	name          string
+	before, after int
+	count         func(t *testing.T, n *node, who string) int
+}
+
+// rows counts by a query, in which ?0 is the person's address.
+func rows(query string) func(*testing.T, *node, string) int {
+	return func(t *testing.T, n *node, who string) (count int) {
+		t.Helper()
+		if err := n.db.Conn(t.Context()).NewRaw(query, who).Scan(t.Context(), &count); err != nil {
+			t.Fatal(err)
+		}
+		return count
+	}
+}
+
+const (
+	livingUsers  = "SELECT count(*) FROM latchkey_user WHERE email = ?0 AND deleted_at IS NULL"
+	rolesOf      = "SELECT count(*) FROM latchkey_user_role WHERE user_id IN (SELECT id FROM latchkey_user WHERE email = ?0)"
+	identitiesOf = "SELECT count(*) FROM latchkey_auth_identity WHERE id IN (SELECT auth_identity_id FROM latchkey_provider_identity WHERE entity_id = ?0)"
+	linksOf      = "SELECT count(*) FROM latchkey_link WHERE actor_id IN (SELECT id FROM latchkey_user WHERE email = ?0)"
+	// Sessions are told apart by who opened them; two of one kind count once.
+	sessionsOf = "SELECT count(DISTINCT s.user_agent) FROM latchkey_auth_session s JOIN latchkey_provider_identity p ON p.auth_identity_id = s.auth_identity_id WHERE p.entity_id = ?0"
+)
+
+// invariants are queries that find nothing, at any time.
+var invariants = []struct{ name, query string }{
+	{"identities that are there twice",
+		"SELECT entity_id FROM latchkey_provider_identity GROUP BY provider, entity_id HAVING count(*) > 1"},
+	{"addresses with two users",
+		"SELECT email FROM latchkey_user WHERE deleted_at IS NULL AND email IS NOT NULL GROUP BY email HAVING count(*) > 1"},
+	{"users with two links",
+		"SELECT actor_id FROM latchkey_link GROUP BY actor_type, actor_id HAVING count(*) > 1"},
+	{"links to nobody",
+		"SELECT actor_id FROM latchkey_link WHERE actor_type <> 'user' OR actor_id NOT IN (SELECT id FROM latchkey_user WHERE deleted_at IS NULL)"},
+	{"links of nobody",
+		"SELECT auth_identity_id FROM latchkey_link WHERE auth_identity_id NOT IN (SELECT id FROM latchkey_auth_identity)"},
+	{"users that the link layer made and left without a link",
+		"SELECT id FROM latchkey_user WHERE created_via <> 'api' AND deleted_at IS NULL AND id NOT IN (SELECT actor_id FROM latchkey_link)"},
+	{"users without a role",
+		"SELECT id FROM latchkey_user WHERE deleted_at IS NULL AND id NOT IN (SELECT user_id FROM latchkey_user_role)"},
+	{"invites that are accepted by halves",
+		"SELECT id FROM latchkey_invite WHERE accepted <> (accepted_at IS NOT NULL) OR accepted <> (accepted_by IS NOT NULL)"},
+	{"invites that nobody has accepted",
+		"SELECT id FROM latchkey_invite WHERE accepted AND accepted_by NOT IN (SELECT id FROM latchkey_user)"},
+	{"users who have accepted no invite, or two",
+		"SELECT u.id FROM latchkey_user u WHERE u.created_via = 'invite' AND 1 <> (SELECT count(*) FROM latchkey_invite i WHERE i.accepted_by = u.id)"},
+	{"identities without a way to sign in",
+		"SELECT id FROM latchkey_auth_identity WHERE id NOT IN (SELECT auth_identity_id FROM latchkey_provider_identity)"},
+	{"ways to sign in without an identity",
+		"SELECT id FROM latchkey_provider_identity WHERE auth_identity_id NOT IN (SELECT id FROM latchkey_auth_identity)"},
+	{"sessions of nobody",
+		"SELECT id FROM latchkey_auth_session WHERE auth_identity_id NOT IN (SELECT id FROM latchkey_auth_identity)"},
+}
+
+func TestAServerKilledAtAnyStatementHasDoneAllOrNothingAndDoesItWhenAskedAgain(t *testing.T) {
+	var onSQLite, onPostgres atomic.Int64
+	t.Cleanup(func() { // when all have run
+		databasetest.Tell(fmt.Sprintf("a server was killed at %d points on SQLite and %d on PostgreSQL", onSQLite.Load(), onPostgres.Load()))
+	})
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+				t.Parallel()
+				n := s.run(t, at)
+				t.Logf("%s on %s: killed at %d points", s.name, at.Dialect, n)
+				if at.Dialect == database.SQLite {
+					onSQLite.Add(int64(n))
+				} else {
+					onPostgres.Add(int64(n))
+				}
+			})
+		})
+	}
+}
+
+// run kills the server at every point of the scenario, each time for another person, and returns how many there are.
+func (s scenario) run(t *testing.T, at databasetest.Database) int {
+	env := environment(t.TempDir(), at)
+	n := open(t, env)
+	n.makeAdmin(t)
+
+	n, statements := s.kill(t, env, n, onceAnswered, nil)
+	if len(statements) < s.atLeast || !slices.Contains(statements, "BEGIN") || !slices.Contains(statements, "COMMIT") {
+		t.Fatalf("the statements are %q, want at least %d, with BEGIN and COMMIT", statements, s.atLeast)
+	}
+	points := 1
+	for i := range statements {
+		for _, side := range []string{"before", "after"} {
+			n, _ = s.kill(t, env, n, fmt.Sprintf("%s %d", side, i+1), statements)
+			points++
+		}
+	}
+	return points
+}
+
+// kill sets the scene for a new person at n, the one server there is, and stops it; has a server in a process of its own
+// killed while it serves the request; looks at what that one has left behind, and sends the request again to the next
+// server, which it returns. The statements are those that the killed one has begun: the known ones, as far as it came.
+func (s scenario) kill(t *testing.T, env []string, n *node, at string, known []string) (next *node, begun []string) {
+	who := strings.ReplaceAll(at, " ", ".") + "@example.com"
+	request := s.prepare(t, n, who)
+	request.agent = "request"
+	s.check(t, n, who, at+", not begun", false)
+	n.stop()
+
+	r := startProgram(t, os.Args[0], append(env, killAt+"="+at))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := r.up(ctx); err != nil {
+		t.Fatal(err)
+	}
+	status, body, err := request.send(ctx, r.url)
+	switch {
+	case at != onceAnswered && err == nil:
+		t.Fatalf("%s: it was not killed, and answered %d %s\n%s", at, status, body, r.stdout)
+	case at == onceAnswered && (err != nil || status != 200):
+		t.Fatalf("%s: the answer was %d %s %v", at, status, body, err)
+	case at == onceAnswered:
+		r.kill()
+	}
+	begun, done := r.died(t, at)
+	if at == onceAnswered {
+		known = begun
+	} else if at != fmt.Sprintf("before %d", len(begun)) && at != fmt.Sprintf("after %d", done) {
+		t.Fatalf("%s: it was killed after beginning %d statements and ending %d", at, len(begun), done)
+	}
+	if len(begun) > len(known) || !slices.Equal(begun, known[:len(begun)]) {
+		t.Fatalf("%s: the statements were\n%q, want\n%q", at, begun, known)
+	}
+
+	when := fmt.Sprintf("killed %s (%s)", at, begun[len(begun)-1])
+	next = open(t, env)
+	next.admin = n.admin
+	s.check(t, next, who, when, !slices.Contains(known[done:], "COMMIT"))
+	next.check(t, when)
+	if status, body, err = request.send(ctx, next.url); err != nil || status != 200 {
+		t.Errorf("%s: the same request again: %d %s %v", when, status, body, err)
+	} else if request.then != nil {
+		request.then(t, next, body)
+	}
+	s.check(t, next, who, when+", sent again", true)
+	next.check(t, when+", sent again")
+	return next, begun
+}
+
+// died waits until the process is gone, which has killed itself or was killed, and returns the statements that it had
+// begun, and how many of them had ended.
+func (r *running) died(t *testing.T, at string) (begun []string, done int) {
+	t.Helper()
+	select {
+	case <-r.ended:
+	case <-time.After(10 * time.Second):
+		t.Fatalf("%s: the process has not ended\n%s", at, r.stdout)
+	}
+	if runtime.GOOS != "windows" && r.ProcessState.String() != "signal: killed" {
+		t.Fatalf("%s: the process ended by itself: %v\n%s%s", at, r.ProcessState, r.stdout, r.stderr)
+	}
+	for line := range strings.Lines(r.stdout.String()) {
+		told, ok := strings.CutPrefix(strings.TrimSpace(line), "statement ")
+		if !ok {
+			continue
+		}
+		if moment, query, _ := strings.Cut(told, ": "); strings.HasPrefix(moment, "before") {
+			begun = append(begun, query)
+		} else {
+			done++
+		}
+	}
+	if len(begun) == 0 {
+		t.Fatalf("%s: it made no statement\n%s", at, r.stdout)
+	}
+	return begun, done
+}
+
+// check compares the facts about a person with those before the request, or after it.
+func (s scenario) check(t *testing.T, n *node, who, when string, done bool) {
+	t.Helper()
+	for _, f := range s.facts {
+		want := f.before
+		if done {
+			want = f.after
+		}
+		if got := f.count(t, n, who); got != want {
+			t.Errorf("%s: %d %s, want %d", when, got, f.name, want)
+		}
+	}
+}
+
+// act is a request. Who sends it is its agent, by which the sessions that it opens are known.
+type act struct {
+	method, path, body, bearer, agent string
+
+	then func(t *testing.T, n *node, answer string) // looks at what it has led to; nil: no need
+}
+
+// client opens a connection for each request: one that broke must not lead to another try.
+var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
+func (a act) send(ctx context.Context, base string) (status int, body string, err error) {
+	req, err := http.NewRequestWithContext(ctx, a.method, base+a.path, strings.NewReader(a.body))
+	if err != nil {
+		return 0, "", err
+	}
+	req.Header.Set("User-Agent", a.agent)
+	if a.body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if a.bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+a.bearer)
+	}
+	rsp, err := client.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer rsp.Body.Close()
+	data, err := io.ReadAll(rsp.Body)
+	return rsp.StatusCode, string(data), err
+}
+
+func credentials(address string) string {
+	return `{"email":"` + address + `","password":"correct horse"}`
+}
+
+// node is a whole server in the process of the test, before the crash or after it.
+type node struct {
+	url   string
+	db    *database.DB
+	link  *link.Service
+	admin string // a token of an admin
+	stop  func()
+}
+
+func open(t *testing.T, env []string) *node {
+	t.Helper()
+	cfg, err := app.LoadConfig(app.LoadArgs{Environ: env, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n node
+	var site *web.Site
+	a := app.New(cfg, fx.Populate(&n.db, &n.link, &site), fx.Decorate(func() *slog.Logger {
+		return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}))
+	if err := a.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n.url = site.URL("")
+	n.stop = sync.OnceFunc(func() {
+		if err := a.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(n.stop)
+	return &n
+}
+
+// must sends a request that succeeds, and returns the answer.
+func (n *node) must(t *testing.T, a act) string {
+	t.Helper()
+	a.agent = "preparation"
+	status, body, err := a.send(t.Context(), n.url)
+	if err != nil || status != 200 {
+		t.Fatalf("%s %s: %d %s %v", a.method, a.path, status, body, err)
+	}
+	return body
+}
+
+// makeAdmin makes a user as the command line does, and signs them in.
+func (n *node) makeAdmin(t *testing.T) {
+	t.Helper()
+	const address = "admin@example.com"
+	_, err := n.link.CreateUser(t.Context(), emailpass.Name, auth.Input(credentials(address)),
+		user.Draft{Email: address, Roles: []string{user.RoleAdmin}, Via: user.ViaCLI})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.admin = member(n.must(t, act{method: "POST", path: "/auth/user/emailpass", body: credentials(address)}), "token")
+}
+
+// register returns the token of a registration.
+func (n *node) register(t *testing.T, who string) string {
+	t.Helper()
+	return member(n.must(t, act{method: "POST", path: "/auth/user/emailpass/register", body: credentials(who)}), "token")
+}
+
+// isUser makes sure that a token speaks for the user with the address, and returns the user's id.
+func (n *node) isUser(t *testing.T, token, who string) (id string) {
+	t.Helper()
+	me := n.must(t, act{method: "GET", path: "/admin/users/me", bearer: token})
+	if got := member(me, "email"); got != who {
+		t.Errorf("the token speaks for %q, want %s", got, who)
+	}
+	return member(me, "id")
+}
+
+// check looks for what must never be.
+func (n *node) check(t *testing.T, when string) {
+	t.Helper()
+	find := func(name, query string) {
+		var found []string
+		if err := n.db.Conn(t.Context()).NewRaw(query).Scan(t.Context(), &found); err != nil {
+			t.Fatal(err)
+		}
+		if len(found) > 0 {
+			t.Errorf("%s: there are %s: %q", when, name, found)
+		}
+	}
+	for _, i := range invariants {
+		find(i.name, i.query)
+	}
+	if n.db.Dialect() == database.SQLite {
+		find("damages of the file", "SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'")
+		find("references to nothing", `SELECT "table" FROM pragma_foreign_key_check`)
+	}
+}
+
+// killAt makes this test program a server that ends at a statement: "before 3", "after 12".
+const killAt = "LATCHKEY_TEST_KILL_AT"
+
+// onceAnswered is when the test kills the server itself: what has been answered must be so.
+const onceAnswered = "once answered"
+
+// mortal is the server, as cmd/server has it, that kills itself.
+func mortal(at string) (code int) {
+	return app.Main(nil, fx.Decorate(func(db *database.DB) (*database.DB, error) {
+		return hooked(context.Background(), db, &killer{at: at})
+	}))
+}
+
+// hooked is db with a hook that sees every statement, BEGIN and COMMIT included.
+func hooked(ctx context.Context, db *database.DB, hook bun.QueryHook) (*database.DB, error) {
+	read := db.Conn(ctx).NewSelect().DB()
+	write := read
+	err := db.InTx(ctx, func(ctx context.Context) error {
+		write = db.Conn(ctx).NewSelect().DB()
+		return nil
+	})
+	return database.New(write.WithQueryHook(hook), read.WithQueryHook(hook), slog.Default()), err
+}
+
+// killer tells, on standard output, each statement that is made for an HTTP request, and at one of them kills its process.
+type killer struct {
+	at string
+	n  atomic.Int64
+}
+
+type statement struct{}
+
+// BeforeQuery implements bun.QueryHook.
+func (k *killer) BeforeQuery(ctx context.Context, e *bun.QueryEvent) context.Context {
+	if ctx.Value(http.ServerContextKey) == nil {
+		return ctx
+	}
+	n := k.n.Add(1)
+	k.pass(fmt.Sprintf("before %d", n), e.Query)
+	return context.WithValue(ctx, statement{}, n)
+}
+
+// AfterQuery implements bun.QueryHook.
+func (k *killer) AfterQuery(ctx context.Context, e *bun.QueryEvent) {
+	if n, ok := ctx.Value(statement{}).(int64); ok {
+		k.pass(fmt.Sprintf("after %d", n), e.Query)
+	}
+}
+
+func (k *killer) pass(moment, query string) {
+	words := strings.Fields(query)
+	fmt.Printf("statement %s: %s\n", moment, strings.Join(words[:min(3, len(words))], " "))
+	if moment != k.at {
+		return
+	}
+	self, err := os.FindProcess(os.Getpid())
+	if err == nil {
+		err = self.Kill()
+	}
+	if err != nil {
+		panic(err)
+	}
+	select {} // nothing more happens here
+}
