@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -76,6 +77,45 @@ var scenarios = []scenario{
 			{"invites accepted by the user", 0, 1, rows("SELECT count(*) FROM latchkey_invite WHERE email = ?0 AND accepted AND accepted_by IN (SELECT id FROM latchkey_user WHERE email = ?0)")},
 			{"open invites", 1, 0, rows("SELECT count(*) FROM latchkey_invite WHERE email = ?0 AND NOT accepted")},
 			{"sessions of the registration", 1, 1, rows(sessionsOf)},
+		},
+	},
+	{
+		name: "resetting", atLeast: 10,
+		prepare: func(t *testing.T, n *node, who string) act {
+			n.register(t, who)
+			n.must(t, act{method: "POST", path: "/auth/user/emailpass", body: credentials(who)})
+			asked, err := n.auth.RequestPasswordReset(t.Context(), auth.ResetRequest{Provider: emailpass.Name, EntityID: who, ActorType: link.ActorUser})
+			if err != nil {
+				t.Fatal(err)
+			}
+			made, err := n.auth.CreatePasswordResetToken(t.Context(), asked, auth.ByMail)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const newPassword = "battery staple"
+			return act{method: "POST", path: "/auth/user/emailpass/update", body: `{"password":"` + newPassword + `"}`, bearer: made.Token, onceDone: 401,
+				then: func(t *testing.T, n *node, _ string) {
+					n.must(t, act{method: "POST", path: "/auth/user/emailpass", body: strings.Replace(credentials(who), "correct horse", newPassword, 1)})
+					if status, body, err := (act{method: "POST", path: "/auth/user/emailpass", body: credentials(who)}).send(t.Context(), n.url); status != 401 {
+						t.Errorf("the old password: %d %s %v", status, body, err)
+					}
+				}}
+		},
+		facts: []fact{
+			{"used tokens", 0, 1, rows("SELECT count(*) FROM latchkey_one_time_token t JOIN latchkey_provider_identity p ON p.id = t.provider_identity_id WHERE p.entity_id = ?0 AND t.spent_at IS NOT NULL")},
+			{"sessions of before", 1, 0, rows(sessionsOf + " AND s.created_at < (SELECT max(t.issued_at) FROM latchkey_one_time_token t WHERE t.provider_identity_id = p.id)")},
+			{"proved addresses", 0, 2, rows("SELECT (SELECT count(*) FROM latchkey_user WHERE email = ?0 AND email_verified_at IS NOT NULL) + (SELECT count(*) FROM latchkey_provider_identity WHERE entity_id = ?0 AND email_verified_at IS NOT NULL)")},
+			{"changes of credentials that were announced", 0, 1, rows("SELECT count(*) FROM latchkey_outbox_event WHERE topic = 'auth.credentials_changed' AND aggregate_id IN (SELECT auth_identity_id FROM latchkey_provider_identity WHERE entity_id = ?0)")},
+		},
+	},
+	{
+		name: "inviting", atLeast: 8,
+		prepare: func(_ *testing.T, n *node, who string) act {
+			return act{method: "POST", path: "/admin/invites", body: `{"email":"` + who + `"}`, bearer: n.admin, onceDone: 400}
+		},
+		facts: []fact{
+			{"open invites", 0, 1, rows("SELECT count(*) FROM latchkey_invite WHERE email = ?0 AND NOT accepted")},
+			{"mails", 0, 1, mails},
 		},
 	},
 	{
@@ -161,6 +201,10 @@ var invariants = []struct{ name, query string }{
 		"SELECT id FROM latchkey_auth_identity WHERE id NOT IN (SELECT auth_identity_id FROM latchkey_provider_identity)"},
 	{"ways to sign in without an identity",
 		"SELECT id FROM latchkey_provider_identity WHERE auth_identity_id NOT IN (SELECT id FROM latchkey_auth_identity)"},
+	{"users whom nobody was told of",
+		"SELECT id FROM latchkey_user WHERE id NOT IN (SELECT aggregate_id FROM latchkey_outbox_event WHERE topic = 'user.created')"},
+	{"things that were announced twice",
+		"SELECT aggregate_id FROM latchkey_outbox_event WHERE topic IN ('user.created', 'user.deleted', 'invite.accepted', 'link.linked') GROUP BY topic, aggregate_id HAVING count(*) > 1"},
 	{"sessions of nobody",
 		"SELECT id FROM latchkey_auth_session WHERE auth_identity_id NOT IN (SELECT id FROM latchkey_auth_identity)"},
 }
@@ -189,7 +233,7 @@ func TestAServerKilledAtAnyStatementHasDoneAllOrNothingAndDoesItWhenAskedAgain(t
 
 // run kills the server at every point of the scenario, each time for another person, and returns how many there are.
 func (s scenario) run(t *testing.T, at databasetest.Database) int {
-	env := environment(t.TempDir(), at)
+	env := mailing(t, at)
 	n := open(t, env)
 	n.makeAdmin(t)
 
@@ -245,10 +289,15 @@ func (s scenario) kill(t *testing.T, env []string, n *node, at string, known []s
 	when := fmt.Sprintf("killed %s (%s)", at, begun[len(begun)-1])
 	next = open(t, env)
 	next.admin = n.admin
-	s.check(t, next, who, when, !slices.Contains(known[done:], "COMMIT"))
+	next.endLeases(t)
+	all, want := !slices.Contains(known[done:], "COMMIT"), 200
+	if all && request.onceDone != 0 {
+		want = request.onceDone
+	}
+	s.check(t, next, who, when, all)
 	next.check(t, when)
-	if status, body, err = request.send(ctx, next.url); err != nil || status != 200 {
-		t.Errorf("%s: the same request again: %d %s %v", when, status, body, err)
+	if status, body, err = request.send(ctx, next.url); err != nil || status != want {
+		t.Errorf("%s: the same request again: %d %s %v, want %d", when, status, body, err, want)
 	} else if request.then != nil {
 		request.then(t, next, body)
 	}
@@ -304,7 +353,8 @@ func (s scenario) check(t *testing.T, n *node, who, when string, done bool) {
 type act struct {
 	method, path, body, bearer, agent string
 
-	then func(t *testing.T, n *node, answer string) // looks at what it has led to; nil: no need
+	onceDone int                                        // the status of the same request when it was done before; 0: 200, as the first time
+	then     func(t *testing.T, n *node, answer string) // looks at what it has led to; nil: no need
 }
 
 // client opens a connection for each request: one that broke must not lead to another try.
@@ -339,8 +389,10 @@ func credentials(address string) string {
 type node struct {
 	url   string
 	db    *database.DB
+	auth  *auth.Service
 	link  *link.Service
 	admin string // a token of an admin
+	mail  string // the file that mails are appended to
 	stop  func()
 }
 
@@ -352,13 +404,13 @@ func open(t *testing.T, env []string) *node {
 	}
 	var n node
 	var site *web.Site
-	a := app.New(cfg, fx.Populate(&n.db, &n.link, &site), fx.Decorate(func() *slog.Logger {
+	a := app.New(cfg, fx.Populate(&n.db, &n.auth, &n.link, &site), fx.Decorate(func() *slog.Logger {
 		return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}))
 	if err := a.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	n.url = site.URL("")
+	n.url, n.mail = site.URL(""), cfg.Mail.Path
 	n.stop = sync.OnceFunc(func() {
 		if err := a.Stop(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
@@ -366,6 +418,46 @@ func open(t *testing.T, env []string) *node {
 	})
 	t.Cleanup(n.stop)
 	return &n
+}
+
+// mailing is an environment in which mails go to a file.
+func mailing(t *testing.T, at databasetest.Database) []string {
+	t.Helper()
+	dir := t.TempDir()
+	return environment(dir, at, "LATCHKEY_MAIL_DRIVER=file", "LATCHKEY_MAIL_PATH="+filepath.Join(dir, "mail.jsonl"))
+}
+
+// endLeases has what a dead process was delivering be delivered at once: otherwise that waits until its lease is over.
+func (n *node) endLeases(t *testing.T) {
+	t.Helper()
+	err := n.db.InTx(t.Context(), func(ctx context.Context) error {
+		_, err := n.db.Conn(ctx).NewRaw("UPDATE latchkey_outbox_delivery SET next_at = ?", database.Now()).Exec(ctx)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mails counts the mails to somebody once there is nothing left to deliver.
+func mails(t *testing.T, n *node, who string) int {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); rows("SELECT count(*) FROM latchkey_outbox_delivery")(t, n, who) > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the events are not delivered")
+		}
+	}
+	return lines(t, n, who)
+}
+
+// lines counts the mails to somebody that are in the file now.
+func lines(t *testing.T, n *node, who string) int {
+	t.Helper()
+	data, err := os.ReadFile(n.mail)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(data), `"to":"`+who+`"`)
 }
 
 // must sends a request that succeeds, and returns the answer.
@@ -428,7 +520,57 @@ func (n *node) check(t *testing.T, when string) {
 	}
 }
 
-// killAt makes this test program a server that ends at a statement: "before 3", "after 12".
+// A mail leaves after the commit of what it is about. Whenever the server is killed from there on, between sending it and
+// noting that it is sent too, it is sent once.
+func TestAServerKilledWhileItSendsAMailHasSentItOnceAfterTheNextStart(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		env := mailing(t, at)
+		n := open(t, env)
+		n.makeAdmin(t)
+		points, sent := 0, 0
+		for _, side := range []string{"before", "after"} {
+			for i := 1; ; i++ {
+				moment := fmt.Sprintf("delivering %s %d", side, i)
+				who := strings.ReplaceAll(moment, " ", ".") + "@example.com"
+				invite := act{method: "POST", path: "/admin/invites", body: `{"email":"` + who + `"}`, bearer: n.admin}
+				n.stop()
+				r := startProgram(t, os.Args[0], append(env, killAt+"="+moment))
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				if err := r.up(ctx); err != nil {
+					t.Fatal(err)
+				}
+				_, _, _ = invite.send(ctx, r.url) // the answer may come before the end, or not
+				cancel()
+				killed := true
+				select {
+				case <-r.ended:
+				case <-time.After(700 * time.Millisecond): // there are no more statements: it has delivered and sleeps
+					killed = false
+					r.kill()
+				}
+				before := lines(t, n, who)
+				next := open(t, env)
+				next.admin = n.admin
+				next.endLeases(t)
+				if got := mails(t, next, who); got != 1 {
+					t.Errorf("killed %s, when %d mails had left: after the next start %d mails, want 1", moment, before, got)
+				}
+				n, sent = next, sent+before
+				if !killed {
+					break
+				}
+				points++
+			}
+		}
+		if points < 12 || sent < 4 {
+			t.Errorf("killed at %d points, %d of them after the mail had left: the hook misses some", points, sent)
+		}
+		databasetest.Tell(fmt.Sprintf("a server that sends a mail was killed at %d points on %s, at %d of them after the mail had left", points, at.Dialect, sent))
+	})
+}
+
+// killAt makes this test program a server that ends at a statement: "before 3", "after 12", counting those of the first
+// request, or "delivering before 2", counting what the server does by itself once that is committed.
 const killAt = "LATCHKEY_TEST_KILL_AT"
 
 // onceAnswered is when the test kills the server itself: what has been answered must be so.
@@ -454,8 +596,10 @@ func hooked(ctx context.Context, db *database.DB, hook bun.QueryHook) (*database
 
 // killer tells, on standard output, each statement that is made for an HTTP request, and at one of them kills its process.
 type killer struct {
-	at string
-	n  atomic.Int64
+	at        string
+	n         atomic.Int64 // statements made for a request
+	committed atomic.Bool  // that the request has
+	own       atomic.Int64 // statements that the server has made by itself since then
 }
 
 type statement struct{}
@@ -463,17 +607,27 @@ type statement struct{}
 // BeforeQuery implements bun.QueryHook.
 func (k *killer) BeforeQuery(ctx context.Context, e *bun.QueryEvent) context.Context {
 	if ctx.Value(http.ServerContextKey) == nil {
-		return ctx
+		if !k.committed.Load() {
+			return ctx
+		}
+		moment := fmt.Sprint(k.own.Add(1))
+		k.pass("delivering before "+moment, e.Query)
+		return context.WithValue(ctx, statement{}, "delivering after "+moment)
 	}
 	n := k.n.Add(1)
 	k.pass(fmt.Sprintf("before %d", n), e.Query)
-	return context.WithValue(ctx, statement{}, n)
+	return context.WithValue(ctx, statement{}, fmt.Sprintf("after %d", n))
 }
 
 // AfterQuery implements bun.QueryHook.
 func (k *killer) AfterQuery(ctx context.Context, e *bun.QueryEvent) {
-	if n, ok := ctx.Value(statement{}).(int64); ok {
-		k.pass(fmt.Sprintf("after %d", n), e.Query)
+	moment, ok := ctx.Value(statement{}).(string)
+	if !ok {
+		return
+	}
+	k.pass(moment, e.Query)
+	if strings.HasPrefix(moment, "after") && e.Query == "COMMIT" {
+		k.committed.Store(true)
 	}
 }
 
