@@ -10,5 +10,5 @@
 // it has proved to read the mailbox, so a mail goes to that address alone.
 //
 //	mailer.go   Mailer: what is written to whom    templates/   the words
-//	sender.go   Sender: Log and File, which take mails    fx.go   Module
+//	sender.go   Sender: Log and File, which take mails    fx.go   Module    lock_*.go   one process at a time
 package mail

@@ -34,8 +34,8 @@ func (m Message) GoString() string { return m.String() }
 // LogValue is String, for slog.
 func (m Message) LogValue() slog.Value { return slog.StringValue(m.String()) }
 
-// Sender takes mails. After an error the message is sent again later; nil says that it will not be lost any more. It is
-// safe for concurrent use.
+// Sender takes mails. After an error the message is sent again later; nil says that it will not be lost any more. The
+// error is logged and kept, so it must not repeat what the message says. A Sender is safe for concurrent use.
 type Sender interface {
 	Send(ctx context.Context, m Message) error
 }
@@ -57,22 +57,30 @@ func (l *Log) Send(_ context.Context, m Message) error {
 	return err
 }
 
-// File appends mails to a file, one line of JSON each, for another program to send or a test to read. A line is there
-// whole or not at all, and is on the disk when Send returns.
+// File appends mails to a file, one line of JSON each, for another program to send or a test to read. A line that ends is
+// whole, and is on the disk when Send returns. Several processes may append to one file: they lock it (flock) in turn, as
+// whoever takes lines away should, too.
 type File struct {
 	mu   sync.Mutex
 	path string
 }
 
 // NewFile returns a Sender that appends to the file, which it makes, readable by its owner alone, if it is not there. It
-// fails if the file cannot be written.
+// fails if the file cannot be written, or is none: a pipe, say.
 func NewFile(path string) (*File, error) {
 	f := &File{path: path}
 	file, err := f.open()
 	if err != nil {
 		return nil, err
 	}
-	return f, file.Close()
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 func (f *File) open() (*os.File, error) {
@@ -80,7 +88,7 @@ func (f *File) open() (*os.File, error) {
 }
 
 // Send implements Sender. A repeated message that is in the file already is not written again.
-func (f *File) Send(_ context.Context, m Message) (err error) {
+func (f *File) Send(ctx context.Context, m Message) (err error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
@@ -95,18 +103,24 @@ func (f *File) Send(_ context.Context, m Message) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
+	if err := lock(ctx, file); err != nil { // what another process is writing looks torn
+		return err
+	}
+	sent := false
 	if m.Repeated {
-		if sent, err := has(file, line); err != nil || sent {
+		if sent, err = has(file, line); err != nil {
 			return err
 		}
 	}
-	if err := mend(file); err != nil {
-		return err
+	if !sent {
+		if err := mend(file); err != nil {
+			return err
+		}
+		if _, err := file.Write(line); err != nil {
+			return err
+		}
 	}
-	if _, err := file.Write(line); err != nil { // one write: a line of ours and one of another process do not mix
-		return err
-	}
-	return file.Sync()
+	return file.Sync() // also what was sent before: that its line can be read does not say that it is on the disk
 }
 
 // has reports whether the file has the line.
