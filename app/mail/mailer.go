@@ -24,7 +24,7 @@ import (
 type Options struct {
 	Sender Sender // who takes the mails; nil: nobody, and none is written
 	From   string // who they are from, as "Name <name@example.com>"; Latchkey <latchkey@localhost> if empty
-	URL    string // the address of the site that links lead to, without a slash at the end; must be set with a Sender
+	URL    string // the site that links lead to, http or https, without a slash at the end; must be set with a Sender
 }
 
 // Mailer writes mails about what happened. It is safe for concurrent use.
@@ -32,19 +32,25 @@ type Mailer struct {
 	users   *user.Service
 	auth    *auth.Service
 	options Options
+	site    string // how mails call the site: the host of Options.URL
 	log     *slog.Logger
 }
 
-// New returns the mailer. It fails for a From that is no address.
+// New returns the mailer. It fails for a From that is no address, and for a URL that is none of a site.
 func New(p Params) (*Mailer, error) {
 	m := &Mailer{users: p.Users, auth: p.Auth, options: p.Options, log: cmp.Or(p.Log, slog.Default()).With("module", "mail")}
 	m.options.From = cmp.Or(m.options.From, "Latchkey <latchkey@localhost>")
-	if _, err := mail.ParseAddress(m.options.From); err != nil {
+	if _, err := mail.ParseAddress(m.options.From); err != nil || strings.ContainsAny(m.options.From, "\r\n") {
 		return nil, errors.New("mail: From must be an address, such as Latchkey <latchkey@example.com>")
 	}
-	if m.options.Sender != nil && m.options.URL == "" {
-		return nil, errors.New("mail: URL must be set, because mails hold links")
+	if m.options.Sender == nil {
+		return m, nil
 	}
+	site, err := url.Parse(m.options.URL)
+	if err != nil || (site.Scheme != "http" && site.Scheme != "https") || site.Host == "" {
+		return nil, errors.New("mail: URL must be set, because mails hold links, and be such as https://id.example.com")
+	}
+	m.site = site.Host
 	return m, nil
 }
 
@@ -99,7 +105,7 @@ func (m *Mailer) link(path, token string) string {
 
 // content is what templates can show.
 type content struct {
-	Site    string // host of the site
+	Site    string // its host
 	To      string
 	URL     string
 	Expires time.Time
@@ -109,10 +115,7 @@ type content struct {
 func (c content) When() string { return c.Expires.UTC().Format("2 January 2006, 15:04 MST") }
 
 func (m *Mailer) send(ctx context.Context, d outbox.Delivery, name, to string, c content) error {
-	c.To, c.Site = to, m.options.URL
-	if u, err := url.Parse(m.options.URL); err == nil {
-		c.Site = u.Host
-	}
+	c.To, c.Site = to, m.site
 	var subject, text, html bytes.Buffer
 	err := errors.Join(
 		texts.ExecuteTemplate(&subject, name+".subject", c),
@@ -123,7 +126,8 @@ func (m *Mailer) send(ctx context.Context, d outbox.Delivery, name, to string, c
 		return fmt.Errorf("write mail %s: %w", name, err)
 	}
 	err = m.options.Sender.Send(ctx, Message{
-		From: m.options.From, To: to, Subject: strings.TrimSpace(subject.String()), Text: text.String(), HTML: html.String(), Repeated: d.Attempt > 1,
+		From: m.options.From, To: to, Subject: strings.TrimSpace(subject.String()), Text: text.String(), HTML: html.String(),
+		Repeated: d.Attempt > 1,
 	})
 	if err != nil {
 		return fmt.Errorf("send mail %s: %w", name, err)
