@@ -5,7 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -272,4 +274,60 @@ func TestConsumersAreCheckedWhenTheyRegister(t *testing.T) {
 	if err := o.Register(s.consumer("c")); err == nil {
 		t.Error("registered twice")
 	}
+}
+
+func TestAConsumerMaySayAnythingOfItsFailure(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		var s seen
+		o := open(t, at.Open(t, outbox.Migrations()), outbox.On("c", func(_ context.Context, d outbox.Delivery, e happened) error {
+			s.add(d, e)
+			if d.Attempt == 1 {
+				return errors.New("x" + strings.Repeat("ä", 2000) + "\x00\xff") // what a database may cut or refuse
+			}
+			return nil
+		}))
+		if err := o.Emit(t.Context(), happened{"x", 1}); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		run(t, o)
+		drained(t, o)
+		if took := time.Since(began); len(s.all()) != 2 || took > outbox.HandleTime { // it would wait for the end of the lease
+			t.Errorf("handled %d times in %v", len(s.all()), took)
+		}
+	})
+}
+
+// counting is a context that counts how often it is looked into, as it is by every statement.
+type counting struct {
+	context.Context
+	looks *atomic.Int64
+}
+
+func (c counting) Value(key any) any {
+	c.looks.Add(1)
+	return c.Context.Value(key)
+}
+
+func TestAProgramWithoutConsumersLeavesWhatIsPendingAndTheDatabaseInPeace(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		db := at.Open(t, outbox.Migrations())
+		var s seen
+		if err := open(t, db, s.consumer("c")).Emit(t.Context(), happened{"x", 1}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		var looks atomic.Int64
+		o := open(t, db)
+		o.Run(counting{ctx, &looks})
+		if n := looks.Load(); n > 10 {
+			t.Errorf("it looked %d times in 300 ms", n)
+		}
+		if n, err := o.Pending(t.Context()); err != nil || n != 1 {
+			t.Errorf("%d are pending, %v, want 1", n, err)
+		}
+	})
 }

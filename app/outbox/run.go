@@ -26,6 +26,10 @@ const (
 func (o *Outbox) Run(ctx context.Context) {
 	o.running.Lock()
 	defer o.running.Unlock()
+	if len(o.consumers) == 0 { // what is pending is for programs that have its consumers
+		<-ctx.Done()
+		return
+	}
 	var busy sync.WaitGroup
 	defer busy.Wait()
 	slots := make(chan struct{}, workers)
@@ -75,7 +79,7 @@ func (o *Outbox) sleep(ctx context.Context, wait time.Duration) {
 
 // claim takes what can be delivered now, for as long as the lease.
 func (o *Outbox) claim(ctx context.Context, most int) (claimed []claimedRow, err error) {
-	if most == 0 || len(o.consumers) == 0 {
+	if most == 0 {
 		return nil, nil
 	}
 	now := database.Now()
