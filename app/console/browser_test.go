@@ -2,6 +2,8 @@ package console_test
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -37,9 +39,39 @@ type site struct {
 	link   *link.Service
 	server *httptest.Server
 	log    *buffer
+	asked  *asked
 
 	mu      sync.Mutex
 	secrets []string // what must be found nowhere but in pages
+}
+
+// asked keeps the requests for a new password, for which a mailer would send links.
+type asked struct {
+	next     event.Emitter
+	mu       sync.Mutex
+	requests []auth.PasswordResetRequested
+}
+
+func (a *asked) Emit(ctx context.Context, events ...event.Event) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, e := range events {
+		if e, ok := e.(auth.PasswordResetRequested); ok {
+			a.requests = append(a.requests, e)
+		}
+	}
+	return a.next.Emit(ctx, events...)
+}
+
+// last is the newest request.
+func (a *asked) last(t *testing.T) auth.PasswordResetRequested {
+	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.requests) == 0 {
+		t.Fatal("nobody asked for a new password")
+	}
+	return a.requests[len(a.requests)-1]
 }
 
 // options differ between sites.
@@ -68,12 +100,12 @@ func newSite(t *testing.T, db *database.DB, o options) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{db: db, log: &buffer{}}
+	s := &site{db: db, log: &buffer{}, asked: &asked{next: cmp.Or(o.events, event.Discard)}}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if s.users, err = user.New(user.Params{DB: db, Keys: keys, Events: o.events, Log: log, Options: user.Options{InviteTTL: o.inviteTTL}}); err != nil {
 		t.Fatal(err)
 	}
-	if s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Log: log, Providers: []auth.Provider{emailpass.New(passwords, emailpass.Config{})}}); err != nil {
+	if s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Events: s.asked, Log: log, Providers: []auth.Provider{emailpass.New(passwords, emailpass.Config{})}}); err != nil {
 		t.Fatal(err)
 	}
 	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Log: log,

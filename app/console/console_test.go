@@ -373,7 +373,8 @@ func TestSigningInAndOut(t *testing.T) {
 		s.person(t, "ada@example.com", "editor", user.RoleAdmin)
 		b := s.browser(t)
 		b.get("/app")
-		b.want(http.StatusOK, "/app/login", `type="password"`, `autocomplete="current-password"`, `autocomplete="username"`)
+		b.want(http.StatusOK, "/app/login", `type="password"`, `autocomplete="current-password"`, `autocomplete="username"`,
+			`href="/app/reset-password"`)
 		for typed, status := range map[string]int{"wrong password": 401, "": 400, "short": 401} {
 			if typed != "" {
 				s.secret(typed)
@@ -497,7 +498,7 @@ func TestOtherSitesCannotSendForms(t *testing.T) {
 			{"Sec-Fetch-Site": {"same-site"}},
 		} {
 			b.header = h
-			for _, path := range []string{"/app/login", "/app/invite", "/app/logout"} {
+			for _, path := range []string{"/app/login", "/app/invite", "/app/reset-password", "/app/logout"} {
 				b.do("POST", path, form, strings.NewReader(fields("email", "ada@example.com", "password", password).Encode()))
 				b.want(http.StatusForbidden, path, "another site")
 			}
@@ -511,6 +512,14 @@ func TestOtherSitesCannotSendForms(t *testing.T) {
 		fresh.header = http.Header{"Origin": {"https://evil.example"}, "Sec-Fetch-Site": {"cross-site"}, "Authorization": {"Basic eDp5"}}
 		fresh.do("POST", "/app/login", form, strings.NewReader(fields("email", "ada@example.com", "password", password).Encode()))
 		fresh.want(http.StatusForbidden, "/app/login", "another site")
+
+		// Nor have mails sent in the name of who looks at them.
+		fresh.header = http.Header{"Origin": {"https://evil.example"}, "Sec-Fetch-Site": {"cross-site"}}
+		fresh.do("POST", "/app/reset-password", form, strings.NewReader("email=ada%40example.com"))
+		fresh.want(http.StatusForbidden, "/app/reset-password", "another site")
+		if n := len(s.asked.requests); n != 0 {
+			t.Errorf("%d requests for a new password were made", n)
+		}
 	})
 }
 
@@ -534,7 +543,7 @@ func TestWhatIsTypedIsText(t *testing.T) {
 func TestFormsThatAreNotText(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
 		b := s.browser(t)
-		for _, path := range []string{"/app/login", "/app/invite"} {
+		for _, path := range []string{"/app/login", "/app/invite", "/app/reset-password"} {
 			for body, status := range map[string]int{
 				"email=a%00@example.com&password=x":       400,
 				"email=a%ff@example.com&password=x":       400,
@@ -568,7 +577,8 @@ func TestPathsAndMethods(t *testing.T) {
 			}
 		}
 		for path, allow := range map[string]string{
-			"/app": "GET, HEAD", "/app/login": "GET, HEAD, POST", "/app/invite": "GET, HEAD, POST", "/app/logout": "POST", "/app/style.css": "GET, HEAD",
+			"/app": "GET, HEAD", "/app/login": "GET, HEAD, POST", "/app/invite": "GET, HEAD, POST", "/app/reset-password": "GET, HEAD, POST",
+			"/app/logout": "POST", "/app/style.css": "GET, HEAD",
 		} {
 			for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 				if slices.Contains(strings.Split(allow, ", "), method) {
@@ -580,7 +590,7 @@ func TestPathsAndMethods(t *testing.T) {
 				}
 			}
 		}
-		for _, path := range []string{"/app", "/app/login", "/app/style.css"} {
+		for _, path := range []string{"/app", "/app/login", "/app/reset-password", "/app/style.css"} {
 			get := b.get(path)
 			head := b.do("HEAD", path, "", nil)
 			if head.status != get.status || head.body != "" || head.header.Get("Content-Length") != get.header.Get("Content-Length") {
