@@ -17,7 +17,7 @@ type things struct {
 
 func (b bench) things(t testing.TB) (s things) {
 	t.Helper()
-	s.ada, s.inactive, s.deleted = b.user(t, "ada@example.com"), b.user(t, "inactive@example.com"), b.user(t, "deleted@example.com")
+	s.ada, s.inactive, s.deleted = b.user(t, "ada@example.com", "editor"), b.user(t, "inactive@example.com"), b.user(t, "deleted@example.com")
 	check(t, b.DeactivateUsers(t.Context(), s.inactive.ID))
 	check(t, b.SoftDeleteUsers(t.Context(), s.deleted.ID))
 	s.open, s.withdrawn = b.invite(t, "open@example.com"), b.invite(t, "withdrawn@example.com")
@@ -41,6 +41,7 @@ func (b bench) writes(s things) map[string]func(ctx context.Context) error {
 			return drop(b.UpdateUsers(ctx, user.Update{ID: s.ada.ID, FirstName: user.Set("Ada")}))
 		},
 		"AddRoles":        func(ctx context.Context) error { return b.AddRoles(ctx, s.ada.ID, "admin") },
+		"RemoveRoles":     func(ctx context.Context) error { return b.RemoveRoles(ctx, s.ada.ID, "editor") },
 		"VerifyEmail":     func(ctx context.Context) error { return b.VerifyEmail(ctx, s.ada.ID, s.ada.Email) },
 		"ConfirmOwner":    func(ctx context.Context) error { return drop(b.ConfirmOwner(ctx, s.ada)) },
 		"DeleteUsers":     func(ctx context.Context) error { return b.DeleteUsers(ctx, s.ada.ID, s.inactive.ID) },

@@ -92,6 +92,47 @@ func ExampleService_UpdateUsers() {
 	// Output: <nil> Lovelace map[team:analysis]
 }
 
+// What is set must all match; Or and And hold filters of the same kind.
+func ExampleFilter() {
+	ctx, users, end := open()
+	defer end()
+	made, err := users.CreateUsers(ctx,
+		user.Draft{Email: "ada@example.com", FirstName: new("Ada"), Roles: []string{user.RoleAdmin}},
+		user.Draft{Email: "bob@example.com", FirstName: new("Bob")},
+		user.Draft{Email: "eve@example.com", FirstName: new("Eve")},
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := users.SoftDeleteUsers(ctx, made[2].ID); err != nil {
+		log.Fatal(err)
+	}
+
+	since := made[0].CreatedAt
+	for _, f := range []user.Filter{
+		{CreatedAt: user.Times{From: since, Until: since.AddDate(0, 0, 1)}},
+		{Or: []user.Filter{{Role: user.RoleAdmin}, {FirstName: new("Eve")}}},
+		{Or: []user.Filter{{Role: user.RoleAdmin}, {FirstName: new("Eve")}}, WithDeleted: true},
+		{DeletedAt: user.Times{From: since}, WithDeleted: true},
+		{CreatedAt: user.Times{NotIn: []user.Span{user.At(since)}}}, // all were made in one call, at one time
+	} {
+		found, err := users.ListUsers(ctx, f, user.Page{Order: "email"})
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, u := range found {
+			fmt.Print(*u.FirstName, " ")
+		}
+		fmt.Println("-", len(found))
+	}
+	// Output:
+	// Ada Bob - 2
+	// Ada - 1
+	// Ada Eve - 2
+	// Eve - 1
+	// - 0
+}
+
 // An invite is made, its token is sent, and whoever comes back with it becomes a user.
 func ExampleService_CreateInvites() {
 	ctx, users, end := open()

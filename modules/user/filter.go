@@ -18,16 +18,37 @@ type Filter struct {
 	FirstName   *string  // exact
 	LastName    *string  // exact
 	Role        string   // has this role; empty: any
-	WithDeleted bool     // softly deleted users too
+	CreatedAt   Times
+	UpdatedAt   Times
+	DeletedAt   Times // matches nobody without WithDeleted
+	WithDeleted bool  // softly deleted users too; counts in the outermost filter only
+
+	And []Filter // matches all of these as well
+	Or  []Filter // matches one of these as well; nil: any; empty: none
 }
 
-// InviteFilter says which invites a list holds. Its zero value matches every open one, expired ones among them.
+// InviteFilter says which invites a list holds: those that match all that is set. Its zero value matches every open one,
+// expired ones among them.
 type InviteFilter struct {
-	Q        string     // occurs in the e-mail, in any case
-	IDs      []InviteID // nil: any; empty: none
-	Emails   []string   // exact; nil: any; empty: none
-	Accepted bool       // the accepted instead of the open ones
+	Q           string     // every word of it occurs in the e-mail, in any case; too long a one is ErrQuery
+	IDs         []InviteID // nil: any; empty: none
+	Emails      []string   // exact, in any spelling of the canonical address; nil: any; empty: none
+	ExpiresAt   Times
+	CreatedAt   Times
+	UpdatedAt   Times
+	DeletedAt   Times // matches none without WithDeleted
+	Accepted    bool  // the accepted instead of the open ones; counts in the outermost filter only
+	WithDeleted bool  // withdrawn ones too; counts in the outermost filter only
+
+	And []InviteFilter // matches all of these as well
+	Or  []InviteFilter // matches one of these as well; nil: any; empty: none
 }
+
+// The bounds of a filter. One that goes beyond them is ErrQuery.
+const (
+	MaxDepth      = 5   // levels of And and Or within each other
+	MaxConditions = 100 // fields that are set, times in lists, and members of And and Or, in all
+)
 
 // Page says which part of a list is wanted, in which order. A negative Limit other than CountOnly, or a negative Offset,
 // is ErrQuery.
@@ -46,11 +67,9 @@ const (
 var userOrders = []string{"id", "email", "first_name", "last_name", "created_at", "updated_at"}
 var inviteOrders = []string{"id", "email", "accepted", "expires_at", "created_at", "updated_at"}
 
-// checkList refuses what the databases would, or would each take in its own way.
-func checkList(q string, p Page, orders []string) error {
+// check refuses what the databases would, or would each take in its own way.
+func (p Page) check(orders []string) error {
 	switch {
-	case !storable(q): // SQLite has limits to the length of a pattern and to the number of conditions
-		return ErrQuery.Msg("Invalid request: q must be text of at most %d bytes without NUL characters", maxText)
 	case p.Limit < CountOnly || p.Offset < 0:
 		return ErrQuery.Msg("Invalid request: limit and offset must not be negative")
 	case p.Order != "" && !slices.Contains(orders, strings.TrimPrefix(p.Order, "-")):
@@ -73,43 +92,166 @@ func (p Page) apply(q *bun.SelectQuery) *bun.SelectQuery {
 	return q.Limit(int64(cmp.Or(p.Limit, DefaultLimit))).Offset(int64(p.Offset))
 }
 
-func (f Filter) apply(q *bun.SelectQuery) *bun.SelectQuery {
-	for _, word := range strings.Fields(strings.ToLower(f.Q)) {
-		q = contains(q, "search", word)
-	}
+// where is a filter as SQL: conditions, and filters like it, all of which hold, and others of which one does.
+type where struct {
+	q       string      // for its length
+	words   []condition // of q
+	all     []condition
+	and, or []where
+}
+
+// condition is a piece of SQL that holds or not.
+type condition struct {
+	sql    string
+	args   []any
+	weight int // how many conditions it counts for; 0 is 1
+}
+
+// nested is what the filters of the lists have in common.
+type nested[F any] interface {
+	own() where // without what is in And and Or
+	members() (and, or []F)
+}
+
+func (f Filter) members() (and, or []Filter)             { return f.And, f.Or }
+func (f InviteFilter) members() (and, or []InviteFilter) { return f.And, f.Or }
+
+func (f Filter) own() (w where) {
+	w.search("search", f.Q)
 	if f.IDs != nil {
-		q = q.Where("id IN (?)", list(f.IDs...))
+		w.add("id IN (?)", list(f.IDs...))
 	}
 	if f.Emails != nil {
-		q = q.Where("email IN (?)", bun.List(canonical(f.Emails)))
+		w.add("email IN (?)", bun.List(canonical(f.Emails)))
 	}
 	if f.FirstName != nil {
-		q = q.Where("first_name IN (?)", list(*f.FirstName))
+		w.add("first_name IN (?)", list(*f.FirstName))
 	}
 	if f.LastName != nil {
-		q = q.Where("last_name IN (?)", list(*f.LastName))
+		w.add("last_name IN (?)", list(*f.LastName))
 	}
 	if f.Role != "" {
-		q = q.Where("EXISTS (SELECT 1 FROM latchkey_user_role r WHERE r.user_id = u.id AND r.role IN (?))", list(f.Role))
+		w.add("EXISTS (SELECT 1 FROM latchkey_user_role r WHERE r.user_id = u.id AND r.role IN (?))", list(f.Role))
 	}
+	w.all = slices.Concat(w.all, f.CreatedAt.on("created_at"), f.UpdatedAt.on("updated_at"), f.DeletedAt.on("deleted_at"))
+	return w
+}
+
+func (f InviteFilter) own() (w where) {
+	w.search("email", f.Q)
+	if f.IDs != nil {
+		w.add("id IN (?)", list(f.IDs...))
+	}
+	if f.Emails != nil {
+		w.add("email IN (?)", bun.List(canonical(f.Emails)))
+	}
+	w.all = slices.Concat(w.all, f.ExpiresAt.on("expires_at"),
+		f.CreatedAt.on("created_at"), f.UpdatedAt.on("updated_at"), f.DeletedAt.on("deleted_at"))
+	return w
+}
+
+// where is the whole of the filter, or says why it is none.
+func (f Filter) where() (where, error) {
+	w, err := compile(f)
 	if !f.WithDeleted {
-		q = q.Where("deleted_at IS NULL")
+		w.add(string(living))
+	}
+	return w, err
+}
+
+// where is the whole of the filter, or says why it is none.
+func (f InviteFilter) where() (where, error) {
+	w, err := compile(f)
+	if !f.WithDeleted {
+		w.add(string(living))
+	}
+	w.add("accepted = ?", f.Accepted)
+	w.add("email IS NOT NULL") // a set-up link is not somebody's invite: it is shown by nothing but the start of the server
+	return w, err
+}
+
+// compile translates a filter with all that is in it. SQLite has limits to the length of a pattern and to the depth of an
+// expression, to which every word and condition adds; the bounds keep well below them.
+func compile[F nested[F]](f F) (where, error) {
+	var conditions, text int
+	var translate func(f F, depth int) (where, error)
+	members := func(of []F, depth int) (out []where, err error) {
+		if of == nil {
+			return nil, nil
+		}
+		out = make([]where, len(of))
+		for i, f := range of {
+			if out[i], err = translate(f, depth); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	}
+	translate = func(f F, depth int) (w where, err error) {
+		if depth > MaxDepth {
+			return where{}, ErrQuery.Msg("Invalid request: $and and $or may stand at most %d levels within each other", MaxDepth)
+		}
+		w = f.own()
+		and, or := f.members()
+		conditions += len(and) + len(or)
+		for _, c := range w.all {
+			conditions += max(1, c.weight)
+		}
+		if conditions > MaxConditions {
+			return where{}, ErrQuery.Msg("Invalid request: a filter may have at most %d conditions: "+
+				"fields, times in a list, and members of $and and $or, counted together", MaxConditions)
+		}
+		if text += len(w.q); text > maxText || !storable(w.q) {
+			return where{}, ErrQuery.Msg("Invalid request: q must be text of at most %d bytes without NUL characters", maxText)
+		}
+		if w.and, err = members(and, depth+1); err != nil {
+			return where{}, err
+		}
+		w.or, err = members(or, depth+1)
+		return w, err
+	}
+	return translate(f, 0)
+}
+
+func (w *where) add(sql string, args ...any) { w.all = append(w.all, condition{sql: sql, args: args}) }
+
+// search asks for every word of q in a column that holds lower-case text.
+func (w *where) search(column, q string) {
+	w.q = q
+	for _, word := range strings.Fields(strings.ToLower(q)) {
+		w.words = append(w.words, contains(column, word))
+	}
+}
+
+// apply puts the filter on q. What would be an empty group is written out: bun drops it.
+func (w where) apply(q *bun.SelectQuery) *bun.SelectQuery {
+	for _, c := range slices.Concat(w.words, w.all) {
+		q = q.Where(c.sql, c.args...)
+	}
+	for _, m := range w.and {
+		q = q.WhereGroup(" AND ", m.apply)
+	}
+	switch {
+	case w.or != nil && len(w.or) == 0:
+		q = q.Where("FALSE")
+	case w.or != nil:
+		q = q.WhereGroup(" AND ", func(q *bun.SelectQuery) *bun.SelectQuery {
+			for _, m := range w.or {
+				if m.empty() {
+					q = q.WhereOr("TRUE")
+				} else {
+					q = q.WhereGroup(" OR ", m.apply)
+				}
+			}
+			return q
+		})
 	}
 	return q
 }
 
-func (f InviteFilter) apply(q *bun.SelectQuery) *bun.SelectQuery {
-	for _, word := range strings.Fields(strings.ToLower(f.Q)) {
-		q = contains(q, "email", word)
-	}
-	if f.IDs != nil {
-		q = q.Where("id IN (?)", list(f.IDs...))
-	}
-	if f.Emails != nil {
-		q = q.Where("email IN (?)", bun.List(canonical(f.Emails)))
-	}
-	// A set-up link is not somebody's invite: it is shown by nothing but the start of the server.
-	return q.Where("deleted_at IS NULL").Where("accepted = ?", f.Accepted).Where("email IS NOT NULL")
+// empty reports whether everything matches.
+func (w where) empty() bool {
+	return len(w.words)+len(w.all) == 0 && w.or == nil && !slices.ContainsFunc(w.and, func(m where) bool { return !m.empty() })
 }
 
 // list is bun.List without what cannot even be written into a statement: no row has it.
@@ -118,9 +260,9 @@ func list[T ~string](values ...T) bun.ListValues {
 }
 
 // contains asks for a word as it is written: % and _ stand for themselves.
-func contains(q *bun.SelectQuery, column, word string) *bun.SelectQuery {
+func contains(column, word string) condition {
 	pattern := "%" + strings.NewReplacer(`!`, `!!`, `%`, `!%`, `_`, `!_`).Replace(word) + "%"
-	return q.Where("? LIKE ? ESCAPE '!'", bun.Ident(column), pattern)
+	return condition{sql: "? LIKE ? ESCAPE '!'", args: []any{bun.Ident(column), pattern}}
 }
 
 // canonical drops what is no address: it matches nobody.

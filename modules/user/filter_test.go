@@ -1,11 +1,16 @@
 package user_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/uptrace/bun"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -121,6 +126,18 @@ func TestFiltersNarrowTheList(t *testing.T) {
 			"role with NUL":   {user.Filter{Role: "\x00"}, nil},
 			"several":         {user.Filter{Q: "lovelace", Role: "writer", FirstName: new("Bob"), IDs: userIDs(all)}, []string{bob}},
 			"several, but no": {user.Filter{Q: "lovelace", Role: "admin", FirstName: new("Bob")}, nil},
+			"and":             {user.Filter{And: []user.Filter{{Role: "writer"}, {Q: "ada"}}}, []string{ada}},
+			"and of nothing":  {user.Filter{And: []user.Filter{}}, []string{ada, bob, eve}},
+			"or":              {user.Filter{Or: []user.Filter{{FirstName: new("Ada")}, {FirstName: new("")}}}, []string{ada, eve}},
+			"or of nothing":   {user.Filter{Or: []user.Filter{}}, nil},
+			"or everybody":    {user.Filter{Or: []user.Filter{{FirstName: new("Ada")}, {}}}, []string{ada, bob, eve}},
+			"or, and more":    {user.Filter{Role: "writer", Or: []user.Filter{{FirstName: new("Ada")}, {FirstName: new("")}}}, []string{ada}},
+			"or within or":    {user.Filter{Or: []user.Filter{{FirstName: new("")}, {Q: "lovelace", Or: []user.Filter{{Role: "admin"}, {Role: "none"}}}}}, []string{ada, eve}},
+			"or of and":       {user.Filter{Or: []user.Filter{{And: []user.Filter{{Role: "writer"}, {Q: "bob"}}}, {Emails: []string{eve}}}}, []string{bob, eve}},
+			"deleted inside":  {user.Filter{Or: []user.Filter{{Emails: []string{hidden.Email}, WithDeleted: true}, {Emails: []string{eve}}}}, []string{eve}},
+			"deleted outside": {user.Filter{WithDeleted: true, Or: []user.Filter{{Emails: []string{hidden.Email}}, {Emails: []string{eve}}}}, []string{eve, hidden.Email}},
+			"when deleted":    {user.Filter{WithDeleted: true, DeletedAt: user.Times{From: hidden.CreatedAt}}, []string{hidden.Email}},
+			"deleted never":   {user.Filter{DeletedAt: user.Times{From: hidden.CreatedAt}}, nil},
 		} {
 			users, n, err := b.ListAndCountUsers(t.Context(), c.f, user.Page{Order: "email"})
 			if err != nil {
@@ -247,6 +264,11 @@ func TestInviteListsShowTheOpenOnesOrTheAccepted(t *testing.T) {
 			"no ids":         {user.InviteFilter{IDs: []user.InviteID{}}, nil},
 			"id with NUL":    {user.InviteFilter{IDs: []user.InviteID{"\x00"}}, nil},
 			"accepted, word": {user.InviteFilter{Accepted: true, Q: "open"}, nil},
+			"withdrawn too":  {user.InviteFilter{WithDeleted: true}, []string{signs, plain, expired.Email, open, "withdrawn@example.com"}},
+			"withdrawn":      {user.InviteFilter{WithDeleted: true, DeletedAt: user.Times{In: []user.Span{{}}}}, []string{"withdrawn@example.com"}},
+			"expired":        {user.InviteFilter{ExpiresAt: user.Times{Until: all[0].ExpiresAt}}, []string{expired.Email}},
+			"or":             {user.InviteFilter{Or: []user.InviteFilter{{Q: "open"}, {Emails: []string{plain}}, {Emails: []string{accepted}, Accepted: true}}}, []string{plain, open}},
+			"and":            {user.InviteFilter{And: []user.InviteFilter{{Q: "x"}, {Q: "open"}}}, []string{open}},
 		} {
 			invites, n, err := b.ListAndCountInvites(t.Context(), c.f, user.Page{Order: "email"})
 			if err != nil {
@@ -258,6 +280,167 @@ func TestInviteListsShowTheOpenOnesOrTheAccepted(t *testing.T) {
 		page := must(b.ListInvites(t.Context(), user.InviteFilter{}, user.Page{Limit: 2, Offset: 1, Order: "-email"}))(t)
 		if got := inviteEmails(page); !slices.Equal(got, []string{expired.Email, plain}) {
 			t.Errorf("a page of two after one from the end: %v", got)
+		}
+	})
+}
+
+func TestTimesAreComparedToTheMicrosecond(t *testing.T) {
+	// As text, these are of many lengths.
+	moments := []string{
+		"1969-12-31T23:59:59.999999Z", "2026-01-31T09:59:59.999999Z", "2026-01-31T10:00:00Z", "2026-01-31T10:00:00.000001Z", "2026-01-31T10:00:00.001Z",
+		"2026-01-31T10:00:00.01Z", "2026-01-31T10:00:00.1Z", "2026-01-31T10:00:00.100001Z", "2026-01-31T10:00:01Z", "2026-02-01T00:00:00Z", "9999-12-31T23:59:59.999998Z",
+	}
+	at := make([]time.Time, len(moments))
+	for i, m := range moments {
+		at[i] = must(time.Parse(time.RFC3339Nano, m))(t)
+	}
+	each(t, func(t *testing.T, b bench) {
+		var all []string
+		check(t, b.db.InTx(t.Context(), func(ctx context.Context) error {
+			for i, u := range must(b.CreateUsers(ctx, drafts(numbered(len(at))...)...))(t) {
+				b.stamp(ctx, t, "user", string(u.ID), at[i], at[i], time.Time{})
+				all = append(all, u.Email)
+			}
+			return nil
+		}))
+		find := func(when user.Times) []string {
+			t.Helper()
+			return emails(must(b.ListUsers(t.Context(), user.Filter{CreatedAt: when}, user.Page{Order: "email"}))(t))
+		}
+		east := time.FixedZone("", 14*60*60)
+		for i, m := range at {
+			for name, c := range map[string]struct {
+				when user.Times
+				want []string
+			}{
+				"at":                       {user.Times{In: []user.Span{user.At(m)}}, all[i : i+1]},
+				"at, in another zone":      {user.Times{In: []user.Span{user.At(m.In(east))}}, all[i : i+1]},
+				"not at":                   {user.Times{NotIn: []user.Span{user.At(m)}}, slices.Concat(all[:i], all[i+1:])},
+				"from":                     {user.Times{From: m.In(east)}, all[i:]},
+				"from a nanosecond later":  {user.Times{From: m.Add(1)}, all[i+1:]},
+				"until":                    {user.Times{Until: m.In(east)}, all[:i]},
+				"until a nanosecond later": {user.Times{Until: m.Add(1)}, all[:i+1]},
+				"from and until":           {user.Times{From: m, Until: m.Add(1)}, all[i : i+1]},
+				"within a microsecond":     {user.Times{From: m.Add(1), Until: m.Add(999)}, nil},
+			} {
+				if got := find(c.when); !slices.Equal(got, c.want) {
+					t.Errorf("%s %s: %q, want %q", name, moments[i], got, c.want)
+				}
+			}
+		}
+		far := func(year int) time.Time { return time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC) }
+		for name, c := range map[string]struct {
+			when user.Times
+			want []string
+		}{
+			"nothing asked":        {user.Times{}, all},
+			"in no span":           {user.Times{In: []user.Span{}}, nil},
+			"out of no span":       {user.Times{NotIn: []user.Span{}}, all},
+			"any":                  {user.Times{In: []user.Span{{}}}, all},
+			"not any":              {user.Times{NotIn: []user.Span{{}}}, nil},
+			"from before all":      {user.Times{From: far(-500)}, all},
+			"until before all":     {user.Times{Until: far(-500)}, nil},
+			"from after all":       {user.Times{From: far(123456)}, nil},
+			"until after all":      {user.Times{Until: far(123456)}, all},
+			"backwards":            {user.Times{From: far(2030), Until: far(1900)}, nil},
+			"in two":               {user.Times{In: []user.Span{{Until: far(1970)}, {From: far(9000)}}}, []string{all[0], all[len(all)-1]}},
+			"in one, not in other": {user.Times{In: []user.Span{{Until: far(2027)}}, NotIn: []user.Span{{From: far(1970)}}}, all[:1]},
+			"in one, and from":     {user.Times{In: []user.Span{user.At(at[0]), user.At(at[5])}, From: at[1]}, all[5:6]},
+		} {
+			if got := find(c.when); !slices.Equal(got, c.want) {
+				t.Errorf("%s: %q, want %q", name, got, c.want)
+			}
+		}
+	})
+}
+
+// deep is an address within so many levels.
+func deep(levels int) (f user.Filter) {
+	f.Emails = []string{"u0000@example.com"}
+	for range levels {
+		f = user.Filter{Or: []user.Filter{f}}
+	}
+	return f
+}
+
+func TestFilterBeyondItsBoundsIsRefused(t *testing.T) {
+	within := make([]user.Filter, 1)
+	within[0] = user.Filter{Or: within} // within itself, for ever
+	wide := func(n int) user.Filter {
+		return user.Filter{Or: slices.Repeat([]user.Filter{{Emails: []string{"u0000@example.com"}}}, n)}
+	}
+	spans := func(n int) user.Times { return user.Times{In: slices.Repeat([]user.Span{{}}, n)} }
+	// The most there can be, on the deepest way: words first, then conditions, each within a level of its own.
+	most := user.Filter{Q: strings.Repeat("u ", 500), CreatedAt: spans(90)}
+	for range user.MaxDepth {
+		most = user.Filter{Q: "u", Or: []user.Filter{most}}
+	}
+	each(t, func(t *testing.T, b bench) {
+		b.user(t, "u0000@example.com")
+		for name, f := range map[string]user.Filter{
+			"too deep": deep(user.MaxDepth + 1), "endless": {And: within}, "too wide": wide(51), "far too wide": wide(100_000),
+			"too many times": {CreatedAt: spans(101)}, "too many exceptions": {DeletedAt: user.Times{NotIn: make([]user.Span, 101)}},
+			"too many inside": {Or: []user.Filter{{CreatedAt: spans(60)}, {UpdatedAt: spans(60)}}},
+			"q in all":        {Q: strings.Repeat("a", 600), And: []user.Filter{{Q: strings.Repeat("a", 600)}}}, "q with NUL inside": {Or: []user.Filter{{Q: "a\x00"}}},
+		} {
+			for _, limit := range []int{0, user.CountOnly} {
+				_, _, err := b.ListAndCountUsers(t.Context(), f, user.Page{Limit: limit})
+				wantErr(t, name, err, user.ErrQuery)
+			}
+		}
+		_, err := b.ListInvites(t.Context(), user.InviteFilter{ExpiresAt: spans(101)}, user.Page{})
+		wantErr(t, "times of invites", err, user.ErrQuery)
+
+		for name, f := range map[string]user.Filter{
+			"deep": deep(user.MaxDepth), "wide": wide(50), "times": {CreatedAt: spans(100)}, "all": most,
+			"ids": {IDs: slices.Repeat([]user.ID{"user_none"}, 20_000), Or: []user.Filter{}}, // of these there may be any number
+		} {
+			want := 1
+			if f.IDs != nil {
+				want = 0
+			}
+			if _, n, err := b.ListAndCountUsers(t.Context(), f, user.Page{}); err != nil || n != want {
+				t.Errorf("%s: %d users, %v, want %d", name, n, err, want)
+			}
+		}
+	})
+}
+
+// queries keeps the statements it sees.
+type queries struct{ seen []string }
+
+func (q *queries) BeforeQuery(ctx context.Context, _ *bun.QueryEvent) context.Context { return ctx }
+func (q *queries) AfterQuery(_ context.Context, e *bun.QueryEvent)                    { q.seen = append(q.seen, e.Query) }
+
+func TestFiltersByAddressAndIDUseTheIndex(t *testing.T) {
+	each(t, func(t *testing.T, b bench) {
+		id := must(b.CreateUsers(t.Context(), drafts(numbered(1000)...)...))(t)[500].ID
+		explain, used := "EXPLAIN QUERY PLAN ?", "SEARCH"
+		if b.db.Dialect() == database.Postgres {
+			explain, used = "EXPLAIN ?", "Index Cond"
+		}
+		run := func(sql string, args ...any) (rows []map[string]any) {
+			t.Helper()
+			check(t, b.db.InTx(t.Context(), func(ctx context.Context) error { return b.db.Conn(ctx).NewRaw(sql, args...).Scan(ctx, &rows) }))
+			return rows
+		}
+		run("ANALYZE")
+		conn, ok := b.db.Conn(t.Context()).(*bun.DB)
+		if !ok {
+			t.Fatal("outside a transaction there is another connection than a pool")
+		}
+		seen := new(queries)
+		conn.AddQueryHook(seen)
+		address := user.Filter{Emails: []string{"u0100@example.com", "u0200@example.com"}}
+		for name, f := range map[string]user.Filter{
+			"address": address, "id": {IDs: []user.ID{id}}, "inside": {And: []user.Filter{{Or: []user.Filter{address}}}},
+		} {
+			seen.seen = nil
+			must(b.ListUsers(t.Context(), f, user.Page{}))(t)
+			list := seen.seen[0]
+			if text := fmt.Sprint(run(explain, bun.Safe(list))); !strings.Contains(text, used) || strings.Contains(strings.ToUpper(text), "SEQ SCAN") || strings.Contains(text, "SCAN u") {
+				t.Errorf("%s: %s\nof %s", name, text, list)
+			}
 		}
 	})
 }

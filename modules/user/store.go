@@ -158,6 +158,16 @@ func (s store) deleteRoles(ctx context.Context, id ID, via []string, but string)
 	return nil
 }
 
+// deleteNamedRoles takes those of the roles from a user that they have, and says which these were.
+func (s store) deleteNamedRoles(ctx context.Context, id ID, roles []string) (removed []string, err error) {
+	err = s.db.Conn(ctx).NewDelete().Model((*roleRow)(nil)).
+		Where("user_id = ?", id).Where("role IN (?)", bun.List(roles)).Returning("role").Scan(ctx, &removed)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("delete roles: %w", err)
+	}
+	return removed, nil
+}
+
 // usersByID returns those of the users that live, in the order of the ids.
 func (s store) usersByID(ctx context.Context, ids []ID) ([]User, error) {
 	found := make(map[ID]User, len(ids))
@@ -201,18 +211,26 @@ func (s store) userByEmail(ctx context.Context, address string) (User, error) {
 }
 
 func (s store) listUsers(ctx context.Context, f Filter, p Page) ([]User, error) {
-	if err := checkList(f.Q, p, userOrders); err != nil || p.Limit == CountOnly {
+	w, err := f.where()
+	if err == nil {
+		err = p.check(userOrders)
+	}
+	if err != nil || p.Limit == CountOnly {
 		return nil, err
 	}
 	var rows []*userRow
-	if err := p.apply(f.apply(s.db.Conn(ctx).NewSelect().Model(&rows))).Scan(ctx); err != nil {
+	if err := p.apply(w.apply(s.db.Conn(ctx).NewSelect().Model(&rows))).Scan(ctx); err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
 	}
 	return s.withRoles(ctx, rows)
 }
 
 func (s store) countUsers(ctx context.Context, f Filter) (int, error) {
-	n, err := f.apply(s.db.Conn(ctx).NewSelect().Model((*userRow)(nil))).Count(ctx)
+	w, err := f.where()
+	if err != nil {
+		return 0, err
+	}
+	n, err := w.apply(s.db.Conn(ctx).NewSelect().Model((*userRow)(nil))).Count(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("count users: %w", err)
 	}
@@ -339,6 +357,15 @@ func (s store) setDeactivated(ctx context.Context, ids []ID, at time.Time) error
 	return nil
 }
 
+// admins are the users with the role admin, active or not.
+func (s store) admins(ctx context.Context) (ids []ID, err error) {
+	err = s.db.Conn(ctx).NewSelect().Model((*roleRow)(nil)).Column("user_id").Where("role = ?", RoleAdmin).Scan(ctx, &ids)
+	if err != nil {
+		return nil, fmt.Errorf("read admins: %w", err)
+	}
+	return ids, nil
+}
+
 // adminExists reports whether somebody other than the user can act as an admin.
 func (s store) adminExists(ctx context.Context, except ID) (bool, error) {
 	ok, err := s.db.Conn(ctx).NewSelect().Model((*roleRow)(nil)).
@@ -447,11 +474,15 @@ func (s store) holdOpenInvite(ctx context.Context, address string) (Invite, erro
 }
 
 func (s store) listInvites(ctx context.Context, f InviteFilter, p Page) ([]Invite, error) {
-	if err := checkList(f.Q, p, inviteOrders); err != nil || p.Limit == CountOnly {
+	w, err := f.where()
+	if err == nil {
+		err = p.check(inviteOrders)
+	}
+	if err != nil || p.Limit == CountOnly {
 		return nil, err
 	}
 	var rows []*inviteRow
-	if err := p.apply(f.apply(s.db.Conn(ctx).NewSelect().Model(&rows))).Scan(ctx); err != nil {
+	if err := p.apply(w.apply(s.db.Conn(ctx).NewSelect().Model(&rows))).Scan(ctx); err != nil {
 		return nil, fmt.Errorf("list invites: %w", err)
 	}
 	invites := make([]Invite, len(rows))
@@ -462,7 +493,11 @@ func (s store) listInvites(ctx context.Context, f InviteFilter, p Page) ([]Invit
 }
 
 func (s store) countInvites(ctx context.Context, f InviteFilter) (int, error) {
-	n, err := f.apply(s.db.Conn(ctx).NewSelect().Model((*inviteRow)(nil))).Count(ctx)
+	w, err := f.where()
+	if err != nil {
+		return 0, err
+	}
+	n, err := w.apply(s.db.Conn(ctx).NewSelect().Model((*inviteRow)(nil))).Count(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("count invites: %w", err)
 	}

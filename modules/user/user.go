@@ -313,6 +313,45 @@ func (s *Service) Grant(ctx context.Context, id ID, via string, roles ...string)
 	})
 }
 
+// RemoveRoles takes from the user those of the roles that they have. ErrLastAdmin: it would leave nobody who can act as
+// an admin; of any number of admins who take the role from each other at once, one is left.
+func (s *Service) RemoveRoles(ctx context.Context, id ID, roles ...string) error {
+	roles, err := cleanRoles(roles)
+	if err != nil {
+		return err
+	}
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		of := []ID{id}
+		if slices.Contains(roles, RoleAdmin) {
+			admins, err := s.store.admins(ctx)
+			if err != nil {
+				return err
+			}
+			of = append(of, admins...) // so that two who demote each other meet
+		}
+		locked, err := s.store.lockUsers(ctx, of, living)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(locked, func(r *userRow) bool { return r.ID == id })
+		if i < 0 {
+			return notFound(id)
+		}
+		removed, err := s.store.deleteNamedRoles(ctx, id, roles)
+		if err != nil || len(removed) == 0 {
+			return err
+		}
+		if slices.Contains(removed, RoleAdmin) && locked[i].DeactivatedAt.IsZero() {
+			if left, err := s.store.adminExists(ctx, ""); err != nil {
+				return err
+			} else if !left {
+				return ErrLastAdmin
+			}
+		}
+		return s.events.Emit(ctx, Updated{id})
+	})
+}
+
 // VerifyEmail records that the user's mailbox was proved to be theirs. It does nothing if the user's address is by now
 // another one, or is proved already.
 func (s *Service) VerifyEmail(ctx context.Context, id ID, address string) error {
