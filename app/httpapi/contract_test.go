@@ -982,8 +982,7 @@ func TestBadParametersAreNamed(t *testing.T) {
 			{"order=nonsense", "order"}, {"limit=0&order=nonsense", "order"}, {"order=-nonsense", "order"}, {"order=-", "order"}, {"order=metadata", "order"}, {"order=id,email", "order"}, {"order=id;drop", "order"},
 			{"order=secret", "order"}, {"order=nonce", "order"}, {"order=id&order=email", "order"}, {"order[]=id", "order"},
 			{"fields=id&fields=email", "fields"}, {"fields[]=id", "fields"}, {"q=a&q=b", "q"}, {"q[]=a", "q"},
-			{"nonsense=1", "nonsense"}, {"Limit=1", "Limit"}, {"with_deleted=true", "with_deleted"}, {"deleted_at=x", "deleted_at"},
-			{"created_at[$gte]=2020-01-01", "created_at"}, {"created_at[$nonsense]=2020-01-01", "created_at"}, {"id[$ne]=x", "id"}, {"id[][]=x", "id"}, {"$or[0][email]=x", "$or"},
+			{"nonsense=1", "nonsense"}, {"Limit=1", "Limit"}, {"deleted_at=x", "deleted_at"}, {"id[$ne]=x", "id"}, {"id[][]=x", "id"},
 			{"q=%00", "query"}, {"q=%ff", "query"}, {"q=%zz", "query"}, {"%00=1", "query"},
 		}
 		for path, more := range map[string][]struct{ query, named string }{

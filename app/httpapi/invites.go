@@ -24,6 +24,19 @@ func (a *API) inviteAttributes() []attribute[user.Invite] {
 	}
 }
 
+// inviteFilters are the parameters that say which invites a list holds.
+var inviteFilters = filters[user.InviteFilter]{
+	"q":          word(func(f *user.InviteFilter, v string) { f.Q = v }),
+	"id":         words(func(f *user.InviteFilter) *[]user.InviteID { return &f.IDs }),
+	"email":      words(func(f *user.InviteFilter) *[]string { return &f.Emails }),
+	"expires_at": times(func(f *user.InviteFilter) *user.Times { return &f.ExpiresAt }),
+	"created_at": times(func(f *user.InviteFilter) *user.Times { return &f.CreatedAt }),
+	"updated_at": times(func(f *user.InviteFilter) *user.Times { return &f.UpdatedAt }),
+	"deleted_at": times(func(f *user.InviteFilter) *user.Times { return &f.DeletedAt }),
+	"$and":       members(func(f *user.InviteFilter) *[]user.InviteFilter { return &f.And }),
+	"$or":        members(func(f *user.InviteFilter) *[]user.InviteFilter { return &f.Or }),
+}
+
 type inviteAnswer struct {
 	Invite object `json:"invite"`
 }
@@ -36,25 +49,23 @@ type invitesAnswer struct {
 }
 
 func (a *API) listInvites(c *call) (invitesAnswer, error) {
-	q, err := readQuery(c, "limit", "offset", "order", "fields", "q", "id[]", "email[]", "accepted")
+	q, filter, err := readList(c, inviteFilters, "accepted", "with_deleted")
 	if err != nil {
+		return invitesAnswer{}, err
+	}
+	if filter.Accepted, err = q.truth("accepted"); err != nil {
+		return invitesAnswer{}, err
+	}
+	if filter.WithDeleted, err = q.truth("with_deleted"); err != nil {
 		return invitesAnswer{}, err
 	}
 	page, err := q.page()
 	if err != nil {
 		return invitesAnswer{}, err
 	}
-	filter := user.InviteFilter{Q: q.get("q"), IDs: list[user.InviteID](q, "id"), Emails: list[string](q, "email")}
-	switch q.get("accepted") {
-	case "", "false":
-	case "true":
-		filter.Accepted = true
-	default:
-		return invitesAnswer{}, errQuery.Msg("Invalid request: Expected type: 'boolean' for field 'accepted', got: 'string'")
-	}
 	invites, count, err := a.users.ListAndCountInvites(c.Context(), filter, page)
 	answer := invitesAnswer{Invites: make([]object, len(invites)), Count: count, Offset: page.Offset, Limit: shown(page)}
-	attributes := choose(a.inviteAttributes(), q.get("fields"))
+	attributes := choose(a.inviteAttributes(), q["fields"])
 	for i, invite := range invites {
 		answer.Invites[i] = show(invite, attributes)
 	}
@@ -120,7 +131,7 @@ func (a *API) acceptInvite(c *call, in acceptInvite) (userAnswer, error) {
 	if err != nil {
 		return userAnswer{}, err
 	}
-	token := q.get("token")
+	token := q["token"]
 	if token == "" {
 		return userAnswer{}, errQuery.Msg("Invalid request: Field 'token' is required")
 	}

@@ -57,7 +57,7 @@ func show[T any](v T, attributes []attribute[T]) object {
 // refused as a whole.
 func readFields[T any](c *call, all []attribute[T]) ([]attribute[T], error) {
 	q, err := readQuery(c, "fields")
-	return choose(all, q.get("fields")), err
+	return choose(all, q["fields"]), err
 }
 
 // choose reads the parameter fields: names replace what is shown by default, +name adds (also where the + was read as a

@@ -18,45 +18,35 @@ var errQuery = fault.New(fault.Invalid, "invalid_request", "Invalid request.")
 // maxLimit is the longest page.
 const maxLimit = 1000
 
-// query is the parameters of a request, read against an allow-list. Lists are written as qs writes them: id=a, id[]=a or
-// id[0]=a.
-type query struct {
-	values map[string][]string
-	lists  map[string]bool // which were written as lists
+// query is the parameters of a request that stand for themselves, by name, each given once.
+type query map[string]string
+
+// readQuery refuses every parameter that is not allowed.
+func readQuery(c *call, allowed ...string) (query, error) {
+	root, err := parse(c.URL.RawQuery)
+	if err != nil {
+		return nil, err
+	}
+	if err := root.only(func(name string) bool { return slices.Contains(allowed, name) }); err != nil {
+		return nil, err
+	}
+	return root.query(allowed)
 }
 
-var indexed = regexp.MustCompile(`^([a-z_]+)\[\d{0,4}\]$`)
-
-// readQuery refuses every parameter that is not allowed. Those ending in [] may be lists.
-func readQuery(c *call, allowed ...string) (query, error) {
-	raw, err := parseQuery(c.URL.RawQuery)
+// readList reads the parameters of a list: its filter, and, beside them, those that every list takes and the allowed ones.
+func readList[F any](c *call, of filters[F], allowed ...string) (q query, f F, err error) {
+	root, err := parse(c.URL.RawQuery)
 	if err != nil {
-		return query{}, err
+		return nil, f, err
 	}
-	q := query{map[string][]string{}, map[string]bool{}}
-	var unknown []string
-	for _, p := range raw {
-		name, list := p[0], false
-		if m := indexed.FindStringSubmatch(name); m != nil {
-			name, list = m[1], true
-		}
-		switch {
-		case slices.Contains(allowed, name+"[]"), !list && slices.Contains(allowed, name):
-			q.values[name] = append(q.values[name], p[1])
-			q.lists[name] = q.lists[name] || list
-		default:
-			unknown = append(unknown, "'"+clean(p[0])+"'")
-		}
+	allowed = append(allowed, "limit", "offset", "order", "fields")
+	if err := root.only(func(name string) bool { return slices.Contains(allowed, name) || of[name] != nil }); err != nil {
+		return nil, f, err
 	}
-	if len(unknown) > 0 {
-		return query{}, errQuery.Msg("Invalid request: Unrecognized fields: %s", strings.Join(unknown[:min(len(unknown), 10)], ", "))
+	if q, err = root.query(allowed); err != nil {
+		return nil, f, err
 	}
-	for name, values := range q.values {
-		if len(values) > 1 && !slices.Contains(allowed, name+"[]") {
-			return query{}, errQuery.Msg("Invalid request: %s must be given once", name)
-		}
-	}
-	return q, nil
+	return q, f, of.read(root, &f)
 }
 
 // parseQuery splits a query string in its order, refusing what is not text.
@@ -86,41 +76,38 @@ func unescape(s string) (string, error) {
 	return s, nil
 }
 
-func (q query) get(name string) string {
-	if v := q.values[name]; len(v) > 0 {
-		return v[0]
-	}
-	return ""
-}
-
-// pointer is the parameter's value; nil if it was not given.
-func (q query) pointer(name string) *string {
-	if v := q.values[name]; len(v) > 0 {
-		return &v[0]
-	}
-	return nil
-}
-
 var integer = regexp.MustCompile(`^\+?\d+(\.\d*)?$`)
 
 // number reads a whole number of 0 to most; what follows the point is dropped, as Medusa does.
 func (q query) number(name string, otherwise, most int) (int, error) {
-	given, ok := q.values[name]
+	given, ok := q[name]
 	if !ok {
 		return otherwise, nil
 	}
-	if strings.HasPrefix(given[0], "-") {
+	if strings.HasPrefix(given, "-") {
 		return 0, errQuery.Msg("Invalid request: %s must not be negative", name)
 	}
-	if !integer.MatchString(given[0]) {
+	if !integer.MatchString(given) {
 		return 0, errQuery.Msg("Invalid request: Expected type: 'number' for field '%s', got: 'string'", name)
 	}
-	whole, _, _ := strings.Cut(strings.TrimPrefix(given[0], "+"), ".")
+	whole, _, _ := strings.Cut(strings.TrimPrefix(given, "+"), ".")
 	n, err := strconv.Atoi(whole)
 	if err != nil || n > most {
 		return 0, errQuery.Msg("Invalid request: %s must be at most %d", name, most)
 	}
 	return n, nil
+}
+
+// truth reads true or false; false if it was not given or is empty.
+func (q query) truth(name string) (bool, error) {
+	switch q[name] {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	default:
+		return false, errQuery.Msg("Invalid request: Expected type: 'boolean' for field '%s', got: 'string'", name)
+	}
 }
 
 // page reads limit, offset and order.
@@ -136,21 +123,8 @@ func (q query) page() (user.Page, error) {
 	if limit == 0 {
 		limit = user.CountOnly
 	}
-	return user.Page{Limit: limit, Offset: offset, Order: q.get("order")}, nil
+	return user.Page{Limit: limit, Offset: offset, Order: q["order"]}, nil
 }
 
 // shown is the limit of a page as an answer repeats it.
 func shown(p user.Page) int { return max(0, p.Limit) }
-
-// list reads a parameter that may be given more than once; nil if it was not given.
-func list[T ~string](q query, name string) []T {
-	given, ok := q.values[name]
-	if !ok {
-		return nil
-	}
-	out := make([]T, len(given))
-	for i, v := range given {
-		out[i] = T(v)
-	}
-	return out
-}

@@ -21,6 +21,20 @@ var userAttributes = []attribute[user.User]{
 	{"deactivated_at", true, func(u user.User) any { return stamp(u.DeactivatedAt) }},
 }
 
+// userFilters are the parameters that say which users a list holds.
+var userFilters = filters[user.Filter]{
+	"q":          word(func(f *user.Filter, v string) { f.Q = v }),
+	"id":         words(func(f *user.Filter) *[]user.ID { return &f.IDs }),
+	"email":      word(func(f *user.Filter, v string) { f.Emails = []string{v} }),
+	"first_name": word(func(f *user.Filter, v string) { f.FirstName = &v }),
+	"last_name":  word(func(f *user.Filter, v string) { f.LastName = &v }),
+	"created_at": times(func(f *user.Filter) *user.Times { return &f.CreatedAt }),
+	"updated_at": times(func(f *user.Filter) *user.Times { return &f.UpdatedAt }),
+	"deleted_at": times(func(f *user.Filter) *user.Times { return &f.DeletedAt }),
+	"$and":       members(func(f *user.Filter) *[]user.Filter { return &f.And }),
+	"$or":        members(func(f *user.Filter) *[]user.Filter { return &f.Or }),
+}
+
 type userAnswer struct {
 	User object `json:"user"`
 }
@@ -39,19 +53,20 @@ type deletedAnswer struct {
 }
 
 func (a *API) listUsers(c *call) (usersAnswer, error) {
-	q, err := readQuery(c, "limit", "offset", "order", "fields", "q", "id[]", "email", "first_name", "last_name")
+	q, filter, err := readList(c, userFilters, "with_deleted")
 	if err != nil {
+		return usersAnswer{}, err
+	}
+	if filter.WithDeleted, err = q.truth("with_deleted"); err != nil {
 		return usersAnswer{}, err
 	}
 	page, err := q.page()
 	if err != nil {
 		return usersAnswer{}, err
 	}
-	filter := user.Filter{Q: q.get("q"), IDs: list[user.ID](q, "id"), Emails: list[string](q, "email"),
-		FirstName: q.pointer("first_name"), LastName: q.pointer("last_name")}
 	users, count, err := a.users.ListAndCountUsers(c.Context(), filter, page)
 	answer := usersAnswer{Users: make([]object, len(users)), Count: count, Offset: page.Offset, Limit: shown(page)}
-	attributes := choose(userAttributes, q.get("fields"))
+	attributes := choose(userAttributes, q["fields"])
 	for i, u := range users {
 		answer.Users[i] = show(u, attributes)
 	}
