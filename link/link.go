@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
@@ -217,6 +218,27 @@ func (s *Service) Refresh(ctx context.Context, session auth.Session) (string, er
 // Actor returns the user that the session's identity is linked to; empty if it is linked to nobody.
 func (s *Service) Actor(ctx context.Context, session auth.Session) (user.ID, error) {
 	return s.store.actor(ctx, session.IdentityID, session.ActorType)
+}
+
+// AuthProviders are the providers by which the user can sign in, by name, each once; none for who is unknown or has no way.
+func (s *Service) AuthProviders(ctx context.Context, id user.ID) ([]string, error) {
+	if strings.ContainsRune(string(id), 0) { // which cannot even be written into a statement
+		return nil, nil
+	}
+	identity, err := s.store.identity(ctx, ActorUser, id)
+	if err != nil || identity == "" {
+		return nil, err
+	}
+	ways, err := s.auth.ListProviderIdentities(ctx, auth.ProviderIdentityFilter{IdentityIDs: []auth.IdentityID{identity}})
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(ways))
+	for i, w := range ways {
+		names[i] = w.Provider
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // token makes an access token that speaks for the user, if there is one.

@@ -101,6 +101,9 @@ var wrongTypes = map[string][]struct {
 		{`{"first_name":` + digits + `}`, 400}, {`{"first_name":-` + digits + `}`, 400}, {`{"first_name":["` + marker + `"]}`, 400}, {`{"first_name":{"` + marker + `":1}}`, 400},
 		{`{"metadata":"` + marker + `"}`, 400}, {`{"metadata":["` + marker + `"]}`, 400}, {`{"metadata":` + digits + `}`, 400}, {`{"avatar_url":1.` + digits + `}`, 400},
 	},
+	"/admin/users/{member}/roles": {
+		{`{"roles":"` + marker + `"}`, 400}, {`{"roles":[` + digits + `]}`, 400}, {`{"roles":{"` + marker + `":1}}`, 400}, {`{"roles":["` + marker + `",null]}`, 400}, {`{"roles":["` + marker + ` "]}`, 400},
+	},
 	"/admin/invites": {
 		{`{"email":` + digits + `}`, 400}, {`{"email":["` + marker + `"]}`, 400}, {`{"email":{"$ne":"` + marker + `"}}`, 400}, {`{"email":"` + marker + `"}`, 400},
 		{`{"email":"x@example.com","roles":"` + marker + `"}`, 400}, {`{"email":"x@example.com","roles":[` + digits + `]}`, 400}, {`{"email":"x@example.com","roles":{"` + marker + `":1}}`, 400},
@@ -116,7 +119,7 @@ var wrongTypes = map[string][]struct {
 var bodyRoutes = map[string]string{
 	"/auth/user/emailpass/register": "", "/auth/user/emailpass": "", "/auth/user/emailpass/reset-password": "",
 	"/auth/user/emailpass/update": "", "/auth/user/emailpass/callback": "",
-	"/admin/users/{member}": "admin", "/admin/invites": "admin", "/admin/invites/accept?token={token of other}": "newcomer",
+	"/admin/users/{member}": "admin", "/admin/users/{member}/roles": "admin", "/admin/invites": "admin", "/admin/invites/accept?token={token of other}": "newcomer",
 }
 
 // post sends a body with its content type.

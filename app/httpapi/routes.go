@@ -39,6 +39,11 @@ func (a *API) routes() []route {
 		{"POST", "/admin/users/{id}", admin, takes(a.updateUser)},
 		{"DELETE", "/admin/users/{id}", admin, takesNothing(a.deleteUser)},
 		{"POST", "/admin/users/{id}/reset-password", admin, takesNothing(a.resetUser)},
+		{"GET", "/admin/users/{id}/auth-providers", admin, takesNothing(a.authProviders)},
+		{"GET", "/admin/users/{id}/roles", admin, takesNothing(a.listRoles)},
+		{"POST", "/admin/users/{id}/roles", admin, takes(a.addRoles)},
+		{"DELETE", "/admin/users/{id}/roles", admin, takes(a.removeRoles)},
+		{"DELETE", "/admin/users/{id}/roles/{role}", admin, takesNothing(a.removeRole)},
 
 		{"GET", "/admin/invites", admin, takesNothing(a.listInvites)},
 		{"POST", "/admin/invites", admin, takes(a.createInvite)},
@@ -179,7 +184,7 @@ func (a *API) guarded(r route) http.Handler {
 // unknown answers a path that no route has, or one that takes other methods. Under /admin it first wants to know who
 // asks, as Medusa does.
 func (a *API) unknown(w http.ResponseWriter, r *http.Request, allow []string) {
-	if strings.HasPrefix(r.URL.Path, "/admin/") {
+	if r.URL.Path == "/admin" || strings.HasPrefix(r.URL.Path, "/admin/") {
 		if err := member(a, &call{Request: r, w: w}); err != nil {
 			a.fail(w, r, err)
 			return

@@ -118,3 +118,15 @@ func (a *API) deleteUser(c *call) (deletedAnswer, error) {
 	}
 	return deletedAnswer{string(id), "user", true}, a.users.SoftDeleteUsers(c.Context(), id)
 }
+
+type authProvidersAnswer struct {
+	Providers []string `json:"providers"`
+}
+
+func (a *API) authProviders(c *call) (authProvidersAnswer, error) {
+	if _, err := readQuery(c); err != nil {
+		return authProvidersAnswer{}, err
+	}
+	providers, err := a.link.AuthProviders(c.Context(), user.ID(c.PathValue("id")))
+	return authProvidersAnswer{append([]string{}, providers...)}, err
+}

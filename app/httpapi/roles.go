@@ -1,0 +1,90 @@
+package httpapi
+
+import (
+	"slices"
+
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+// roleAttributes are what a role shows. Roles are names here; Medusa's clients want an id beside the name.
+var roleAttributes = []attribute[string]{
+	{"id", false, func(role string) any { return role }},
+	{"name", false, func(role string) any { return role }},
+}
+
+type rolesAnswer struct {
+	Roles  []object `json:"roles"`
+	Count  int      `json:"count"`
+	Offset int      `json:"offset"`
+	Limit  int      `json:"limit"`
+}
+
+type addedRolesAnswer struct {
+	Roles []object `json:"roles"`
+}
+
+type removedRolesAnswer struct {
+	IDs     []string `json:"ids"`
+	Object  string   `json:"object"`
+	Deleted bool     `json:"deleted"`
+}
+
+func showRoles(roles []string, attributes []attribute[string]) []object {
+	out := make([]object, len(roles))
+	for i, role := range roles {
+		out[i] = show(role, attributes)
+	}
+	return out
+}
+
+func (a *API) listRoles(c *call) (rolesAnswer, error) {
+	q, err := readQuery(c, "limit", "offset", "order", "fields")
+	if err != nil {
+		return rolesAnswer{}, err
+	}
+	page, err := q.page()
+	if err != nil {
+		return rolesAnswer{}, err
+	}
+	if !slices.Contains([]string{"", "id", "-id", "name", "-name"}, page.Order) {
+		return rolesAnswer{}, errQuery.Msg("Invalid request: order must be one of id, name, with - before it for descending")
+	}
+	u, err := a.users.RetrieveUser(c.Context(), user.ID(c.PathValue("id")))
+	if err != nil {
+		return rolesAnswer{}, err
+	}
+	roles := slices.Clone(u.Roles)
+	if page.Order != "" && page.Order[0] == '-' {
+		slices.Reverse(roles)
+	}
+	from := min(page.Offset, len(roles))
+	roles = roles[from:min(from+shown(page), len(roles))]
+	return rolesAnswer{showRoles(roles, choose(roleAttributes, q["fields"])), len(u.Roles), page.Offset, shown(page)}, nil
+}
+
+type namedRoles struct {
+	Roles required[[]string] `json:"roles"`
+}
+
+func (a *API) addRoles(c *call, in namedRoles) (addedRolesAnswer, error) {
+	attributes, err := readFields(c, roleAttributes)
+	if err != nil {
+		return addedRolesAnswer{}, err
+	}
+	id := user.ID(c.PathValue("id"))
+	if err := a.users.AddRoles(c.Context(), id, in.Roles.value...); err != nil {
+		return addedRolesAnswer{}, err
+	}
+	u, err := a.users.RetrieveUser(c.Context(), id)
+	return addedRolesAnswer{showRoles(u.Roles, attributes)}, err
+}
+
+func (a *API) removeRoles(c *call, in namedRoles) (removedRolesAnswer, error) {
+	roles := in.Roles.value
+	return removedRolesAnswer{roles, "user_role", true}, a.users.RemoveRoles(c.Context(), user.ID(c.PathValue("id")), roles...)
+}
+
+func (a *API) removeRole(c *call) (deletedAnswer, error) {
+	role := c.PathValue("role")
+	return deletedAnswer{role, "user_role", true}, a.users.RemoveRoles(c.Context(), user.ID(c.PathValue("id")), role)
+}
