@@ -18,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/email"
@@ -69,16 +70,13 @@ type command struct {
 // main runs the command and says what was wrong. It returns the exit code.
 func (m *command) main(args []string) int {
 	err := m.run(args)
-	var problems Problems
-	if cause := dig.RootCause(err); errors.As(cause, &problems) {
-		err = cause
-	}
+	problems := m.problems(dig.RootCause(err))
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, flag.ErrHelp):
 		return 0
-	case errors.As(err, &problems):
+	case problems != nil:
 		fmt.Fprintf(m.err, "The configuration is not usable:\n%s\n", problems)
 		return exitUsage
 	case errors.Is(err, errUsage):
@@ -87,6 +85,19 @@ func (m *command) main(args []string) int {
 	}
 	fmt.Fprintln(m.err, "Error:", dig.RootCause(err))
 	return exitFailed
+}
+
+// problems are what err says of the configuration, if that is what is wrong.
+func (m *command) problems(err error) (problems Problems) {
+	var settings *auth.SettingsError
+	if errors.As(err, &settings) {
+		for _, key := range settings.Keys {
+			problems = append(problems, Problem{m.config.where(key), settings.What})
+		}
+		return problems
+	}
+	errors.As(err, &problems)
+	return problems
 }
 
 func (m *command) run(args []string) error {

@@ -130,6 +130,25 @@ func TestHelpAndFaultyConfiguration(t *testing.T) {
 	}
 }
 
+func TestSettingsThatAProviderDoesNotKnowAreFaultsOfTheConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "bad.yaml")
+	write(t, file, "auth: {providers: {emailpass: {display_nam: hunter2, display_name: [hunter2, hunter2]}}}\n")
+	env := []string{"PATH=/usr/bin", "LATCHKEY_DATA_DIR=" + filepath.Join(dir, "data")}
+	if _, errs, code := run(t, env, "--config", file, "config"); code != 2 || errs != "The configuration is not usable:\nauth.providers.emailpass.display_name: the value has the wrong type\n" {
+		t.Errorf("a wrong type: exit %d, want 2\n%s", code, errs)
+	}
+	env = append(env, "LATCHKEY_AUTH_PROVIDERS_EMAILPASS_DISPLAY_NAME=E-mail", "LATCHKEY_AUTH_PROVIDERS_EMAILPASS_PIN=hunter2")
+	const want = "The configuration is not usable:\nauth.providers.emailpass.display_nam: the provider knows no such setting\n" +
+		"LATCHKEY_AUTH_PROVIDERS_EMAILPASS_PIN: the provider knows no such setting\n"
+	for _, command := range []string{"", "config", "user"} {
+		args := map[string][]string{"": nil, "config": {"config"}, "user": {"user", "-e", "ada@example.com", "-p", "correct horse"}}[command]
+		if out, errs, code := run(t, env, append([]string{"--config", file}, args...)...); code != 2 || out != "" || !strings.HasSuffix(errs, want) {
+			t.Errorf("server %s: exit %d, want 2\n%s%s", command, code, out, errs)
+		}
+	}
+}
+
 func TestProvidersAndActorTypesThatAreNotThereAreToldBeforeAnythingStarts(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "bad.yaml")

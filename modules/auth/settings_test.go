@@ -32,10 +32,10 @@ func TestAProviderReadsItsOwnSettings(t *testing.T) {
 		section map[string]any
 		says    string
 	}{
-		"an unknown setting":     {map[string]any{"display_nam": "Acme"}, "auth.providers.acme: unknown setting display_nam"},
-		"another case":           {map[string]any{"Display_Name": "Acme"}, "unknown setting Display_Name"},
-		"a text that is no time": {map[string]any{"wait": "hunter2hunter2"}, "auth.providers.acme"},
-		"a text for a number":    {map[string]any{"retries": "hunter2hunter2"}, "auth.providers.acme"},
+		"an unknown setting":     {map[string]any{"display_nam": "Acme"}, "auth.providers.acme.display_nam: the provider knows no such setting"},
+		"another case":           {map[string]any{"Display_Name": "Acme"}, "auth.providers.acme.Display_Name: the provider knows no such setting"},
+		"a text that is no time": {map[string]any{"wait": "hunter2hunter2"}, "auth.providers.acme.wait: the value has the wrong type"},
+		"a text for a number":    {map[string]any{"retries": "hunter2hunter2"}, "auth.providers.acme.retries: the value has the wrong type"},
 	} {
 		err := (auth.Settings{"acme": c.section}).Decode("acme", new(config))
 		if err == nil || !strings.Contains(err.Error(), c.says) {
