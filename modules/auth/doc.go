@@ -13,7 +13,8 @@
 // auth module are the two in one: Authenticate, Register, ValidateCallback, UpdateProvider.
 //
 //	provider.go   what a provider is: Provider and its capabilities, Attempt, Assertion
-//	auth.go       Service, Identity; Prove, Admit and the names of Medusa
+//	auth.go       Service; Prove, Admit and the names of Medusa
+//	identity.go   Identity, ProviderIdentity: what is kept of somebody, and how to find it
 //	flow.go       what lasts between the two steps of a provider that redirects
 //	session.go    Session: the authority on whether a token lives
 //	token.go      access tokens (JWT) and the key set others verify them with
