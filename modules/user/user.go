@@ -3,10 +3,8 @@ package user
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -558,16 +556,7 @@ func mergeMetadata(old map[string]any, with Field[map[string]any]) (merged map[s
 	case with.value == nil:
 		return nil, true, nil
 	}
-	merged = make(map[string]any, len(old)+len(*with.value))
-	maps.Copy(merged, old)
-	for k, v := range *with.value {
-		if v == "" {
-			delete(merged, k)
-		} else {
-			merged[k] = v
-		}
-	}
-	merged, err = cleanMetadata(merged)
+	merged, err = cleanMetadata(database.Object(old).Merge(*with.value))
 	return merged, true, err
 }
 
@@ -618,24 +607,10 @@ func cleanRoles(roles []string) ([]string, error) {
 }
 
 // cleanMetadata returns m as it will be read back, or says why it cannot be kept.
-func cleanMetadata(m map[string]any) (clean map[string]any, err error) {
-	if m == nil {
-		return nil, nil
-	}
-	data, err := json.Marshal(m)
+func cleanMetadata(m map[string]any) (map[string]any, error) {
+	clean, err := database.Object(m).Checked(maxMetadata)
 	if err != nil {
-		return nil, ErrInvalid.Msg("metadata must be made of JSON values.")
-	}
-	if len(data) > maxMetadata {
-		return nil, ErrInvalid.Msg("metadata must be at most %d bytes of JSON.", maxMetadata)
-	}
-	// These escapes stand for themselves once no escaped backslash is left. The second is what became of bytes that
-	// are no text.
-	if text := strings.ReplaceAll(string(data), `\\`, ""); strings.Contains(text, `\u0000`) || strings.Contains(text, `\ufffd`) {
-		return nil, ErrInvalid.Msg("metadata must be valid UTF-8 without NUL characters.")
-	}
-	if err := json.Unmarshal(data, &clean); err != nil { // a number beyond float64
-		return nil, ErrInvalid.Msg("metadata must be made of JSON values.")
+		return nil, ErrInvalid.Msg("metadata %v.", err)
 	}
 	return clean, nil
 }

@@ -4,7 +4,9 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 )
@@ -22,6 +24,47 @@ func (o Object) Value() (driver.Value, error) {
 
 // Scan reads what Value wrote.
 func (o *Object) Scan(src any) error { *o = nil; return scanJSON(src, (*map[string]any)(o)) }
+
+// Merge returns o with the changes of an update, which are Medusa's: at the top level a key set to "" is removed, and every
+// other value replaces the one before. Neither argument changes.
+func (o Object) Merge(with map[string]any) Object {
+	merged := make(Object, len(o)+len(with))
+	maps.Copy(merged, o)
+	for k, v := range with {
+		if v == "" {
+			delete(merged, k)
+		} else {
+			merged[k] = v
+		}
+	}
+	return merged
+}
+
+// Checked returns o as both databases will give it back. If they would not, or if it is more than so many bytes of JSON,
+// the error says what it must be instead: its text goes on from the name of the column.
+func (o Object) Checked(most int) (clean Object, err error) {
+	if o == nil {
+		return nil, nil
+	}
+	data, err := json.Marshal(o)
+	if err != nil {
+		return nil, errNoJSON
+	}
+	if len(data) > most {
+		return nil, fmt.Errorf("must be at most %d bytes of JSON", most)
+	}
+	// These escapes stand for themselves once no escaped backslash is left. The second is what became of bytes that
+	// are no text.
+	if text := strings.ReplaceAll(string(data), `\\`, ""); strings.Contains(text, `\u0000`) || strings.Contains(text, `\ufffd`) {
+		return nil, errors.New("must be valid UTF-8 without NUL characters")
+	}
+	if err := json.Unmarshal(data, &clean); err != nil { // a number beyond float64
+		return nil, errNoJSON
+	}
+	return clean, nil
+}
+
+var errNoJSON = errors.New("must be made of JSON values")
 
 // Strings is a JSON array of strings in a column; nil is an empty one.
 type Strings []string
