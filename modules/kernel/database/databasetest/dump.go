@@ -1,0 +1,61 @@
+package databasetest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+)
+
+// Dump is every row of every table of ours, by table: what a test compares to see that nothing was written. Rows are
+// written as text and in no order of the database's.
+func Dump(tb testing.TB, db *database.DB) map[string][]string {
+	tb.Helper()
+	dump := map[string][]string{}
+	for _, table := range tables(tb, db) {
+		var rows []map[string]any
+		if err := db.Conn(tb.Context()).NewSelect().TableExpr(table).Scan(tb.Context(), &rows); err != nil {
+			tb.Fatalf("databasetest: read %s: %v", table, err)
+		}
+		dump[table] = make([]string, len(rows))
+		for i, row := range rows {
+			dump[table][i] = fmt.Sprint(row) // by the names of the columns
+		}
+		slices.Sort(dump[table])
+	}
+	return dump
+}
+
+// Empty deletes every row of every table of ours.
+func Empty(tb testing.TB, db *database.DB) {
+	tb.Helper()
+	err := db.InTx(tb.Context(), func(ctx context.Context) error {
+		for _, table := range tables(tb, db) {
+			if _, err := db.Conn(ctx).NewDelete().TableExpr(table).Where("TRUE").Exec(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		tb.Fatalf("databasetest: empty the tables: %v", err)
+	}
+}
+
+// tables are ours but for the lists of the migrations that were taken.
+func tables(tb testing.TB, db *database.DB) (names []string) {
+	tb.Helper()
+	query := "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
+	if db.Dialect() == database.SQLite {
+		query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+	}
+	if err := db.Conn(tb.Context()).NewRaw(query).Scan(tb.Context(), &names); err != nil {
+		tb.Fatalf("databasetest: list the tables: %v", err)
+	}
+	return slices.DeleteFunc(slices.Sorted(slices.Values(names)), func(name string) bool {
+		return !strings.HasPrefix(name, "latchkey_") || strings.HasSuffix(name, "_migrations")
+	})
+}
