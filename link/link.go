@@ -222,14 +222,7 @@ func (s *Service) Actor(ctx context.Context, session auth.Session) (user.ID, err
 
 // AuthProviders are the providers by which the user can sign in, by name, each once; none for who is unknown or has no way.
 func (s *Service) AuthProviders(ctx context.Context, id user.ID) ([]string, error) {
-	if strings.ContainsRune(string(id), 0) { // which cannot even be written into a statement
-		return nil, nil
-	}
-	identity, err := s.store.identity(ctx, ActorUser, id)
-	if err != nil || identity == "" {
-		return nil, err
-	}
-	ways, err := s.auth.ListProviderIdentities(ctx, auth.ProviderIdentityFilter{IdentityIDs: []auth.IdentityID{identity}})
+	ways, err := s.ways(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -239,6 +232,22 @@ func (s *Service) AuthProviders(ctx context.Context, id user.ID) ([]string, erro
 	}
 	slices.Sort(names)
 	return slices.Compact(names), nil
+}
+
+// ways are the ways to sign in that the user has.
+func (s *Service) ways(ctx context.Context, id user.ID) ([]auth.ProviderIdentity, error) {
+	if strings.ContainsRune(string(id), 0) { // which cannot even be written into a statement
+		return nil, nil
+	}
+	identity, err := s.store.identity(ctx, ActorUser, id)
+	if err != nil || identity == "" {
+		return nil, err
+	}
+	i, err := s.auth.RetrieveAuthIdentity(ctx, identity)
+	if errors.Is(err, auth.ErrNotFound) { // deleted meanwhile
+		err = nil
+	}
+	return i.Providers, err
 }
 
 // token makes an access token that speaks for the user, if there is one.

@@ -35,11 +35,7 @@ func (s *Service) RequestPasswordResetFor(ctx context.Context, id user.ID) (auth
 	if err != nil {
 		return auth.PasswordResetRequested{}, err
 	}
-	identity, err := s.store.identity(ctx, ActorUser, id)
-	if err != nil {
-		return auth.PasswordResetRequested{}, err
-	}
-	ways, err := s.auth.ListProviderIdentities(ctx, auth.ProviderIdentityFilter{IdentityIDs: []auth.IdentityID{identity}})
+	ways, err := s.ways(ctx, id)
 	if err != nil {
 		return auth.PasswordResetRequested{}, err
 	}

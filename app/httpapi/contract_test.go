@@ -1244,7 +1244,7 @@ func TestDeletedUsersLeaveNothingBehind(t *testing.T) {
 		if again["actor_id"] == "" || again["actor_id"] == sc.ids["member"] {
 			t.Errorf("registered again: %v, want a new user", again["actor_id"])
 		}
-		identities, err := s.auth.ListAuthIdentities(t.Context(), auth.IdentityFilter{EntityID: "ada@example.com"})
+		identities, err := s.auth.ListAuthIdentities(t.Context(), auth.IdentityFilter{EntityID: "ada@example.com"}, auth.Page{})
 		check(t, err)
 		if len(identities) != 1 || s.count(t, "link") != 2 {
 			t.Errorf("%d identities of the address and %d links, want one and two", len(identities), s.count(t, "link"))

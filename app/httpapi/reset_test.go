@@ -293,7 +293,7 @@ func TestOnlyAResetByMailProvesTheAddress(t *testing.T) {
 				}
 				u, err := s.users.RetrieveUser(t.Context(), id)
 				check(t, err)
-				found, err := s.auth.ListProviderIdentities(t.Context(), auth.ProviderIdentityFilter{EntityID: "ada@example.com"})
+				found, err := s.auth.ListProviderIdentities(t.Context(), auth.ProviderIdentityFilter{EntityID: "ada@example.com"}, auth.Page{})
 				check(t, err)
 				if proved := !found[0].EmailVerifiedAt.IsZero(); u.EmailVerified() != (by == auth.ByMail) || proved != (by == auth.ByMail) {
 					t.Errorf("the user's address is proved: %t, the sign-in's: %t", u.EmailVerified(), proved)
@@ -310,9 +310,9 @@ func TestTheOwnerOfTheMailboxTakesTheAccountByAReset(t *testing.T) {
 		id := user.ID(claims(t, s.member(t, "victim@example.com"))["actor_id"].(string))
 		check(t, s.users.Grant(t.Context(), id, user.ViaSetup, user.RoleAdmin))
 		s.token(t, "the attacker's other way", s.do(t, "POST", "/auth/user/vouching", `{"name":"attacker"}`))
-		mine, err := s.auth.ListAuthIdentities(t.Context(), auth.IdentityFilter{EntityID: "victim@example.com"})
+		mine, err := s.auth.ListAuthIdentities(t.Context(), auth.IdentityFilter{EntityID: "victim@example.com"}, auth.Page{})
 		check(t, err)
-		theirs, err := s.auth.ListAuthIdentities(t.Context(), auth.IdentityFilter{EntityID: "attacker"})
+		theirs, err := s.auth.ListAuthIdentities(t.Context(), auth.IdentityFilter{EntityID: "attacker"}, auth.Page{})
 		check(t, err)
 		check(t, s.auth.Join(t.Context(), theirs[0].ID, mine[0].ID))
 		attacker := s.token(t, "sign in the other way", s.do(t, "POST", "/auth/user/vouching", `{"name":"attacker"}`))
@@ -341,7 +341,7 @@ func TestTheOwnerOfTheMailboxTakesTheAccountByAReset(t *testing.T) {
 		}
 		// The next reset is one of an owner: what they have added since stays.
 		s.token(t, "another way", s.do(t, "POST", "/auth/user/vouching", `{"name":"own"}`))
-		own, err := s.auth.ListAuthIdentities(t.Context(), auth.IdentityFilter{EntityID: "own"})
+		own, err := s.auth.ListAuthIdentities(t.Context(), auth.IdentityFilter{EntityID: "own"}, auth.Page{})
 		check(t, err)
 		check(t, s.auth.Join(t.Context(), own[0].ID, mine[0].ID))
 		if a := s.update(t, s.resetToken(t, "victim@example.com", auth.ByMail), "another horse"); a.status != 200 {

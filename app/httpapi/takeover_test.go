@@ -105,7 +105,7 @@ func TestATokenKeptFromRegistrationNeverBecomesTheVictims(t *testing.T) {
 		},
 		"a first sign-in elsewhere": func(t *testing.T, s *server, email string) { s.signIn(t, email) },
 		"the identity's deletion": func(t *testing.T, s *server, email string) {
-			found, err := s.auth.ListAuthIdentities(t.Context(), auth.IdentityFilter{EntityID: email})
+			found, err := s.auth.ListAuthIdentities(t.Context(), auth.IdentityFilter{EntityID: email}, auth.Page{})
 			check(t, err)
 			check(t, s.auth.DeleteAuthIdentities(t.Context(), found[0].ID))
 		},
@@ -390,7 +390,7 @@ func TestWhatIsCommittedBetweenProvingAndRecordingWins(t *testing.T) {
 	}
 	deletion := func(t *testing.T, s *server, actor string) {
 		if actor == "" {
-			found, err := s.auth.ListAuthIdentities(t.Context(), auth.IdentityFilter{EntityID: "ada@example.com"})
+			found, err := s.auth.ListAuthIdentities(t.Context(), auth.IdentityFilter{EntityID: "ada@example.com"}, auth.Page{})
 			check(t, err)
 			check(t, s.auth.DeleteAuthIdentities(t.Context(), found[0].ID))
 			return
@@ -454,7 +454,7 @@ func TestADeletionDuringAFirstSignInWinsInTheEnd(t *testing.T) {
 	eachWith(t, settings{actor: link.ActorOptions{Policy: policy}}, func(t *testing.T, s *server) {
 		inside = make(chan struct{}, 1)
 		s.register(t, "ada@example.com")
-		found, err := s.auth.ListAuthIdentities(t.Context(), auth.IdentityFilter{EntityID: "ada@example.com"})
+		found, err := s.auth.ListAuthIdentities(t.Context(), auth.IdentityFilter{EntityID: "ada@example.com"}, auth.Page{})
 		check(t, err)
 		deleted := make(chan error)
 		go func() {

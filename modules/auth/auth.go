@@ -347,8 +347,11 @@ func (s *Service) create(ctx context.Context, p Proof) (row *providerRow, create
 		Secret: p.assertion.Secret, CreatedAt: now, UpdatedAt: now,
 	}
 	row.claim(p)
-	if created, err = s.store.insertIdentity(ctx, row); err != nil || created {
-		return row, created, err
+	if created, err = s.store.insertIdentity(ctx, row); err != nil {
+		return nil, false, err
+	}
+	if created {
+		return row, true, s.events.Emit(ctx, IdentityCreated{row.AuthIdentityID}, wayCreated(row))
 	}
 	row, err = s.store.lockProviderIdentity(ctx, p.provider, p.assertion.EntityID)
 	if err == nil && row == nil {
@@ -405,13 +408,16 @@ func (s *Service) accept(ctx context.Context, p Proof, row *providerRow) error {
 // stays proved while the provider names the same one.
 func (r *providerRow) claim(p Proof) (news bool) {
 	if p.email != "" && p.email != r.Email {
-		r.Email, r.EmailVerifiedAt, news = p.email, time.Time{}, true
+		r.Email, r.EmailVerifiedAt = p.email, time.Time{}
+		r.claimed = append(r.claimed, "email", "email_verified_at")
 	}
 	if r.Email != "" && r.Email == p.email && p.assertion.Profile.EmailVerified && r.EmailVerifiedAt.IsZero() {
-		r.EmailVerifiedAt, news = database.Now(), true
+		r.EmailVerifiedAt = database.Now()
+		r.claimed = append(r.claimed, "email_verified_at")
 	}
 	if m := p.assertion.Profile.Metadata; m != nil && !sameJSON(m, r.UserMetadata) {
-		r.UserMetadata, news = m, true
+		r.UserMetadata = m
+		r.claimed = append(r.claimed, "user_metadata")
 	}
-	return news
+	return len(r.claimed) > 0
 }

@@ -265,7 +265,7 @@ func TestAnAddressIsProvedOnlyAsLongAsItIsTheSame(t *testing.T) {
 					step.email, step.verified, p.Email, p.EmailVerified, step.want, step.proved)
 			}
 		}
-		all, err := h.ListProviderIdentities(t.Context(), auth.ProviderIdentityFilter{})
+		all, err := h.ListProviderIdentities(t.Context(), auth.ProviderIdentityFilter{}, auth.Page{})
 		if err != nil || len(all) != 1 || all[0].Email != "lovelace@example.com" || !all[0].EmailVerifiedAt.IsZero() {
 			t.Errorf("kept is %+v (%v)", all, err)
 		}
@@ -277,7 +277,7 @@ func TestWhatAProviderSaysOfAPersonIsKept(t *testing.T) {
 		for _, metadata := range []map[string]any{{"login": "ada"}, {"login": "ada", "since": 1843.0}, {"note": "<&>\u2028日本"}} {
 			_, err := h.Authenticate(t.Context(), "vouching", input("name", "ada", "metadata", metadata))
 			must(t, err)
-			all, err := h.ListProviderIdentities(t.Context(), auth.ProviderIdentityFilter{Provider: "vouching", EntityID: "ada"})
+			all, err := h.ListProviderIdentities(t.Context(), auth.ProviderIdentityFilter{Provider: "vouching", EntityID: "ada"}, auth.Page{})
 			if err != nil || len(all) != 1 || fmt.Sprint(all[0].UserMetadata) != fmt.Sprint(metadata) {
 				t.Errorf("%v is kept as %+v (%v)", metadata, all, err)
 			}
@@ -391,7 +391,7 @@ func TestListsHoldWhatMatchesAllThatIsAsked(t *testing.T) {
 			{"by entity", auth.IdentityFilter{EntityID: "ada"}, []auth.IdentityID{voucher.ID}},
 			{"by both", auth.IdentityFilter{Provider: emailpass.Name, EntityID: "ada"}, nil},
 		} {
-			found, err := h.ListAuthIdentities(t.Context(), c.f)
+			found, err := h.ListAuthIdentities(t.Context(), c.f, auth.Page{})
 			var got []auth.IdentityID
 			for _, i := range found {
 				got = append(got, i.ID)
@@ -414,7 +414,7 @@ func TestListsHoldWhatMatchesAllThatIsAsked(t *testing.T) {
 			{"by nonsense", auth.ProviderIdentityFilter{Email: "%"}, 0},
 			{"by identity", auth.ProviderIdentityFilter{IdentityIDs: []auth.IdentityID{eve.ID}}, 1},
 		} {
-			if found, err := h.ListProviderIdentities(t.Context(), c.f); err != nil || len(found) != c.want {
+			if found, err := h.ListProviderIdentities(t.Context(), c.f, auth.Page{}); err != nil || len(found) != c.want {
 				t.Errorf("provider identities, %s: %d (%v), want %d", c.name, len(found), err, c.want)
 			}
 		}

@@ -14,7 +14,9 @@
 //
 //	provider.go   what a provider is: Provider and its capabilities, Attempt, Assertion
 //	auth.go       Service; Prove, Admit and the names of Medusa
-//	identity.go   Identity, ProviderIdentity: what is kept of somebody, and how to find it
+//	identity.go   Identity: what is kept of somebody; made, changed and deleted by the app
+//	provider_identity.go   ProviderIdentity: one of their ways to sign in, likewise
+//	filter.go     what a list of either holds, and which page of it
 //	flow.go       what lasts between the two steps of a provider that redirects
 //	session.go    Session: the authority on whether a token lives
 //	token.go      access tokens (JWT) and the key set others verify them with

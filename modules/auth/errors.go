@@ -14,6 +14,11 @@ var (
 	ErrProofOutdated = ErrInvalidCredentials.Msg("The credentials changed meanwhile. Try again.")
 
 	ErrNotFound        = fault.New(fault.NotFound, "auth_identity_not_found", "No such auth identity.")
+	ErrInvalid         = fault.New(fault.Invalid, "identity_invalid", "An auth identity has a value that cannot be kept.")
+	ErrEntityTaken     = fault.New(fault.Duplicate, "entity_taken", "Another auth identity is known to the provider by this entity id.")
+	ErrLastWay         = fault.New(fault.NotAllowed, "last_way_in", "The last way to sign in cannot be taken from an auth identity.")
+	ErrQuery           = fault.New(fault.Invalid, "query_invalid", "A list cannot be asked for like that.")
+	ErrOrder           = fault.New(fault.Invalid, "order_unknown", "The list cannot be ordered by that field.")
 	ErrUnknownProvider = fault.New(fault.NotAllowed, "unknown_provider", "No such auth provider.")
 	ErrUnsupported     = fault.New(fault.Unauthorized, "provider_unsupported", "The auth provider does not offer that.")
 	ErrPassword        = fault.New(fault.Invalid, "password_refused", "The password cannot be used.")

@@ -2,7 +2,7 @@ package auth
 
 import "time"
 
-// What can happen to identities.
+// What can happen to identities. Payloads carry ids, and what somebody has typed to be found by; never what proves somebody.
 type (
 	// CredentialsChanged says that a way to sign in was set anew: every session before it has ended.
 	CredentialsChanged struct {
@@ -19,16 +19,54 @@ type (
 		Metadata  map[string]any `json:"metadata"` // the caller's own
 		At        time.Time      `json:"requested_at"`
 	}
+	// IdentityCreated says that an identity was made: by a first sign-in, a registration, or the app.
+	IdentityCreated struct {
+		ID IdentityID `json:"id"`
+	}
+	// IdentityUpdated says that the app changed the app metadata of an identity.
+	IdentityUpdated struct {
+		ID IdentityID `json:"id"`
+	}
+	// ProviderIdentityCreated says that an identity, which may itself be new, has got a way to sign in.
+	ProviderIdentityCreated struct {
+		ID         string     `json:"id"`
+		IdentityID IdentityID `json:"auth_identity_id"`
+	}
+	// ProviderIdentityUpdated says that the app changed the metadata of a way to sign in. What a provider tells anew at a
+	// sign-in is not announced.
+	ProviderIdentityUpdated struct {
+		ID         string     `json:"id"`
+		IdentityID IdentityID `json:"auth_identity_id"`
+	}
+	// ProviderIdentityDeleted says that a way to sign in was unlinked from an identity that has others: every session
+	// before it has ended.
+	ProviderIdentityDeleted struct {
+		ID         string     `json:"id"`
+		IdentityID IdentityID `json:"auth_identity_id"`
+	}
 	// IdentityDeleted says that an identity and all its ways to sign in are gone.
 	IdentityDeleted struct {
 		ID IdentityID `json:"id"`
 	}
 )
 
-func (CredentialsChanged) Topic() string     { return "auth.credentials_changed" }
-func (PasswordResetRequested) Topic() string { return "auth.password_reset" }
-func (IdentityDeleted) Topic() string        { return "auth.auth-identity.deleted" }
+func (CredentialsChanged) Topic() string      { return "auth.credentials_changed" }
+func (PasswordResetRequested) Topic() string  { return "auth.password_reset" }
+func (IdentityCreated) Topic() string         { return "auth.auth-identity.created" }
+func (IdentityUpdated) Topic() string         { return "auth.auth-identity.updated" }
+func (IdentityDeleted) Topic() string         { return "auth.auth-identity.deleted" }
+func (ProviderIdentityCreated) Topic() string { return "auth.provider-identity.created" }
+func (ProviderIdentityUpdated) Topic() string { return "auth.provider-identity.updated" }
+func (ProviderIdentityDeleted) Topic() string { return "auth.provider-identity.deleted" }
 
-func (e CredentialsChanged) Aggregate() string     { return string(e.ID) }
-func (e PasswordResetRequested) Aggregate() string { return e.EntityID }
-func (e IdentityDeleted) Aggregate() string        { return string(e.ID) }
+// All belongs to the identity, so that what happens to it and to its ways to sign in is told in order; but for a request,
+// which may be about nobody.
+
+func (e CredentialsChanged) Aggregate() string      { return string(e.ID) }
+func (e IdentityCreated) Aggregate() string         { return string(e.ID) }
+func (e IdentityUpdated) Aggregate() string         { return string(e.ID) }
+func (e IdentityDeleted) Aggregate() string         { return string(e.ID) }
+func (e ProviderIdentityCreated) Aggregate() string { return string(e.IdentityID) }
+func (e ProviderIdentityUpdated) Aggregate() string { return string(e.IdentityID) }
+func (e ProviderIdentityDeleted) Aggregate() string { return string(e.IdentityID) }
+func (e PasswordResetRequested) Aggregate() string  { return e.EntityID }

@@ -80,6 +80,109 @@ func ExampleService_Authenticate() {
 	// true Invalid email or password
 }
 
+// People who come from elsewhere bring their ways to sign in along, secrets included. All of them are made or none.
+func ExampleService_CreateAuthIdentities() {
+	identities, done := withEmailpass()
+	defer done()
+	ctx := context.Background()
+
+	grace := auth.IdentityDraft{
+		AppMetadata: map[string]any{"plan": "pro"},
+		Providers: []auth.ProviderIdentityDraft{{
+			Provider: "emailpass", EntityID: "Grace@example.com", Email: "grace@example.com", EmailVerified: true,
+			Secret: hashOfElsewhere, // as Passwords.Hash made it there; nothing reads it back
+		}},
+	}
+	ada := auth.IdentityDraft{Providers: []auth.ProviderIdentityDraft{{Provider: "emailpass", EntityID: "ada@example.com"}}}
+	_, err := identities.CreateAuthIdentities(ctx, grace, ada)
+	fmt.Println(errors.Is(err, auth.ErrEntityTaken), err)
+
+	made, err := identities.CreateAuthIdentities(ctx, grace)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(made[0].Providers[0].EntityID, made[0].AppMetadata)
+	_, count, err := identities.ListAndCountAuthIdentities(ctx, auth.IdentityFilter{Provider: "emailpass"}, auth.Page{Limit: 1, Order: "-created_at"})
+	fmt.Println(count, err)
+	// Output:
+	// true Provider identity with provider: emailpass, entity_id: ada@example.com, already exists.
+	// grace@example.com map[plan:pro]
+	// 2 <nil>
+}
+
+func ExampleService_UpdateAuthIdentities() {
+	identities, done := withEmailpass()
+	defer done()
+	ctx := context.Background()
+	found, err := identities.ListAuthIdentities(ctx, auth.IdentityFilter{EntityID: "ada@example.com"}, auth.Page{})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	for _, change := range []auth.MetadataUpdate{
+		auth.Merge(map[string]any{"plan": "pro", "seats": 4}),
+		auth.Merge(map[string]any{"seats": ""}), // "" removes a key
+		auth.Clear(),
+	} {
+		now, err := identities.UpdateAuthIdentities(ctx, auth.IdentityUpdate{ID: found[0].ID, AppMetadata: change})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(now[0].AppMetadata)
+	}
+	// Output:
+	// map[plan:pro seats:4]
+	// map[plan:pro]
+	// map[]
+}
+
+func ExampleService_UpdateProviderIdentities() {
+	identities, done := withEmailpass()
+	defer done()
+	ctx := context.Background()
+	ways, err := identities.ListProviderIdentities(ctx, auth.ProviderIdentityFilter{Email: "ada@example.com"}, auth.Page{})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	now, err := identities.UpdateProviderIdentities(ctx, auth.ProviderIdentityUpdate{
+		ID: ways[0].ID, UserMetadata: auth.Merge(map[string]any{"nickname": "Countess"}),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(now[0].EntityID, now[0].UserMetadata)
+	// Output: ada@example.com map[nickname:Countess]
+}
+
+// A second way to sign in is linked, and the first unlinked, which signs the person out. The last one stays.
+func ExampleService_DeleteProviderIdentities() {
+	identities, done := withEmailpass()
+	defer done()
+	ctx := context.Background()
+	ada, err := identities.Authenticate(ctx, "emailpass", auth.Input(`{"email":"ada@example.com","password":"correct horse"}`))
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	second, err := identities.CreateProviderIdentities(ctx, auth.ProviderIdentityDraft{
+		IdentityID: ada.ID, Provider: "emailpass", EntityID: "ada@example.org", Secret: hashOfElsewhere,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(identities.DeleteProviderIdentities(ctx, ada.Providers[0].ID))
+
+	err = identities.DeleteProviderIdentities(ctx, second[0].ID)
+	fmt.Println(errors.Is(err, auth.ErrLastWay))
+	// Output:
+	// <nil>
+	// true
+}
+
+// hashOfElsewhere stands for a secret that an app brings along.
+var hashOfElsewhere = []byte("$hb1$…")
+
 // Prove is the slow half and Admit the quick one, so that an app's own rows can be written in Admit's transaction.
 func ExampleService_Admit() {
 	db, keys, done := open()
@@ -102,7 +205,7 @@ func ExampleService_Admit() {
 		fmt.Println(identity.EntityID(), "is new:", identity.Proved.Created)
 		return errors.New("no desk is free") // of the app's own work, which fails here
 	})
-	left, _ := identities.ListAuthIdentities(ctx, auth.IdentityFilter{})
+	left, _ := identities.ListAuthIdentities(ctx, auth.IdentityFilter{}, auth.Page{})
 	fmt.Println(err, len(left))
 	// Output:
 	// ada is new: true

@@ -3,6 +3,10 @@ package auth
 import (
 	"context"
 	"time"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/event"
+	"github.com/latchkey-go/latchkey/modules/kernel/id"
 )
 
 // IdentityID names an auth identity: authid_ and a ULID.
@@ -35,68 +39,151 @@ type Proved struct {
 // EntityID is the entity id of the provider that has just proved the identity; empty on every other read.
 func (i Identity) EntityID() string { return i.Proved.EntityID }
 
-// ProviderIdentity is one provider's record of somebody, unique by provider and entity id. Its secret stays here.
-type ProviderIdentity struct {
-	ID               string // a bare ULID, as Medusa's
-	IdentityID       IdentityID
-	Provider         string
-	EntityID         string
-	Email            string    // canonical; empty if the provider names none
-	EmailVerifiedAt  time.Time // zero: not proved
-	UserMetadata     map[string]any
-	ProviderMetadata map[string]any
-	CreatedAt        time.Time
-	UpdatedAt        time.Time
-}
-
 // RetrieveAuthIdentity returns the identity with its provider identities, or ErrNotFound.
 func (s *Service) RetrieveAuthIdentity(ctx context.Context, id IdentityID) (Identity, error) {
-	found, err := s.store.identities(ctx, IdentityFilter{IDs: []IdentityID{id}})
+	found, err := s.store.identitiesByID(ctx, []IdentityID{id})
 	if err != nil {
 		return Identity{}, err
 	}
 	if len(found) == 0 {
-		return Identity{}, ErrNotFound.Msg("AuthIdentity with id: %s was not found", id)
+		return Identity{}, identityNotFound(id)
 	}
 	return found[0], nil
 }
 
-// IdentityFilter says which identities a list holds: those that match all that is set. Its zero value matches all.
-type IdentityFilter struct {
-	IDs      []IdentityID // nil: any; empty: none
-	Provider string       // can sign in with it
-	EntityID string       // is known to a provider by it
+func identityNotFound(id IdentityID) error {
+	return ErrNotFound.Msg("AuthIdentity with id: %s was not found", id)
 }
 
-// ProviderIdentityFilter says which provider identities a list holds: those that match all that is set.
-type ProviderIdentityFilter struct {
-	IDs         []string     // nil: any; empty: none
-	IdentityIDs []IdentityID // nil: any; empty: none
-	Provider    string
-	EntityID    string
-	Email       string // exact, in any spelling of the canonical address
+// ListAuthIdentities returns a page of the identities that match, with their provider identities.
+func (s *Service) ListAuthIdentities(ctx context.Context, f IdentityFilter, p Page) ([]Identity, error) {
+	return s.store.listIdentities(ctx, f, p)
 }
 
-// ListAuthIdentities returns the identities that match, by id.
-func (s *Service) ListAuthIdentities(ctx context.Context, f IdentityFilter) ([]Identity, error) {
-	return s.store.identities(ctx, f)
-}
-
-// RetrieveProviderIdentity returns the provider identity, or ErrNotFound.
-func (s *Service) RetrieveProviderIdentity(ctx context.Context, id string) (ProviderIdentity, error) {
-	found, err := s.store.providerIdentities(ctx, ProviderIdentityFilter{IDs: []string{id}})
+// ListAndCountAuthIdentities returns a page of the identities that match, and how many match in all.
+func (s *Service) ListAndCountAuthIdentities(ctx context.Context, f IdentityFilter, p Page) ([]Identity, int, error) {
+	found, err := s.store.listIdentities(ctx, f, p)
 	if err != nil {
-		return ProviderIdentity{}, err
+		return nil, 0, err
 	}
-	if len(found) == 0 {
-		return ProviderIdentity{}, ErrNotFound.Msg("ProviderIdentity with id: %s was not found", id)
-	}
-	return found[0], nil
+	n, err := s.store.countIdentities(ctx, f)
+	return found, n, err
 }
 
-// ListProviderIdentities returns the provider identities that match, by id.
-func (s *Service) ListProviderIdentities(ctx context.Context, f ProviderIdentityFilter) ([]ProviderIdentity, error) {
-	return s.store.providerIdentities(ctx, f)
+// IdentityDraft is an identity to be. Its zero value makes one that nobody can sign in to until it is given a provider
+// identity.
+type IdentityDraft struct {
+	AppMetadata map[string]any // as IdentityUpdate.AppMetadata
+	Providers   []ProviderIdentityDraft
+}
+
+// CreateAuthIdentities makes all of the identities, with all of their ways to sign in, or none, and returns them in the
+// order of the drafts. Nobody proves anything here: the caller vouches for what the drafts say. People who sign in or
+// register by themselves need none of this.
+//
+// ErrEntityTaken names the entities that are somebody's already; ErrUnknownProvider, ErrInvalid and email.ErrInvalid say
+// what cannot be kept.
+func (s *Service) CreateAuthIdentities(ctx context.Context, drafts ...IdentityDraft) ([]Identity, error) {
+	rows := make([]*identityRow, len(drafts))
+	var ways []*providerRow
+	now := database.Now()
+	for n, d := range drafts {
+		app, err := checked("app_metadata", d.AppMetadata, maxAppMetadata)
+		if err != nil {
+			return nil, err
+		}
+		rows[n] = &identityRow{ID: IdentityID(id.New("authid")), AppMetadata: app, Ver: 1, CreatedAt: now, UpdatedAt: now}
+		for _, way := range d.Providers {
+			if way.IdentityID != "" {
+				return nil, ErrInvalid.Msg("A provider identity that is made with its auth identity cannot name another one.")
+			}
+			way.IdentityID = rows[n].ID
+			row, err := s.newProviderRow(way, now)
+			if err != nil {
+				return nil, err
+			}
+			ways = append(ways, row)
+		}
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	var made []Identity
+	err := s.db.InTx(ctx, func(ctx context.Context) error {
+		if err := s.store.insertIdentities(ctx, rows); err != nil {
+			return err
+		}
+		if err := s.insertWays(ctx, ways); err != nil {
+			return err
+		}
+		var err error
+		if made, err = s.store.identitiesByID(ctx, identityIDs(rows)); err != nil {
+			return err
+		}
+		if err := emitAll(ctx, s.events, rows, func(r *identityRow) event.Event { return IdentityCreated{r.ID} }); err != nil {
+			return err
+		}
+		return emitAll(ctx, s.events, ways, wayCreated)
+	})
+	return made, err
+}
+
+// IdentityUpdate changes one identity.
+type IdentityUpdate struct {
+	ID IdentityID
+	// AppMetadata is the embedding app's own. It travels in every access token, and is at most 4 KiB of JSON so that it
+	// can.
+	AppMetadata MetadataUpdate
+}
+
+// maxAppMetadata is how much app metadata is kept, in bytes of JSON: with it an access token stays within maxToken, and
+// has room for the roles of an actor.
+const maxAppMetadata = 4 << 10
+
+// UpdateAuthIdentities makes all of the changes or none, and returns the identities in the order of the updates.
+// An unknown identity is ErrNotFound. An update that sets nothing leaves UpdatedAt as it is. Access tokens say what was
+// so when they were made.
+func (s *Service) UpdateAuthIdentities(ctx context.Context, updates ...IdentityUpdate) ([]Identity, error) {
+	if len(updates) == 0 {
+		return nil, nil
+	}
+	ids := make([]IdentityID, len(updates))
+	for n, up := range updates {
+		ids[n] = up.ID
+	}
+	var now []Identity
+	err := s.db.InTx(ctx, func(ctx context.Context) error {
+		locked, err := s.store.lockIdentities(ctx, ids, "NO KEY UPDATE")
+		if err != nil {
+			return err
+		}
+		rows := make(map[IdentityID]*identityRow, len(locked))
+		for _, r := range locked {
+			rows[r.ID] = r
+		}
+		for _, up := range updates {
+			r, ok := rows[up.ID]
+			if !ok {
+				return identityNotFound(up.ID)
+			}
+			changed, err := up.AppMetadata.apply("app_metadata", &r.AppMetadata, maxAppMetadata)
+			if err != nil {
+				return err
+			}
+			if !changed {
+				continue
+			}
+			if err := s.store.updateAppMetadata(ctx, r); err != nil {
+				return err
+			}
+			if err := s.events.Emit(ctx, IdentityUpdated{up.ID}); err != nil {
+				return err
+			}
+		}
+		now, err = s.store.identitiesByID(ctx, ids)
+		return err
+	})
+	return now, err
 }
 
 // OnDelete registers f to run inside every transaction that deletes identities, before the rows go; ids that do not exist
@@ -114,19 +201,18 @@ func (s *Service) DeleteAuthIdentities(ctx context.Context, ids ...IdentityID) e
 				return err
 			}
 		}
-		deleted, err := s.store.deleteIdentities(ctx, ids)
+		rows, err := s.store.lockIdentities(ctx, ids, "UPDATE")
 		if err != nil {
 			return err
 		}
-		for _, id := range deleted {
-			if err := s.events.Emit(ctx, IdentityDeleted{id}); err != nil {
-				return err
-			}
-			if err := s.forget(ctx, id); err != nil {
-				return err
-			}
+		deleted := identityIDs(rows)
+		if err := s.store.deleteIdentities(ctx, deleted); err != nil {
+			return err
 		}
-		return nil
+		if err := s.forget(ctx, deleted...); err != nil {
+			return err
+		}
+		return emitAll(ctx, s.events, deleted, func(id IdentityID) event.Event { return IdentityDeleted{id} })
 	})
 }
 
@@ -144,4 +230,54 @@ func (s *Service) Join(ctx context.Context, from, to IdentityID) error {
 		}
 		return s.DeleteAuthIdentities(ctx, from)
 	})
+}
+
+// MetadataUpdate says what becomes of metadata. The zero value leaves it as it is.
+type MetadataUpdate struct {
+	with  map[string]any
+	clear bool
+}
+
+// Merge changes metadata at the top level: a key set to "" is removed, every other value replaces the one before.
+func Merge(with map[string]any) MetadataUpdate { return MetadataUpdate{with: with} }
+
+// Clear removes all metadata.
+func Clear() MetadataUpdate { return MetadataUpdate{clear: true} }
+
+// apply changes the metadata and reports whether there was anything to change.
+func (u MetadataUpdate) apply(name string, of *database.Object, most int) (changed bool, err error) {
+	if u.clear {
+		*of = nil
+		return true, nil
+	}
+	if len(u.with) == 0 {
+		return false, nil
+	}
+	*of, err = checked(name, of.Merge(u.with), most)
+	return true, err
+}
+
+// checked returns metadata as it will be read back, or says why it cannot be kept.
+func checked(name string, metadata map[string]any, most int) (database.Object, error) {
+	clean, err := database.Object(metadata).Checked(most)
+	if err != nil {
+		return nil, ErrInvalid.Msg("%s %v.", name, err)
+	}
+	return clean, nil
+}
+
+func emitAll[T any](ctx context.Context, to event.Emitter, of []T, name func(T) event.Event) error {
+	events := make([]event.Event, len(of))
+	for i, x := range of {
+		events[i] = name(x)
+	}
+	return to.Emit(ctx, events...)
+}
+
+func identityIDs(rows []*identityRow) []IdentityID {
+	out := make([]IdentityID, len(rows))
+	for i, r := range rows {
+		out[i] = r.ID
+	}
+	return out
 }

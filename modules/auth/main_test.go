@@ -41,23 +41,32 @@ type house struct {
 
 func newHouse(t testing.TB, db *database.DB, options auth.Options, secrets ...[]byte) house {
 	t.Helper()
+	events := &recorder{}
+	return house{newService(t, db, options, events, secrets...), db, events}
+}
+
+func newService(t testing.TB, db *database.DB, options auth.Options, events event.Emitter, secrets ...[]byte) *auth.Service {
+	t.Helper()
 	if len(secrets) == 0 {
 		secrets = [][]byte{secret(1)}
 	}
-	keys := ring(t, secrets...)
-	passwords, err := auth.NewPasswords(auth.PasswordParams{Keys: ring(t, secret(1)), Options: auth.PasswordOptions{Cost: 4, MaxWait: time.Minute}}) // -race makes bcrypt slow
-	if err != nil {
-		t.Fatal(err)
-	}
-	events := &recorder{}
 	s, err := auth.New(auth.Params{
-		DB: db, Keys: keys, Options: options, Events: events,
-		Providers: []auth.Provider{emailpass.New(passwords, emailpass.Config{}), vouching{}, twoSteps{"oidc"}, twoSteps{"mail-link"}},
+		DB: db, Keys: ring(t, secrets...), Options: options, Events: events,
+		Providers: []auth.Provider{emailpass.New(passwords(t), emailpass.Config{}), vouching{}, twoSteps{"oidc"}, twoSteps{"mail-link"}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return house{s, db, events}
+	return s
+}
+
+func passwords(t testing.TB) *auth.Passwords {
+	t.Helper()
+	p, err := auth.NewPasswords(auth.PasswordParams{Keys: ring(t, secret(1)), Options: auth.PasswordOptions{Cost: 4, MaxWait: time.Minute}}) // -race makes bcrypt slow
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 func each(t *testing.T, f func(t *testing.T, h house)) {

@@ -42,6 +42,13 @@ type Updater interface {
 	Update(context.Context, Attempt) (Assertion, error)
 }
 
+// Canonicalizer knows the one spelling of an entity id under which the provider looks it up, or an error of kind Invalid
+// for what can be none. It is asked when an app makes identities itself; what a provider asserts is taken as it is.
+// Without it an entity id is kept as it is given.
+type Canonicalizer interface {
+	CanonicalEntityID(entityID string) (string, error)
+}
+
 // Describer says how a provider is shown to people. Without it, its name is shown.
 type Describer interface{ DisplayName() string }
 

@@ -204,10 +204,15 @@ func (s *Service) revoke(ctx context.Context, id IdentityID, but SessionID) erro
 	})
 }
 
-// forget drops what this node has cached of the identity once the transaction commits; other nodes notice within cacheTTL.
-func (s *Service) forget(ctx context.Context, id IdentityID) error {
+// forget drops what this node has cached of the identities once the transaction commits; other nodes notice within
+// cacheTTL.
+func (s *Service) forget(ctx context.Context, ids ...IdentityID) error {
+	which := make(map[IdentityID]bool, len(ids))
+	for _, id := range ids {
+		which[id] = true
+	}
 	return s.db.AfterCommit(ctx, func(context.Context) {
-		s.cache.drop(func(e entry) bool { return e.session.IdentityID == id })
+		s.cache.drop(func(e entry) bool { return which[e.session.IdentityID] })
 	})
 }
 

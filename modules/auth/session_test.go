@@ -77,7 +77,12 @@ func TestWhatEndsASessionEndsItAtOnceHereAndWithinASecondElsewhere(t *testing.T)
 			"EndSessions":          func(_ string, s auth.Session) error { return h.EndSessions(t.Context(), s.IdentityID, "user", "") },
 			"Revoke":               func(_ string, s auth.Session) error { return h.Revoke(t.Context(), s.IdentityID) },
 			"DeleteAuthIdentities": func(_ string, s auth.Session) error { return h.DeleteAuthIdentities(t.Context(), s.IdentityID) },
-			"UpdateProvider":       func(email string, _ auth.Session) error { h.reset(t, email, "battery staple"); return nil },
+			"DeleteProviderIdentities": func(_ string, s auth.Session) error {
+				way, err := h.CreateProviderIdentities(t.Context(), vouched(s.IdentityID, "voucher"))
+				must(t, err)
+				return h.DeleteProviderIdentities(t.Context(), way[0].ID)
+			},
+			"UpdateProvider": func(email string, _ auth.Session) error { h.reset(t, email, "battery staple"); return nil },
 		} {
 			email := strings.ToLower(what) + "@example.com"
 			s, token, cookie := h.open(t, h.register(t, email, "correct horse"), "user")

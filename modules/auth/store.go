@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -46,6 +47,8 @@ type providerRow struct {
 	UpdatedAt        time.Time
 
 	Ver int64 `bun:",scanonly"` // of the identity
+
+	claimed []string // columns that claim has changed
 }
 
 type sessionRow struct {
@@ -175,10 +178,10 @@ func (s store) replaceSecret(ctx context.Context, id string, before, secret []by
 	return ok, nil
 }
 
+// updateClaims writes what claim took over, and nothing else: the rest may have changed since the row was read.
 func (s store) updateClaims(ctx context.Context, r *providerRow) error {
 	r.UpdatedAt = database.Now()
-	_, err := s.db.Conn(ctx).NewUpdate().Model(r).
-		Column("email", "email_verified_at", "user_metadata", "updated_at").WherePK().Exec(ctx)
+	_, err := s.db.Conn(ctx).NewUpdate().Model(r).Column(append(r.claimed, "updated_at")...).WherePK().Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("update claims: %w", err)
 	}
@@ -205,67 +208,18 @@ func (s store) moveProviderIdentities(ctx context.Context, from, to IdentityID) 
 	return nil
 }
 
-func (s store) identities(ctx context.Context, f IdentityFilter) ([]Identity, error) {
-	var rows []identityRow
-	q := s.db.Conn(ctx).NewSelect().Model(&rows).Order("id")
-	if f.IDs != nil {
-		q = q.Where("id IN (?)", bun.List(f.IDs))
-	}
-	if f.Provider != "" || f.EntityID != "" {
-		known := s.db.Conn(ctx).NewSelect().Model((*providerRow)(nil)).Column("auth_identity_id")
-		q = q.Where("id IN (?)", ProviderIdentityFilter{Provider: f.Provider, EntityID: f.EntityID}.apply(known))
-	}
-	if err := q.Scan(ctx); err != nil {
-		return nil, fmt.Errorf("read auth identities: %w", err)
-	}
-	if len(rows) == 0 {
-		return nil, nil
-	}
-	ids := make([]IdentityID, len(rows))
-	for i, r := range rows {
-		ids[i] = r.ID
-	}
-	providers, err := s.providerIdentities(ctx, ProviderIdentityFilter{IdentityIDs: ids})
-	if err != nil {
-		return nil, err
-	}
-	of := map[IdentityID][]ProviderIdentity{}
-	for _, p := range providers {
-		of[p.IdentityID] = append(of[p.IdentityID], p)
-	}
-	out := make([]Identity, len(rows))
-	for i, r := range rows {
-		out[i] = r.identity(of[r.ID])
-	}
-	return out, nil
-}
-
-func (f ProviderIdentityFilter) apply(q *bun.SelectQuery) *bun.SelectQuery {
-	if f.IDs != nil {
-		q = q.Where("p.id IN (?)", bun.List(f.IDs))
-	}
-	if f.IdentityIDs != nil {
-		q = q.Where("p.auth_identity_id IN (?)", bun.List(f.IdentityIDs))
-	}
-	if f.Provider != "" {
-		q = q.Where("p.provider = ?", f.Provider)
-	}
-	if f.EntityID != "" {
-		q = q.Where("p.entity_id = ?", f.EntityID)
-	}
-	if f.Email != "" {
-		address, err := CanonicalEmail(f.Email)
-		if err != nil {
-			return q.Where("1 = 0")
-		}
-		q = q.Where("p.email = ?", address)
-	}
-	return q
-}
-
 func (s store) providerIdentities(ctx context.Context, f ProviderIdentityFilter) ([]ProviderIdentity, error) {
-	rows, err := s.providerRows(ctx, f.apply(s.db.Conn(ctx).NewSelect().Model((*providerRow)(nil)).ExcludeColumn("secret").Order("p.id")))
-	if err != nil {
+	return s.publicProviderIdentities(ctx, f.apply(s.publicRows(ctx)).Order("p.id"))
+}
+
+// publicRows is a query for provider identities without what no public read returns.
+func (s store) publicRows(ctx context.Context) *bun.SelectQuery {
+	return s.db.Conn(ctx).NewSelect().Model((*providerRow)(nil)).ExcludeColumn("secret")
+}
+
+func (s store) publicProviderIdentities(ctx context.Context, q *bun.SelectQuery) ([]ProviderIdentity, error) {
+	rows, err := s.providerRows(ctx, q)
+	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
 	out := make([]ProviderIdentity, len(rows))
@@ -276,12 +230,13 @@ func (s store) providerIdentities(ctx context.Context, f ProviderIdentityFilter)
 }
 
 // deleteIdentities takes provider identities and sessions along by their foreign keys.
-func (s store) deleteIdentities(ctx context.Context, ids []IdentityID) (deleted []IdentityID, err error) {
-	err = s.db.Conn(ctx).NewDelete().Model((*identityRow)(nil)).Where("id IN (?)", bun.List(ids)).Returning("id").Scan(ctx, &deleted)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("delete auth identities: %w", err)
+func (s store) deleteIdentities(ctx context.Context, ids []IdentityID) error {
+	for chunk := range slices.Chunk(ids, chunkSize) {
+		if _, err := s.db.Conn(ctx).NewDelete().Model((*identityRow)(nil)).Where("id IN (?)", list(chunk...)).Exec(ctx); err != nil {
+			return fmt.Errorf("delete auth identities: %w", err)
+		}
 	}
-	return deleted, nil
+	return nil
 }
 
 // bumpVer moves the identity's credential version on.
@@ -388,9 +343,12 @@ func (s store) takeFlow(ctx context.Context, hash, provider string) (*flowRow, e
 	return &rows[0], nil
 }
 
+// maxText is how long an entity id may be, in bytes.
+const maxText = 1024
+
 // storable reports whether s is text that can be a key in both databases.
 func storable(s string) bool {
-	return len(s) <= 1024 && utf8.ValidString(s) && !strings.ContainsRune(s, 0)
+	return len(s) <= maxText && utf8.ValidString(s) && !strings.ContainsRune(s, 0)
 }
 
 // sameJSON compares as the database would: after a round trip through JSON.
@@ -401,6 +359,223 @@ func sameJSON(a, b map[string]any) bool {
 		return false
 	}
 	return reflect.DeepEqual(again, b)
+}
+
+// chunkSize keeps a statement of many rows at a size both databases take.
+const chunkSize = 500
+
+func (s store) insertIdentities(ctx context.Context, rows []*identityRow) error {
+	for chunk := range slices.Chunk(rows, chunkSize) {
+		if _, err := s.db.Conn(ctx).NewInsert().Model(&chunk).Exec(ctx); err != nil {
+			return fmt.Errorf("insert auth identities: %w", err)
+		}
+	}
+	return nil
+}
+
+// insertProviderIdentities inserts the rows whose entity is nobody's yet, and says which they were. Transactions that take
+// several entities take them in one order, so that they wait, but not for each other.
+func (s store) insertProviderIdentities(ctx context.Context, rows []*providerRow) (made map[string]bool, err error) {
+	made = make(map[string]bool, len(rows))
+	inOrder := slices.SortedStableFunc(slices.Values(rows), func(a, b *providerRow) int {
+		return cmp.Or(cmp.Compare(a.Provider, b.Provider), cmp.Compare(a.EntityID, b.EntityID))
+	})
+	for chunk := range slices.Chunk(inOrder, chunkSize) {
+		var inserted []string
+		err := s.db.Conn(ctx).NewInsert().Model(&chunk).On("CONFLICT (provider, entity_id) DO NOTHING").Returning("id").Scan(ctx, &inserted)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return nil, fmt.Errorf("insert provider identities: %w", err)
+		}
+		for _, id := range inserted {
+			made[id] = true
+		}
+	}
+	return made, nil
+}
+
+func (s store) listIdentities(ctx context.Context, f IdentityFilter, p Page) ([]Identity, error) {
+	if err := p.check(identityOrders); err != nil || p.Limit == CountOnly {
+		return nil, err
+	}
+	var rows []*identityRow
+	if err := p.apply(f.apply(s.db.Conn(ctx).NewSelect().Model(&rows))).Scan(ctx); err != nil {
+		return nil, fmt.Errorf("list auth identities: %w", err)
+	}
+	return s.withProviders(ctx, rows)
+}
+
+func (s store) countIdentities(ctx context.Context, f IdentityFilter) (int, error) {
+	n, err := f.apply(s.db.Conn(ctx).NewSelect().Model((*identityRow)(nil))).Count(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("count auth identities: %w", err)
+	}
+	return int(n), nil
+}
+
+// identitiesByID returns those of the identities that exist, in the order of the ids.
+func (s store) identitiesByID(ctx context.Context, ids []IdentityID) ([]Identity, error) {
+	found := make(map[IdentityID]Identity, len(ids))
+	for chunk := range slices.Chunk(ids, chunkSize) {
+		var rows []*identityRow
+		if err := s.db.Conn(ctx).NewSelect().Model(&rows).Where("id IN (?)", list(chunk...)).Scan(ctx); err != nil {
+			return nil, fmt.Errorf("read auth identities: %w", err)
+		}
+		identities, err := s.withProviders(ctx, rows)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range identities {
+			found[i.ID] = i
+		}
+	}
+	return inOrderOf(ids, found), nil
+}
+
+func (s store) withProviders(ctx context.Context, rows []*identityRow) ([]Identity, error) {
+	of := map[IdentityID][]ProviderIdentity{}
+	for chunk := range slices.Chunk(identityIDs(rows), chunkSize) {
+		providers, err := s.providerIdentities(ctx, ProviderIdentityFilter{IdentityIDs: chunk})
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range providers {
+			of[p.IdentityID] = append(of[p.IdentityID], p)
+		}
+	}
+	var out []Identity
+	for _, r := range rows {
+		out = append(out, r.identity(of[r.ID]))
+	}
+	return out, nil
+}
+
+func (s store) listProviderIdentities(ctx context.Context, f ProviderIdentityFilter, p Page) ([]ProviderIdentity, error) {
+	if err := p.check(providerIdentityOrders); err != nil || p.Limit == CountOnly {
+		return nil, err
+	}
+	return s.publicProviderIdentities(ctx, p.apply(f.apply(s.publicRows(ctx))))
+}
+
+func (s store) countProviderIdentities(ctx context.Context, f ProviderIdentityFilter) (int, error) {
+	n, err := f.apply(s.db.Conn(ctx).NewSelect().Model((*providerRow)(nil))).Count(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("count provider identities: %w", err)
+	}
+	return int(n), nil
+}
+
+// providerIdentitiesByID returns those of the provider identities that exist, in the order of the ids.
+func (s store) providerIdentitiesByID(ctx context.Context, ids []string) ([]ProviderIdentity, error) {
+	found := make(map[string]ProviderIdentity, len(ids))
+	for chunk := range slices.Chunk(ids, chunkSize) {
+		rows, err := s.providerIdentities(ctx, ProviderIdentityFilter{IDs: chunk})
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range rows {
+			found[p.ID] = p
+		}
+	}
+	return inOrderOf(ids, found), nil
+}
+
+func inOrderOf[K comparable, V any](keys []K, found map[K]V) []V {
+	var out []V
+	for _, k := range keys {
+		if v, ok := found[k]; ok {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// lockIdentities reads those of the identities that exist, for the rest of the transaction, by id, which is the order
+// everybody locks in.
+func (s store) lockIdentities(ctx context.Context, ids []IdentityID, lock string) (rows []*identityRow, err error) {
+	for chunk := range slices.Chunk(sorted(ids), chunkSize) {
+		var some []*identityRow
+		q := s.db.Conn(ctx).NewSelect().Model(&some).Where("id IN (?)", list(chunk...)).Order("id")
+		if err := s.db.ForUpdate(q, lock).Scan(ctx); err != nil {
+			return nil, fmt.Errorf("lock auth identities: %w", err)
+		}
+		rows = append(rows, some...)
+	}
+	return rows, nil
+}
+
+// lockProviderIdentities reads those of the provider identities that exist for change, by id.
+func (s store) lockProviderIdentities(ctx context.Context, ids []string) (rows []*providerRow, err error) {
+	for chunk := range slices.Chunk(sorted(ids), chunkSize) {
+		var some []*providerRow
+		q := s.db.Conn(ctx).NewSelect().Model(&some).Where("id IN (?)", list(chunk...)).Order("id")
+		if err := s.db.ForUpdate(q, "NO KEY UPDATE").Scan(ctx); err != nil {
+			return nil, fmt.Errorf("lock provider identities: %w", err)
+		}
+		rows = append(rows, some...)
+	}
+	return rows, nil
+}
+
+func sorted[T ~string](ids []T) []T { return slices.Compact(slices.Sorted(slices.Values(ids))) }
+
+func (s store) updateAppMetadata(ctx context.Context, r *identityRow) error {
+	r.UpdatedAt = database.Now()
+	if _, err := s.db.Conn(ctx).NewUpdate().Model(r).Column("app_metadata", "updated_at").WherePK().Exec(ctx); err != nil {
+		return fmt.Errorf("update auth identity: %w", err)
+	}
+	return nil
+}
+
+func (s store) updateMetadata(ctx context.Context, r *providerRow) error {
+	r.UpdatedAt = database.Now()
+	_, err := s.db.Conn(ctx).NewUpdate().Model(r).Column("user_metadata", "provider_metadata", "updated_at").WherePK().Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("update provider identity: %w", err)
+	}
+	return nil
+}
+
+// deleteProviderIdentities deletes the provider identities and returns what they were. Their identities are locked before,
+// so that of two who each take one of the last two ways to sign in one sees what the other has taken.
+func (s store) deleteProviderIdentities(ctx context.Context, ids []string) (deleted []*providerRow, err error) {
+	for {
+		found, err := s.providerIdentitiesByID(ctx, sorted(ids))
+		if err != nil || len(found) == 0 {
+			return deleted, err
+		}
+		wanted, owners := make([]string, len(found)), make([]IdentityID, len(found))
+		for i, p := range found {
+			wanted[i], owners[i] = p.ID, p.IdentityID
+		}
+		if _, err := s.lockIdentities(ctx, owners, "NO KEY UPDATE"); err != nil {
+			return nil, err
+		}
+		for i := 0; i < len(wanted); i += chunkSize {
+			end := min(i+chunkSize, len(wanted))
+			var gone []*providerRow
+			err := s.db.Conn(ctx).NewDelete().Model((*providerRow)(nil)).Where("id IN (?)", list(wanted[i:end]...)).
+				Where("auth_identity_id IN (?)", list(owners[i:end]...)). // what was moved to another meanwhile is for the next turn
+				Returning("id, auth_identity_id").Scan(ctx, &gone)
+			if err != nil && !errors.Is(err, sql.ErrNoRows) {
+				return nil, fmt.Errorf("delete provider identities: %w", err)
+			}
+			deleted = append(deleted, gone...)
+		}
+	}
+}
+
+// withoutWays returns those of the identities that have no provider identity.
+func (s store) withoutWays(ctx context.Context, ids []IdentityID) (empty []string, err error) {
+	for chunk := range slices.Chunk(ids, chunkSize) {
+		var some []string
+		err := s.db.Conn(ctx).NewSelect().Model((*identityRow)(nil)).Column("id").Where("id IN (?)", list(chunk...)).
+			Where("NOT EXISTS (SELECT 1 FROM latchkey_provider_identity p WHERE p.auth_identity_id = a.id)").Order("id").Scan(ctx, &some)
+		if err != nil {
+			return nil, fmt.Errorf("look for ways to sign in: %w", err)
+		}
+		empty = append(empty, some...)
+	}
+	return empty, nil
 }
 
 type oneTimeRow struct {

@@ -36,7 +36,7 @@ func newThings(t *testing.T, db *database.DB, events event.Emitter) (s things) {
 	check(t, err)
 	b := bench{Service: users, db: db}
 	s.Service = users
-	s.ada, s.bob, s.kept = b.user(t, "ada@example.com"), b.user(t, "bob@example.com"), b.user(t, "kept@example.com")
+	s.ada, s.bob, s.kept = b.user(t, "ada@example.com", "editor", "writer"), b.user(t, "bob@example.com"), b.user(t, "kept@example.com")
 	s.inactive, s.inactive2 = b.user(t, "inactive@example.com"), b.user(t, "inactive2@example.com")
 	check(t, b.DeactivateUsers(t.Context(), s.inactive.ID, s.inactive2.ID))
 	s.deleted, s.deleted2, s.replaced = b.user(t, "deleted@example.com"), b.user(t, "deleted2@example.com"), b.user(t, "replaced@example.com")
@@ -172,6 +172,20 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				UnknownIs: user.ErrNotFound,
 				Bad: func(ctx context.Context, s things) (any, error) {
 					return nil, s.AddRoles(ctx, s.ada.ID, "admin", "no role")
+				},
+				BadIs: user.ErrInvalid,
+			},
+			"RemoveRoles": {
+				Does: databasetest.Writes,
+				One:  func(ctx context.Context, s things) (any, error) { return nil, s.RemoveRoles(ctx, s.ada.ID, "editor") },
+				Many: func(ctx context.Context, s things) (any, error) {
+					return nil, s.RemoveRoles(ctx, s.ada.ID, "editor", "writer")
+				},
+				None:      func(ctx context.Context, s things) (any, error) { return nil, s.RemoveRoles(ctx, s.ada.ID) },
+				Unknown:   func(ctx context.Context, s things) (any, error) { return nil, s.RemoveRoles(ctx, nobodysID, "editor") },
+				UnknownIs: user.ErrNotFound,
+				Bad: func(ctx context.Context, s things) (any, error) {
+					return nil, s.RemoveRoles(ctx, s.ada.ID, "editor", "no role")
 				},
 				BadIs: user.ErrInvalid,
 			},

@@ -15,7 +15,8 @@
 // checked, each a subtest:
 //
 //	start        auth.New takes its name and its capabilities
-//	good         Good is the same entity every time, and its e-mail is vouched for only if the Case says so
+//	good         Good is the same entity every time, in its canonical spelling if the provider is an auth.Canonicalizer,
+//	             and its e-mail is vouched for only if the Case says so
 //	bad          every Bad is ErrInvalidCredentials in the same words, and leaves nothing behind
 //	junk         what is no input at all is the caller's fault, never a failure of the provider
 //	secret       what is kept shows in nothing that can be read, and is not what the caller sent
@@ -144,6 +145,12 @@ func (x *trial) good() {
 				first.EntityID(), first.ID, again.EntityID(), again.ID)
 		}
 	}
+	if c, ok := x.provider.(auth.Canonicalizer); ok {
+		if canonical, err := c.CanonicalEntityID(first.EntityID()); err != nil || canonical != first.EntityID() {
+			x.Errorf("Good is entity %q, and CanonicalEntityID makes %q of it (%v): what the provider asserts must be canonical itself",
+				first.EntityID(), canonical, err)
+		}
+	}
 	switch {
 	case first.Proved.EmailVerified && !x.Vouches:
 		x.Error("the provider vouches for the e-mail address, and the Case does not say so: " +
@@ -208,11 +215,11 @@ func (x *trial) junk() {
 func (x *trial) secret() {
 	x.register()
 	x.mustSignIn("Good")
-	identities, err := x.service.ListAuthIdentities(x.Context(), auth.IdentityFilter{})
+	identities, err := x.service.ListAuthIdentities(x.Context(), auth.IdentityFilter{}, auth.Page{Limit: 1000})
 	if err != nil {
 		x.Fatal(err)
 	}
-	ways, err := x.service.ListProviderIdentities(x.Context(), auth.ProviderIdentityFilter{})
+	ways, err := x.service.ListProviderIdentities(x.Context(), auth.ProviderIdentityFilter{}, auth.Page{Limit: 1000})
 	if err != nil {
 		x.Fatal(err)
 	}
@@ -443,7 +450,7 @@ func (x *trial) noEcho(name string, in auth.Input, err error) {
 
 func (x *trial) identities() (ids []auth.IdentityID) {
 	x.Helper()
-	found, err := x.service.ListAuthIdentities(x.Context(), auth.IdentityFilter{})
+	found, err := x.service.ListAuthIdentities(x.Context(), auth.IdentityFilter{}, auth.Page{Limit: 1000})
 	if err != nil {
 		x.Fatal(err)
 	}

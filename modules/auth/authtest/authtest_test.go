@@ -146,6 +146,7 @@ var broken = map[string]struct {
 	"a name that shadows a route": {provider: named{"session"}, want: "auth.New does not take the provider"},
 	"no capability":               {provider: nameOnly{}, want: "auth.New does not take the provider"},
 	"an entity id that changes":   {provider: &counting{}, want: "an entity id must not change"},
+	"asserts another spelling":    {provider: shouting{}, want: "what the provider asserts must be canonical itself"},
 	"vouches without a reason": {want: "vouches for the e-mail address, and the Case does not say so", provider: signIn(func(a auth.Assertion, err error) (auth.Assertion, error) {
 		a.Profile.EmailVerified = true
 		return a, err
@@ -293,6 +294,13 @@ func (c *counting) Authenticate(_ context.Context, a auth.Attempt) (auth.Asserti
 	defer c.mu.Unlock()
 	c.n++
 	return auth.Assertion{EntityID: fmt.Sprint("entity-", c.n)}, nil
+}
+
+// shouting has a canonical spelling, and asserts another one.
+type shouting struct{ pins }
+
+func (shouting) CanonicalEntityID(entityID string) (string, error) {
+	return strings.ToUpper(entityID), nil
 }
 
 // oneAtATime fails whoever comes while somebody else is there.

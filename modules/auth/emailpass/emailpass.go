@@ -43,6 +43,7 @@ var _ interface {
 	auth.Authenticator
 	auth.Registrar
 	auth.Updater
+	auth.Canonicalizer
 	auth.Describer
 } = (*Provider)(nil)
 
@@ -52,6 +53,11 @@ func (*Provider) Name() string { return Name }
 // DisplayName says how the provider is shown.
 func (p *Provider) DisplayName() string {
 	return cmp.Or(p.config.DisplayName, "Email/Password Authentication")
+}
+
+// CanonicalEntityID is the canonical address.
+func (*Provider) CanonicalEntityID(address string) (string, error) {
+	return auth.CanonicalEmail(address)
 }
 
 // Authenticate asserts whose password it is. Unknown addresses, nonsense and wrong passwords get the same answer for the

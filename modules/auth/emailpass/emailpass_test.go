@@ -216,7 +216,7 @@ func TestRegisterTellsWhatIsWrongWithTheChoice(t *testing.T) {
 		_, err := d.register(t.Context(), c.email, c.password)
 		check(t, fmt.Sprintf("register %.20q with %.20q", c.email, c.password), err, fault.Invalid, c.want)
 	}
-	if all, err := d.auth.ListAuthIdentities(t.Context(), auth.IdentityFilter{}); err != nil || len(all) != 0 {
+	if all, err := d.auth.ListAuthIdentities(t.Context(), auth.IdentityFilter{}, auth.Page{}); err != nil || len(all) != 0 {
 		t.Errorf("refusals left %d identities (%v), want none", len(all), err)
 	}
 }

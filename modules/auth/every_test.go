@@ -1,0 +1,544 @@
+package auth_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
+	"github.com/latchkey-go/latchkey/modules/kernel/event"
+)
+
+// people is a service and what its methods can be called with.
+type people struct {
+	*auth.Service
+	db          *database.DB
+	ada         auth.Identity // signs in with a password, or as vouched for
+	eve         auth.Identity // signs in with a password only, and has set it anew since proofOfEve was made
+	newcomer    auth.Identity // is vouched for
+	kept        auth.Identity // the hook refuses that it is deleted
+	session     auth.Session  // of Ada
+	token       string        // of it
+	cookie      string        // of it
+	ended       string        // a token of a session that was ended
+	proof       auth.Proof    // of somebody new
+	proofOfEve  auth.Proof
+	flow        auth.Flow // of somebody who is known
+	withVoucher string    // Ada's provider identity of vouching
+}
+
+var errKept = errors.New("this identity is kept")
+
+func newPeople(t *testing.T, db *database.DB, events event.Emitter) (p people) {
+	t.Helper()
+	h := house{Service: newService(t, db, auth.Options{}, events), db: db}
+	p.Service, p.db = h.Service, db
+	p.ada, p.eve, p.kept = h.register(t, "ada@example.com", "correct horse"), h.register(t, "eve@example.com", "correct horse"), h.register(t, "kept@example.com", "correct horse")
+	ways, err := h.CreateProviderIdentities(t.Context(), auth.ProviderIdentityDraft{
+		IdentityID: p.ada.ID, Provider: "vouching", EntityID: "ada", Secret: []byte("\x00\x01\xfe the secret of the voucher \""),
+	})
+	must(t, err)
+	p.withVoucher = ways[0].ID
+	p.newcomer, err = h.Authenticate(t.Context(), "vouching", input("name", "newcomer"))
+	must(t, err)
+	p.proofOfEve = h.prove(t, auth.SignIn, "eve@example.com", "correct horse")
+	h.reset(t, "eve@example.com", "battery staple")
+	gone, token, _ := h.open(t, p.ada, "user")
+	must(t, h.EndSession(t.Context(), gone.ID))
+	p.ended = token
+	p.session, p.token, p.cookie = h.open(t, p.ada, "user")
+	p.proof, err = h.Prove(t.Context(), auth.SignIn, "vouching", input("name", "somebody new"))
+	must(t, err)
+	_, err = h.ValidateCallback(t.Context(), "oidc", comeBack(h.begin(t, "oidc", nil), "good"))
+	must(t, err)
+	p.flow = h.begin(t, "oidc", nil)
+	h.OnDelete(func(_ context.Context, ids []auth.IdentityID) error {
+		if slices.Contains(ids, p.kept.ID) {
+			return errKept
+		}
+		return nil
+	})
+	return p
+}
+
+const (
+	nobody    auth.IdentityID = "authid_01ARZ3NDEKTSV4RRFFQ69G5FAV"
+	noSession auth.SessionID  = "authsess_01ARZ3NDEKTSV4RRFFQ69G5FAV"
+	noWay                     = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+
+	passedOver = "what does not exist is passed over, and nothing else can be wrong with an id"
+	noLookup   = "it looks for nothing that could be missing"
+	fromAdmit  = "it is given what another method returned"
+	onlyAnID   = "nothing but its absence can be wrong with an id"
+)
+
+// TestEveryMethodKeepsWhatAllOfThemPromise fails for a method that has no row here.
+func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
+	unknown := credentials("nobody@example.com", "correct horse")
+	wrong := credentials("ada@example.com", "wrong horse")
+	databasetest.Service[people]{
+		Migrations: []database.Migrations{auth.Migrations()},
+		New:        newPeople,
+		Inspect:    wantNoSecret,
+		Untested: map[string]string{
+			"OnDelete": "it only registers; the rows of DeleteAuthIdentities and Join try a hook",
+		},
+		Methods: map[string]databasetest.Method[people]{
+			"ListAuthProviders": {
+				Does:    databasetest.Reads,
+				One:     func(_ context.Context, p people) (any, error) { return p.ListAuthProviders(), nil },
+				Without: "it is asked for nothing in particular",
+			},
+			"PublicKeys": {
+				Does:    databasetest.Reads,
+				One:     func(_ context.Context, p people) (any, error) { return p.PublicKeys(), nil },
+				Without: "it is asked for nothing in particular",
+			},
+
+			// Proving and recording.
+
+			"Authenticate": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.Authenticate(ctx, "vouching", input("name", "somebody"))
+				},
+				Unknown:   func(ctx context.Context, p people) (any, error) { return p.Authenticate(ctx, emailpass.Name, unknown) },
+				UnknownIs: auth.ErrInvalidCredentials,
+				Bad:       func(ctx context.Context, p people) (any, error) { return p.Authenticate(ctx, emailpass.Name, wrong) },
+				BadIs:     auth.ErrInvalidCredentials,
+			},
+			"Register": {
+				Does:      databasetest.Writes,
+				One:       func(ctx context.Context, p people) (any, error) { return p.Register(ctx, emailpass.Name, unknown) },
+				Unknown:   func(ctx context.Context, p people) (any, error) { return p.Register(ctx, "nobody", unknown) },
+				UnknownIs: auth.ErrUnknownProvider,
+				Bad:       func(ctx context.Context, p people) (any, error) { return p.Register(ctx, emailpass.Name, wrong) },
+				BadIs:     auth.ErrIdentityExists,
+			},
+			"UpdateProvider": {
+				Does: databasetest.Writes,
+				One:  func(ctx context.Context, p people) (any, error) { return p.UpdateProvider(ctx, emailpass.Name, wrong) },
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.UpdateProvider(ctx, emailpass.Name, unknown)
+				},
+				UnknownIs: auth.ErrInvalidCredentials,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.UpdateProvider(ctx, emailpass.Name, credentials("ada@example.com", "short"))
+				},
+				BadIs: auth.ErrPassword,
+			},
+			"Prove": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.Prove(ctx, auth.SignIn, emailpass.Name, credentials("ada@example.com", "correct horse"))
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.Prove(ctx, auth.SignIn, emailpass.Name, unknown)
+				},
+				UnknownIs: auth.ErrInvalidCredentials,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.Prove(ctx, auth.SignIn, emailpass.Name, wrong)
+				},
+				BadIs: auth.ErrInvalidCredentials,
+			},
+			"Admit": {
+				Does:      databasetest.Writes,
+				One:       func(ctx context.Context, p people) (any, error) { return p.Admit(ctx, p.proof) },
+				Unknown:   func(ctx context.Context, p people) (any, error) { return p.Admit(ctx, auth.Proof{}) },
+				UnknownIs: auth.ErrInvalidCredentials,
+				Bad:       func(ctx context.Context, p people) (any, error) { return p.Admit(ctx, p.proofOfEve) },
+				BadIs:     auth.ErrInvalidCredentials,
+			},
+			"Begin": {
+				Does:      databasetest.WritesSilently,
+				One:       func(ctx context.Context, p people) (any, error) { return p.Begin(ctx, "oidc", nil) },
+				Unknown:   func(ctx context.Context, p people) (any, error) { return p.Begin(ctx, "nobody", nil) },
+				UnknownIs: auth.ErrUnknownProvider,
+				Bad:       func(ctx context.Context, p people) (any, error) { return p.Begin(ctx, emailpass.Name, nil) },
+				BadIs:     auth.ErrUnsupported,
+			},
+			"Finish": {
+				Does: databasetest.WritesSilently, // the flow is used up
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.Finish(ctx, "oidc", comeBack(p.flow, "good"))
+				},
+				Unknown:   func(ctx context.Context, p people) (any, error) { return p.Finish(ctx, "oidc", input("state", "none")) },
+				UnknownIs: auth.ErrFlow,
+				Without:   "a refusal uses the flow up as well, as flow_test.go says",
+			},
+			"ValidateCallback": {
+				Does: databasetest.WritesSilently, // of somebody who is known
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.ValidateCallback(ctx, "oidc", comeBack(p.flow, "good"))
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.ValidateCallback(ctx, "oidc", input("state", "none"))
+				},
+				UnknownIs: auth.ErrFlow,
+				Without:   "a refusal uses the flow up as well, as flow_test.go says",
+			},
+
+			// Identities.
+
+			"RetrieveAuthIdentity": {
+				Does:      databasetest.Reads,
+				One:       func(ctx context.Context, p people) (any, error) { return p.RetrieveAuthIdentity(ctx, p.ada.ID) },
+				Unknown:   func(ctx context.Context, p people) (any, error) { return p.RetrieveAuthIdentity(ctx, nobody) },
+				UnknownIs: auth.ErrNotFound,
+				Bad:       func(ctx context.Context, p people) (any, error) { return p.RetrieveAuthIdentity(ctx, "\x00") },
+				BadIs:     auth.ErrNotFound,
+			},
+			"ListAuthIdentities": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.ListAuthIdentities(ctx, auth.IdentityFilter{}, auth.Page{})
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.ListAuthIdentities(ctx, auth.IdentityFilter{IDs: []auth.IdentityID{nobody, "\x00", "\xff"}}, auth.Page{})
+				},
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.ListAuthIdentities(ctx, auth.IdentityFilter{}, auth.Page{Order: "ver"})
+				},
+				BadIs: auth.ErrOrder,
+			},
+			"ListAndCountAuthIdentities": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return both(p.ListAndCountAuthIdentities(ctx, auth.IdentityFilter{}, auth.Page{}))
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return both(p.ListAndCountAuthIdentities(ctx, auth.IdentityFilter{EntityID: "\x00"}, auth.Page{}))
+				},
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return both(p.ListAndCountAuthIdentities(ctx, auth.IdentityFilter{}, auth.Page{Offset: -1}))
+				},
+				BadIs: auth.ErrQuery,
+			},
+			"CreateAuthIdentities": {
+				Does: databasetest.Writes,
+				One:  func(ctx context.Context, p people) (any, error) { return p.CreateAuthIdentities(ctx, drafts("new")...) },
+				Many: func(ctx context.Context, p people) (any, error) {
+					return p.CreateAuthIdentities(ctx, drafts("new", "newer", "newest")...)
+				},
+				None: func(ctx context.Context, p people) (any, error) { return p.CreateAuthIdentities(ctx) },
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.CreateAuthIdentities(ctx, drafts("new")[0], auth.IdentityDraft{Providers: []auth.ProviderIdentityDraft{{Provider: "nobody", EntityID: "x"}}})
+				},
+				UnknownIs: auth.ErrUnknownProvider,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.CreateAuthIdentities(ctx, drafts("new", "ada", "newer")...)
+				},
+				BadIs: auth.ErrEntityTaken,
+			},
+			"UpdateAuthIdentities": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.UpdateAuthIdentities(ctx, planned(p.ada.ID, "pro"))
+				},
+				Many: func(ctx context.Context, p people) (any, error) {
+					return p.UpdateAuthIdentities(ctx, planned(p.ada.ID, "pro"), planned(p.eve.ID, "free"))
+				},
+				None: func(ctx context.Context, p people) (any, error) { return p.UpdateAuthIdentities(ctx) },
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.UpdateAuthIdentities(ctx, planned(p.ada.ID, "pro"), planned(nobody, "free"))
+				},
+				UnknownIs: auth.ErrNotFound,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.UpdateAuthIdentities(ctx, planned(p.ada.ID, "pro"), planned(p.eve.ID, strings.Repeat("x", 5000)), planned(p.kept.ID, "free"))
+				},
+				BadIs: auth.ErrInvalid,
+			},
+			"DeleteAuthIdentities": {
+				Does: databasetest.Writes,
+				One:  func(ctx context.Context, p people) (any, error) { return nil, p.DeleteAuthIdentities(ctx, p.ada.ID) },
+				Many: func(ctx context.Context, p people) (any, error) {
+					return nil, p.DeleteAuthIdentities(ctx, p.ada.ID, nobody, p.eve.ID)
+				},
+				None: func(ctx context.Context, p people) (any, error) { return nil, p.DeleteAuthIdentities(ctx) },
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return nil, p.DeleteAuthIdentities(ctx, nobody, "\x00")
+				},
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return nil, p.DeleteAuthIdentities(ctx, p.ada.ID, p.kept.ID, p.eve.ID)
+				},
+				BadIs: errKept,
+			},
+			"Join": {
+				Does:    databasetest.Writes,
+				One:     func(ctx context.Context, p people) (any, error) { return nil, p.Join(ctx, p.newcomer.ID, p.ada.ID) },
+				Unknown: func(ctx context.Context, p people) (any, error) { return nil, p.Join(ctx, nobody, p.ada.ID) },
+				Bad:     func(ctx context.Context, p people) (any, error) { return nil, p.Join(ctx, p.kept.ID, p.ada.ID) },
+				BadIs:   errKept,
+			},
+			"VerifyEmail": {
+				Does: databasetest.WritesSilently,
+				One: func(ctx context.Context, p people) (any, error) {
+					return nil, p.VerifyEmail(ctx, p.ada.ID, "ada@example.com")
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return nil, p.VerifyEmail(ctx, nobody, "ada@example.com")
+				},
+				Without: "another address, or none, does nothing and is no error",
+			},
+			"Revoke": {
+				Does:    databasetest.WritesSilently,
+				One:     func(ctx context.Context, p people) (any, error) { return nil, p.Revoke(ctx, p.ada.ID) },
+				Unknown: func(ctx context.Context, p people) (any, error) { return nil, p.Revoke(ctx, nobody) },
+				Without: passedOver,
+			},
+
+			// Ways to sign in.
+
+			"RetrieveProviderIdentity": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.RetrieveProviderIdentity(ctx, p.withVoucher)
+				},
+				Unknown:   func(ctx context.Context, p people) (any, error) { return p.RetrieveProviderIdentity(ctx, noWay) },
+				UnknownIs: auth.ErrNotFound,
+				Bad:       func(ctx context.Context, p people) (any, error) { return p.RetrieveProviderIdentity(ctx, "\x00") },
+				BadIs:     auth.ErrNotFound,
+			},
+			"ListProviderIdentities": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.ListProviderIdentities(ctx, auth.ProviderIdentityFilter{}, auth.Page{})
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.ListProviderIdentities(ctx, auth.ProviderIdentityFilter{IDs: []string{noWay, "\x00", "\xff"}}, auth.Page{})
+				},
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.ListProviderIdentities(ctx, auth.ProviderIdentityFilter{}, auth.Page{Order: "secret"})
+				},
+				BadIs: auth.ErrOrder,
+			},
+			"ListAndCountProviderIdentities": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return both(p.ListAndCountProviderIdentities(ctx, auth.ProviderIdentityFilter{}, auth.Page{Limit: auth.CountOnly}))
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return both(p.ListAndCountProviderIdentities(ctx, auth.ProviderIdentityFilter{Provider: "\x00"}, auth.Page{}))
+				},
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return both(p.ListAndCountProviderIdentities(ctx, auth.ProviderIdentityFilter{}, auth.Page{Limit: -2}))
+				},
+				BadIs: auth.ErrQuery,
+			},
+			"CreateProviderIdentities": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.CreateProviderIdentities(ctx, vouched(p.ada.ID, "new"))
+				},
+				Many: func(ctx context.Context, p people) (any, error) {
+					return p.CreateProviderIdentities(ctx, vouched(p.ada.ID, "new"), vouched(p.eve.ID, "newer"))
+				},
+				None: func(ctx context.Context, p people) (any, error) { return p.CreateProviderIdentities(ctx) },
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.CreateProviderIdentities(ctx, vouched(p.ada.ID, "new"), vouched(nobody, "newer"))
+				},
+				UnknownIs: auth.ErrNotFound,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.CreateProviderIdentities(ctx, vouched(p.ada.ID, "new"), vouched(p.eve.ID, "ada"), vouched(p.eve.ID, "newer"))
+				},
+				BadIs: auth.ErrEntityTaken,
+			},
+			"UpdateProviderIdentities": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.UpdateProviderIdentities(ctx, noted(p.withVoucher, "x"))
+				},
+				Many: func(ctx context.Context, p people) (any, error) {
+					return p.UpdateProviderIdentities(ctx, noted(p.withVoucher, "x"), noted(p.eve.Providers[0].ID, "y"))
+				},
+				None: func(ctx context.Context, p people) (any, error) { return p.UpdateProviderIdentities(ctx) },
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.UpdateProviderIdentities(ctx, noted(p.withVoucher, "x"), noted(noWay, "y"))
+				},
+				UnknownIs: auth.ErrNotFound,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.UpdateProviderIdentities(ctx, noted(p.withVoucher, "x"), noted(p.eve.Providers[0].ID, "\x00"))
+				},
+				BadIs: auth.ErrInvalid,
+			},
+			"DeleteProviderIdentities": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, p people) (any, error) {
+					return nil, p.DeleteProviderIdentities(ctx, p.withVoucher)
+				},
+				Many: func(ctx context.Context, p people) (any, error) {
+					return nil, p.DeleteProviderIdentities(ctx, p.withVoucher, noWay)
+				},
+				None: func(ctx context.Context, p people) (any, error) { return nil, p.DeleteProviderIdentities(ctx) },
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return nil, p.DeleteProviderIdentities(ctx, noWay, "\x00")
+				},
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return nil, p.DeleteProviderIdentities(ctx, p.withVoucher, p.eve.Providers[0].ID)
+				},
+				BadIs: auth.ErrLastWay,
+			},
+
+			// Sessions and tokens.
+
+			"OpenSession": {
+				Does: databasetest.WritesSilently,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.OpenSession(ctx, p.ada, "user", auth.Client{UserAgent: "\x00\xff"})
+				},
+				Without: fromAdmit,
+			},
+			"SetCookie": {
+				Does:      databasetest.WritesSilently,
+				One:       func(ctx context.Context, p people) (any, error) { return p.SetCookie(ctx, p.session.ID) },
+				Unknown:   func(ctx context.Context, p people) (any, error) { return p.SetCookie(ctx, noSession) },
+				UnknownIs: auth.ErrSession,
+				Without:   onlyAnID,
+			},
+			"CheckCookie": {
+				Does:      databasetest.Reads,
+				One:       func(ctx context.Context, p people) (any, error) { return p.CheckCookie(ctx, p.cookie) },
+				Unknown:   func(ctx context.Context, p people) (any, error) { return p.CheckCookie(ctx, "nobody's") },
+				UnknownIs: auth.ErrSession,
+				Without:   "a cookie is known or it is not",
+			},
+			"CheckToken": {
+				Does:      databasetest.Reads,
+				One:       func(ctx context.Context, p people) (any, error) { return both(p.CheckToken(ctx, p.token)) },
+				Unknown:   func(ctx context.Context, p people) (any, error) { return both(p.CheckToken(ctx, p.ended)) },
+				UnknownIs: auth.ErrSession,
+				Bad:       func(ctx context.Context, p people) (any, error) { return both(p.CheckToken(ctx, "nonsense")) },
+				BadIs:     auth.ErrToken,
+			},
+			"HoldSession": {
+				Does:      databasetest.Reads,
+				One:       func(ctx context.Context, p people) (any, error) { return nil, p.HoldSession(ctx, p.session.ID) },
+				Unknown:   func(ctx context.Context, p people) (any, error) { return nil, p.HoldSession(ctx, noSession) },
+				UnknownIs: auth.ErrSession,
+				Without:   onlyAnID,
+			},
+			"EndSession": {
+				Does:      databasetest.WritesSilently,
+				One:       func(ctx context.Context, p people) (any, error) { return nil, p.EndSession(ctx, p.session.ID) },
+				Unknown:   func(ctx context.Context, p people) (any, error) { return nil, p.EndSession(ctx, noSession) },
+				UnknownIs: auth.ErrSession,
+				Without:   onlyAnID,
+			},
+			"EndSessions": {
+				Does:    databasetest.WritesSilently,
+				One:     func(ctx context.Context, p people) (any, error) { return nil, p.EndSessions(ctx, p.ada.ID, "", "") },
+				Unknown: func(ctx context.Context, p people) (any, error) { return nil, p.EndSessions(ctx, nobody, "user", "") },
+				Without: passedOver,
+			},
+			"Token": {
+				Does:    databasetest.Reads,
+				One:     func(_ context.Context, p people) (any, error) { return p.Token(p.session, p.ada, auth.Actor{}) },
+				Without: fromAdmit,
+			},
+		},
+	}.Test(t, (*auth.Service)(nil))
+}
+
+// both makes one result of two.
+func both[A, B any](a A, b B, err error) (any, error) { return []any{a, b}, err }
+
+// drafts are identities to be, each of which is vouched for by a name and can have a password.
+func drafts(names ...string) (out []auth.IdentityDraft) {
+	for _, name := range names {
+		out = append(out, auth.IdentityDraft{Providers: []auth.ProviderIdentityDraft{
+			vouched("", name), {Provider: emailpass.Name, EntityID: name + "@example.org", Secret: []byte("$hb1$ of " + name)},
+		}})
+	}
+	return out
+}
+
+func vouched(owner auth.IdentityID, name string) auth.ProviderIdentityDraft {
+	return auth.ProviderIdentityDraft{IdentityID: owner, Provider: "vouching", EntityID: name, Secret: []byte("what proves " + name)}
+}
+
+func planned(id auth.IdentityID, plan string) auth.IdentityUpdate {
+	return auth.IdentityUpdate{ID: id, AppMetadata: auth.Merge(map[string]any{"plan": plan})}
+}
+
+func noted(id, note string) auth.ProviderIdentityUpdate {
+	return auth.ProviderIdentityUpdate{ID: id, UserMetadata: auth.Merge(map[string]any{"note": note})}
+}
+
+// wantNoSecret looks for the secrets that are kept, in any form, in whatever a method returned or announced.
+func wantNoSecret(t *testing.T, p people, method string, out any) {
+	t.Helper()
+	var secrets [][]byte
+	must(t, p.db.Conn(t.Context()).NewSelect().Table("latchkey_provider_identity").Column("secret").Where("secret IS NOT NULL").Scan(t.Context(), &secrets))
+	if len(secrets) == 0 && !strings.HasPrefix(method, "Delete") {
+		t.Error("nothing secret is kept: this finds nothing")
+	}
+	for _, shown := range renderings(t, out) {
+		for _, secret := range secrets {
+			for form, text := range forms(secret) {
+				if strings.Contains(shown, text) {
+					t.Errorf("%s shows a secret, as %s: %s", method, form, shown)
+				}
+			}
+		}
+	}
+}
+
+// renderings are the ways in which a value comes to be seen.
+func renderings(t *testing.T, v any) []string {
+	t.Helper()
+	data, err := json.Marshal(v)
+	must(t, err)
+	shown := []string{string(data), fmt.Sprintf("%v", v), fmt.Sprintf("%+v", v), fmt.Sprintf("%#v", v)}
+	if token, ok := v.(string); ok {
+		for part := range strings.SplitSeq(token, ".") {
+			if claims, err := base64.RawURLEncoding.DecodeString(part); err == nil {
+				shown = append(shown, string(claims))
+			}
+		}
+	}
+	return shown
+}
+
+// forms are the spellings of a secret.
+func forms(secret []byte) map[string]string {
+	quoted, _ := json.Marshal(string(secret))
+	listed := fmt.Sprint(secret)
+	return map[string]string{
+		"itself": string(secret), "JSON": string(bytes.Trim(quoted, `"`)), "Go": strings.Trim(fmt.Sprintf("%q", secret), `"`),
+		"bytes": strings.Trim(listed, "[]"), "Go bytes": strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", secret), "[]byte{"), "}"),
+		"hexadecimal": hex.EncodeToString(secret), "HEXADECIMAL": strings.ToUpper(hex.EncodeToString(secret)),
+		"base64": base64.StdEncoding.EncodeToString(secret), "raw base64": base64.RawStdEncoding.EncodeToString(secret),
+		"URL base64": base64.URLEncoding.EncodeToString(secret), "raw URL base64": base64.RawURLEncoding.EncodeToString(secret),
+	}
+}
+
+func TestSecretsAreFoundInEveryForm(t *testing.T) {
+	secret := []byte("\x00\x01\xfe the secret of the voucher \"")
+	for name, leak := range map[string]any{
+		"text": string(secret), "bytes": secret, "in a struct": struct{ Secret []byte }{secret}, "unexported": struct{ secret []byte }{secret},
+		"a list": []any{1, [][]byte{secret}}, "hexadecimal": fmt.Sprintf("%x", secret), "base64": base64.RawURLEncoding.EncodeToString(secret),
+		"a token": "e30." + base64.RawURLEncoding.EncodeToString(append([]byte("before"), secret...)) + ".e30", "quoted": fmt.Sprintf("%q", secret),
+	} {
+		found := slices.ContainsFunc(renderings(t, leak), func(shown string) bool {
+			for _, text := range forms(secret) {
+				if strings.Contains(shown, text) {
+					return true
+				}
+			}
+			return false
+		})
+		if !found {
+			t.Errorf("%s: the secret is not found in %q", name, renderings(t, leak))
+		}
+	}
+}
