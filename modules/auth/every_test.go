@@ -35,6 +35,9 @@ type people struct {
 	proofOfEve  auth.Proof
 	flow        auth.Flow // of somebody who is known
 	withVoucher string    // Ada's provider identity of vouching
+
+	asked auth.PasswordResetRequested // of Ada
+	reset string                      // Eve's token to reset her password
 }
 
 var errKept = errors.New("this identity is kept")
@@ -62,6 +65,13 @@ func newPeople(t *testing.T, db *database.DB, events event.Emitter) (p people) {
 	_, err = h.ValidateCallback(t.Context(), "oidc", comeBack(h.begin(t, "oidc", nil), "good"))
 	must(t, err)
 	p.flow = h.begin(t, "oidc", nil)
+	p.asked, err = h.RequestPasswordReset(t.Context(), auth.ResetRequest{Provider: emailpass.Name, EntityID: "Ada@example.com", ActorType: "user"})
+	must(t, err)
+	ofEve, err := h.RequestPasswordReset(t.Context(), auth.ResetRequest{Provider: emailpass.Name, EntityID: "eve@example.com", ActorType: "user"})
+	must(t, err)
+	made, err := h.CreatePasswordResetToken(t.Context(), ofEve, auth.ByMail)
+	must(t, err)
+	p.reset = made.Token
 	h.OnDelete(func(_ context.Context, ids []auth.IdentityID) error {
 		if slices.Contains(ids, p.kept.ID) {
 			return errKept
@@ -86,12 +96,14 @@ const (
 func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 	unknown := credentials("nobody@example.com", "correct horse")
 	wrong := credentials("ada@example.com", "wrong horse")
+	newPassword := input("password", "another staple")
 	databasetest.Service[people]{
 		Migrations: []database.Migrations{auth.Migrations()},
 		New:        newPeople,
 		Inspect:    wantNoSecret,
 		Untested: map[string]string{
-			"OnDelete": "it only registers; the rows of DeleteAuthIdentities and Join try a hook",
+			"OnDelete":             "it only registers; the rows of DeleteAuthIdentities and Join try a hook",
+			"RequestPasswordReset": "it announces and writes nothing itself; reset_test.go",
 		},
 		Methods: map[string]databasetest.Method[people]{
 			"ListAuthProviders": {
@@ -136,6 +148,85 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 					return p.UpdateProvider(ctx, emailpass.Name, credentials("ada@example.com", "short"))
 				},
 				BadIs: auth.ErrPassword,
+			},
+			"HasSecret": {
+				Does:    databasetest.Reads,
+				One:     func(_ context.Context, p people) (any, error) { return p.HasSecret(emailpass.Name), nil },
+				Without: "what has none is no error",
+			},
+			"CreatePasswordResetToken": {
+				Does: databasetest.WritesSilently,
+				One: func(ctx context.Context, p people) (any, error) {
+					made, err := p.CreatePasswordResetToken(ctx, p.asked, auth.ByMail)
+					return made.String(), err // whoever asks for the token gets it
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					p.asked.EntityID = "nobody@example.com"
+					return p.CreatePasswordResetToken(ctx, p.asked, auth.ByMail)
+				},
+				UnknownIs: auth.ErrNotFound,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					p.asked.Provider = "vouching"
+					return p.CreatePasswordResetToken(ctx, p.asked, auth.ByMail)
+				},
+				BadIs: auth.ErrUnsupported,
+			},
+			"CheckPasswordResetToken": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.CheckPasswordResetToken(ctx, "user", emailpass.Name, p.reset)
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.CheckPasswordResetToken(ctx, "user", emailpass.Name, p.token)
+				},
+				UnknownIs: auth.ErrResetToken,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.CheckPasswordResetToken(ctx, "customer", emailpass.Name, p.reset)
+				},
+				BadIs: auth.ErrResetToken,
+			},
+			"ProveReset": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.ProveReset(ctx, "user", emailpass.Name, p.reset, newPassword)
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.ProveReset(ctx, "user", emailpass.Name, p.token, newPassword)
+				},
+				UnknownIs: auth.ErrResetToken,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.ProveReset(ctx, "user", emailpass.Name, p.reset, input("password", "short"))
+				},
+				BadIs: auth.ErrPassword,
+			},
+			"ResetPassword": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.ResetPassword(ctx, "user", emailpass.Name, p.reset, newPassword)
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.ResetPassword(ctx, "user", emailpass.Name, "nonsense", newPassword)
+				},
+				UnknownIs: auth.ErrResetToken,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.ResetPassword(ctx, "user", emailpass.Name, p.reset, input("password", "short"))
+				},
+				BadIs: auth.ErrPassword,
+			},
+			"ChangePassword": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.ChangePassword(ctx, p.session, emailpass.Name, auth.Input(`{"current_password":"correct horse","password":"battery staple"}`))
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					p.session.ID = noSession
+					return p.ChangePassword(ctx, p.session, emailpass.Name, auth.Input(`{"current_password":"correct horse","password":"battery staple"}`))
+				},
+				UnknownIs: auth.ErrSession,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.ChangePassword(ctx, p.session, emailpass.Name, auth.Input(`{"current_password":"wrong horse","password":"battery staple"}`))
+				},
+				BadIs: auth.ErrInvalidCredentials,
 			},
 			"Prove": {
 				Does: databasetest.Reads,
