@@ -4,11 +4,12 @@
 //	routes.go    every endpoint, one line each: method, path, guard, handler
 //	guard.go     who may call what: a route without a guard does not start
 //	body.go      request bodies: strict JSON into declared fields
-//	query.go     query parameters: an allow-list for each list
+//	query.go     query parameters: an allow-list for each route, pages of lists
+//	parameters.go, times.go   what says which rows a list holds
 //	problem.go   faults to statuses and Medusa's error bodies
 //	object.go    answers: chosen fields in a fixed order
 //	auth.go      register, sign in, sessions, refresh, keys
-//	users.go     /admin/users
+//	users.go     /admin/users          roles.go   the roles of a user
 //	invites.go   /admin/invites
 //	fx.go        Module, Params
 package httpapi

@@ -6,7 +6,7 @@
 //	user.go     User, Draft, Update; Service with CreateUsers, Ensure, UpdateUsers, DeleteUsers …
 //	invite.go   Invite and its life: made, renewed, validated, accepted, withdrawn
 //	token.go    invite tokens: derived from the row, never stored
-//	filter.go   what lists can be asked
+//	filter.go   what lists can be asked           times.go    … of times
 //	store.go    all SQL of the module
 //	errors.go   what can go wrong          events.go   what can happen
 //	fx.go       Module, Params

@@ -53,9 +53,11 @@ const (
 // Page says which part of a list is wanted, in which order. A negative Limit other than CountOnly, or a negative Offset,
 // is ErrQuery.
 type Page struct {
-	Limit  int    // at most so many; 0 means DefaultLimit, and CountOnly none at all
-	Offset int    // so many are passed over
-	Order  string // a field, with - before it for descending; empty: by id. An unknown field is ErrOrder
+	Limit  int // at most so many; 0 means DefaultLimit, and CountOnly none at all
+	Offset int // so many are passed over
+	// Order is a field, with - before it for descending; empty: by id. What is not there comes after all, or, descending,
+	// before. An unknown field is ErrOrder.
+	Order string
 }
 
 // DefaultLimit is the length of a page that names none; CountOnly asks for none of the rows.
@@ -64,8 +66,8 @@ const (
 	CountOnly    = -1
 )
 
-var userOrders = []string{"id", "email", "first_name", "last_name", "created_at", "updated_at"}
-var inviteOrders = []string{"id", "email", "accepted", "expires_at", "created_at", "updated_at"}
+var userOrders = []string{"id", "email", "first_name", "last_name", "created_at", "updated_at", "deleted_at"}
+var inviteOrders = []string{"id", "email", "accepted", "expires_at", "created_at", "updated_at", "deleted_at"}
 
 // check refuses what the databases would, or would each take in its own way.
 func (p Page) check(orders []string) error {
@@ -81,11 +83,15 @@ func (p Page) check(orders []string) error {
 // apply puts the page on q. The id makes every order a total one, so that pages neither repeat nor lose a row.
 func (p Page) apply(q *bun.SelectQuery) *bun.SelectQuery {
 	field, descending := strings.CutPrefix(cmp.Or(p.Order, "id"), "-")
-	direction := bun.Safe("ASC")
+	direction, nulls := bun.Safe("ASC"), bun.Safe("NULLS LAST") // by default the databases put them at different ends
 	if descending {
-		direction = "DESC"
+		direction, nulls = "DESC", "NULLS FIRST"
 	}
-	q = q.OrderExpr("? ?", bun.Ident(field), direction)
+	if slices.Contains([]string{"email", "first_name", "last_name", "deleted_at"}, field) {
+		q = q.OrderExpr("? ? ?", bun.Ident(field), direction, nulls)
+	} else {
+		q = q.OrderExpr("? ?", bun.Ident(field), direction)
+	}
 	if field != "id" {
 		q = q.OrderExpr("id ?", direction)
 	}

@@ -210,6 +210,39 @@ func TestPagesCoverTheListInOrder(t *testing.T) {
 	})
 }
 
+func TestWhatIsNotThereComesLast(t *testing.T) {
+	each(t, func(t *testing.T, b bench) {
+		made := must(b.CreateUsers(t.Context(),
+			user.Draft{Email: "a@example.com", FirstName: new("Zoe")}, user.Draft{Email: "b@example.com"}, user.Draft{FirstName: new("")}, user.Draft{Email: "c@example.com", LastName: new("Y")}))(t)
+		check(t, b.SoftDeleteUsers(t.Context(), made[1].ID))
+		for order, c := range map[string]struct {
+			there func(user.User) bool
+			want  string
+		}{
+			"first_name": {func(u user.User) bool { return u.FirstName != nil }, "xx--"},
+			"last_name":  {func(u user.User) bool { return u.LastName != nil }, "x---"},
+			"email":      {func(u user.User) bool { return u.Email != "" }, "xxx-"},
+			"deleted_at": {func(u user.User) bool { return !u.DeletedAt.IsZero() }, "x---"},
+		} {
+			look := func(order string) (got []byte) {
+				for _, u := range must(b.ListUsers(t.Context(), user.Filter{WithDeleted: true}, user.Page{Order: order}))(t) {
+					if c.there(u) {
+						got = append(got, 'x')
+					} else {
+						got = append(got, '-')
+					}
+				}
+				return got
+			}
+			up, down := look(order), look("-"+order)
+			slices.Reverse(down)
+			if string(up) != c.want || string(down) != c.want {
+				t.Errorf("by %s: %s and, from the end, %s, want %s", order, up, down, c.want)
+			}
+		}
+	})
+}
+
 func TestPageThatCannotBeIsRefused(t *testing.T) {
 	each(t, func(t *testing.T, b bench) {
 		for _, c := range []struct {
