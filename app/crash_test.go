@@ -523,7 +523,9 @@ func (n *node) check(t *testing.T, when string) {
 // A mail leaves after the commit of what it is about. Whenever the server is killed from there on, between sending it and
 // noting that it is sent too, it is sent once.
 func TestAServerKilledWhileItSendsAMailHasSentItOnceAfterTheNextStart(t *testing.T) {
+	t.Parallel()
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		t.Parallel()
 		env := mailing(t, at)
 		n := open(t, env)
 		n.makeAdmin(t)

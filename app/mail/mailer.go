@@ -126,7 +126,7 @@ func (m *Mailer) send(ctx context.Context, d outbox.Delivery, name, to string, c
 		return fmt.Errorf("write mail %s: %w", name, err)
 	}
 	err = m.options.Sender.Send(ctx, Message{
-		From: m.options.From, To: to, Subject: strings.TrimSpace(subject.String()), Text: text.String(), HTML: html.String(),
+		ID: d.ID, From: m.options.From, To: to, Subject: strings.TrimSpace(subject.String()), Text: text.String(), HTML: html.String(),
 		Repeated: d.Attempt > 1,
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 // Message is one mail to one person. It holds links that open accounts: it must not be logged.
 type Message struct {
+	ID      string `json:"id"` // of the event it is about: the same when it is sent again
 	From    string `json:"from"`
 	To      string `json:"to"` // an address alone, canonical
 	Subject string `json:"subject"`
@@ -106,16 +107,16 @@ func (f *File) Send(ctx context.Context, m Message) (err error) {
 	if err := lock(ctx, file); err != nil { // what another process is writing looks torn
 		return err
 	}
+	if err := mend(file); err != nil {
+		return err
+	}
 	sent := false
 	if m.Repeated {
-		if sent, err = has(file, line); err != nil {
+		if sent, err = has(file, m.ID); err != nil {
 			return err
 		}
 	}
 	if !sent {
-		if err := mend(file); err != nil {
-			return err
-		}
 		if _, err := file.Write(line); err != nil {
 			return err
 		}
@@ -123,10 +124,11 @@ func (f *File) Send(ctx context.Context, m Message) (err error) {
 	return file.Sync() // also what was sent before: that its line can be read does not say that it is on the disk
 }
 
-// has reports whether the file has the line.
-func has(file *os.File, line []byte) (bool, error) {
+// has reports whether the file has the message, with whatever words it was sent then.
+func has(file *os.File, id string) (bool, error) {
 	data, err := io.ReadAll(file)
-	return bytes.HasPrefix(data, line) || bytes.Contains(data, append([]byte{'\n'}, line...)), err
+	start := fmt.Appendf(nil, `{"id":%q,`, id) // as a line begins
+	return bytes.HasPrefix(data, start) || bytes.Contains(data, append([]byte{'\n'}, start...)), err
 }
 
 // mend takes away the beginning of a line that a crash has left at the end: its mail will be sent again.

@@ -19,7 +19,7 @@ var errPost = errors.New("the post office is closed")
 // message is one that no other is like.
 func message(n int) mail.Message {
 	return mail.Message{
-		From: "Latchkey <latchkey@example.com>", To: fmt.Sprintf("user%d@example.com", n), Subject: "Hello & welcome",
+		ID: fmt.Sprintf("evt_%d", n), From: "Latchkey <latchkey@example.com>", To: fmt.Sprintf("user%d@example.com", n), Subject: "Hello & welcome",
 		Text: fmt.Sprintf("first line\nlink %d\n", n), HTML: "<p>ä " + strings.Repeat("x", 5000*(n%20)) + "</p>",
 	}
 }
@@ -61,7 +61,7 @@ func line(t *testing.T, m mail.Message) string {
 		}
 		return strings.TrimSuffix(b.String(), "\n")
 	}
-	return fmt.Sprintf(`{"from":%s,"to":%s,"subject":%s,"text":%s,"html":%s}`+"\n", text(m.From), text(m.To), text(m.Subject), text(m.Text), text(m.HTML))
+	return fmt.Sprintf(`{"id":%s,"from":%s,"to":%s,"subject":%s,"text":%s,"html":%s}`+"\n", text(m.ID), text(m.From), text(m.To), text(m.Subject), text(m.Text), text(m.HTML))
 }
 
 func TestAFileGetsALineOfJSONForEachMail(t *testing.T) {
@@ -110,8 +110,8 @@ func TestAFileThatWasTakenAwayIsMadeAnew(t *testing.T) {
 func TestALineThatACrashLeftUnfinishedIsTakenAway(t *testing.T) {
 	whole := line(t, message(1))
 	for name, c := range map[string]struct{ before, kept string }{
-		"nothing else":    {`{"from":"La`, ""},
-		"after a line":    {whole + `{"from":"La`, whole},
+		"nothing else":    {`{"id":"evt_`, ""},
+		"after a line":    {whole + `{"id":"evt_`, whole},
 		"all but its end": {whole + strings.TrimSuffix(line(t, message(2)), "\n"), whole},
 		"nothing torn":    {whole, whole},
 		"an empty file":   {"", ""},
@@ -145,8 +145,14 @@ func TestARepeatedMailThatIsInTheFileIsNotWrittenAgain(t *testing.T) {
 	if got := content(t, path); got != before {
 		t.Errorf("the file holds\n%s\nwant\n%s", got, before)
 	}
+	reworded := message(1) // another address of the site, say
+	reworded.Repeated, reworded.HTML = true, message(1).HTML+"!"
+	send(t, file(t, path), reworded)
+	if got := content(t, path); got != before {
+		t.Errorf("with other words: the file holds\n%s\nwant\n%s", got, before)
+	}
 	other := message(1)
-	other.Repeated, other.HTML = true, message(1).HTML+"!"
+	other.Repeated, other.ID = true, message(1).ID+"X"
 	send(t, file(t, path), other)
 	if got, want := content(t, path), before+line(t, other); got != want {
 		t.Errorf("the file holds\n%s\nwant\n%s", got, want)

@@ -19,6 +19,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/kernel/email"
 	"github.com/latchkey-go/latchkey/modules/kernel/event"
+	"github.com/latchkey-go/latchkey/modules/kernel/id"
 )
 
 type metadata = map[string]any
@@ -531,8 +532,8 @@ func TestAWayThatIsMovedMeanwhileIsUnlinkedWhereItIs(t *testing.T) {
 	})
 }
 
-func TestAUniverseOfIdentitiesIsMadeChangedAndDeletedAtOnce(t *testing.T) {
-	const n = 10_000
+func TestMoreThanOneStatementHoldsAreMadeChangedAndDeletedAtOnce(t *testing.T) {
+	const n = 1_201 // of which a statement takes 500
 	each(t, func(t *testing.T, h house) {
 		people := make([]auth.IdentityDraft, n)
 		for i := range people {
@@ -575,6 +576,38 @@ func TestAUniverseOfIdentitiesIsMadeChangedAndDeletedAtOnce(t *testing.T) {
 		must(t, h.DeleteAuthIdentities(t.Context(), ids...))
 		if left := h.count(t, "auth_identity") + h.count(t, "provider_identity"); left != 0 {
 			t.Errorf("%d rows are left", left)
+		}
+	})
+}
+
+func TestTenThousandIDsCanBeAskedFor(t *testing.T) {
+	each(t, func(t *testing.T, h house) {
+		ada := h.made(t, drafts("ada")[0])
+		ids, ways := []auth.IdentityID{ada.ID}, []string{ada.Providers[0].ID}
+		for len(ids) < 10_000 {
+			ids = append(ids, auth.IdentityID(id.New("authid")))
+			ways = append(ways, id.New(""))
+		}
+		if found, n, err := h.ListAndCountAuthIdentities(t.Context(), auth.IdentityFilter{IDs: ids}, auth.Page{}); err != nil || len(found) != 1 || n != 1 {
+			t.Errorf("%d of %d identities (%v), want Ada", len(found), n, err)
+		}
+		if found, n, err := h.ListAndCountProviderIdentities(t.Context(), auth.ProviderIdentityFilter{IDs: ways, IdentityIDs: ids}, auth.Page{}); err != nil || len(found) != 1 || n != 1 {
+			t.Errorf("%d of %d provider identities (%v), want Ada's", len(found), n, err)
+		}
+		updates, wayUpdates := make([]auth.IdentityUpdate, len(ids)), make([]auth.ProviderIdentityUpdate, len(ids))
+		for i := range ids {
+			updates[i], wayUpdates[i] = planned(ids[i], "pro"), noted(ways[i], "x")
+		}
+		if _, err := h.UpdateAuthIdentities(t.Context(), updates...); !errors.Is(err, auth.ErrNotFound) {
+			t.Errorf("update identities: %v, want ErrNotFound", err)
+		}
+		if _, err := h.UpdateProviderIdentities(t.Context(), wayUpdates...); !errors.Is(err, auth.ErrNotFound) {
+			t.Errorf("update provider identities: %v, want ErrNotFound", err)
+		}
+		must(t, h.DeleteProviderIdentities(t.Context(), ways...))
+		must(t, h.DeleteAuthIdentities(t.Context(), ids...))
+		if left := h.count(t, "auth_identity"); left != 0 {
+			t.Errorf("%d identities are left", left)
 		}
 	})
 }

@@ -173,8 +173,6 @@ for (const type of ["jwt", "session"]) {
   }))
   await step(`${type}: the invited person accepts with the mailed link`, async () => {
     const guest = client(type)
-    const token = await mailed(at("heidi"), "invited").catch(() => null)
-    assert.equal(token, null)
     await a(s => s.admin.invite.create({ email: at("heidi") }))
     const link = await mailed(at("heidi"), "invited")
     await guest.as(async g => {
