@@ -323,9 +323,10 @@ func (r *running) died(t *testing.T, at string) (begun []string, done int) {
 		if !ok {
 			continue
 		}
-		if moment, query, _ := strings.Cut(told, ": "); strings.HasPrefix(moment, "before") {
+		switch moment, query, _ := strings.Cut(told, ": "); {
+		case strings.HasPrefix(moment, "before"):
 			begun = append(begun, query)
-		} else {
+		case strings.HasPrefix(moment, "after"):
 			done++
 		}
 	}

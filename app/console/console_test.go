@@ -653,12 +653,19 @@ func TestSameFormSentManyTimesAtOnceMakesOneAccount(t *testing.T) {
 	})
 }
 
-// failing is an emitter that breaks.
+// failing is an emitter that breaks when a user is made.
 type failing struct{}
 
 var errBroken = errors.New("the disk of 10.0.0.7 is full")
 
-func (failing) Emit(context.Context, ...event.Event) error { return errBroken }
+func (failing) Emit(_ context.Context, events ...event.Event) error {
+	for _, e := range events {
+		if _, ok := e.(user.Created); ok {
+			return errBroken
+		}
+	}
+	return nil
+}
 
 func TestFailuresOfOursAreLoggedAndNotShown(t *testing.T) {
 	eachWith(t, options{events: failing{}}, func(t *testing.T, s *site) {

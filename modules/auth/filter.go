@@ -103,7 +103,10 @@ func (f ProviderIdentityFilter) apply(q *bun.SelectQuery) *bun.SelectQuery {
 	return q
 }
 
-// list is bun.List without what cannot even be written into a statement: no row has it.
-func list[T ~string](values ...T) bun.ListValues {
-	return bun.List(slices.DeleteFunc(slices.Clone(values), func(v T) bool { return strings.ContainsRune(string(v), 0) }))
+// list is bun.List without what no row has.
+func list[T ~string](values ...T) bun.ListValues { return bun.List(writable(values)) }
+
+// writable leaves out what cannot even be written into a statement.
+func writable[T ~string](values []T) []T {
+	return slices.DeleteFunc(slices.Clone(values), func(v T) bool { return strings.ContainsRune(string(v), 0) })
 }

@@ -612,6 +612,22 @@ func TestTenThousandIDsCanBeAskedFor(t *testing.T) {
 	})
 }
 
+func TestHooksAreAskedBeforeADeletionAboutWhatMayBeThere(t *testing.T) {
+	each(t, func(t *testing.T, h house) {
+		ada := h.made(t, drafts("ada")[0])
+		var asked []auth.IdentityID
+		h.OnDelete(func(ctx context.Context, ids []auth.IdentityID) error {
+			asked = ids
+			_, err := h.RetrieveAuthIdentity(ctx, ada.ID)
+			return err
+		})
+		must(t, h.DeleteAuthIdentities(t.Context(), "\x00", ada.ID, nobody))
+		if want := []auth.IdentityID{ada.ID, nobody}; !slices.Equal(asked, want) {
+			t.Errorf("asked about %q, want %q", asked, want)
+		}
+	})
+}
+
 func TestPagesCoverTheListInOrder(t *testing.T) {
 	each(t, func(t *testing.T, h house) {
 		var names []string

@@ -63,12 +63,13 @@ type ProviderIdentityDraft struct {
 	EntityID   string     // by which the provider will know the person; see Canonicalizer
 
 	Email            string // made canonical; empty: none until the provider names one
-	EmailVerified    bool   // the caller vouches that the mailbox is the person's
+	EmailVerified    bool   // the caller vouches that the mailbox is the person's; nothing without Email
 	UserMetadata     map[string]any
 	ProviderMetadata map[string]any
 
 	// Secret is what the provider is to find in Attempt.Secret, in its own form: for emailpass what Passwords.Hash
-	// returns. Nil: none, as for a provider that keeps none. It is written and never read back.
+	// returns. Nil: none, as for a provider that keeps none. It is written and never read back, nor checked: with one that
+	// the provider does not understand, signing in fails.
 	Secret []byte `json:"-"`
 }
 
