@@ -653,14 +653,15 @@ func TestSameFormSentManyTimesAtOnceMakesOneAccount(t *testing.T) {
 	})
 }
 
-// failing is an emitter that breaks when a user is made.
+// failing is an emitter that breaks when a user is made, or asks for a new password.
 type failing struct{}
 
 var errBroken = errors.New("the disk of 10.0.0.7 is full")
 
 func (failing) Emit(_ context.Context, events ...event.Event) error {
 	for _, e := range events {
-		if _, ok := e.(user.Created); ok {
+		switch e.(type) {
+		case user.Created, auth.PasswordResetRequested:
 			return errBroken
 		}
 	}
