@@ -17,7 +17,7 @@ import (
 )
 
 // mailed is a line of the file that mails go to.
-type mailed struct{ From, To, Subject, Text, HTML string }
+type mailed struct{ ID, From, To, Subject, Text, HTML string }
 
 // mailsIn reads the file once it has so many lines.
 func mailsIn(t *testing.T, path string, n int) []mailed {
