@@ -46,6 +46,13 @@ func Each(t *testing.T, f func(t *testing.T, at Database)) {
 	t.Run("postgres", func(t *testing.T) { f(t, Postgres(t)) })
 }
 
+// EachBenchmark is Each for a benchmark.
+func EachBenchmark(b *testing.B, f func(b *testing.B, at Database)) {
+	b.Helper()
+	b.Run("sqlite", func(b *testing.B) { f(b, SQLite(b)) })
+	b.Run("postgres", func(b *testing.B) { f(b, Postgres(b)) })
+}
+
 // SQLite is a database file that does not exist yet, in a directory that does.
 func SQLite(tb testing.TB) Database {
 	tb.Helper()

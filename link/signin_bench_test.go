@@ -1,0 +1,126 @@
+package link_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/benchtest"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+// What a sign-in costs besides its hash is measured with a cheap hash, of bcrypt's cost 4, whose own time is measured
+// beside it and taken off. Everything else counts: reading the input, the pepper, the pool, statements, commit, token.
+
+const benchPassword = "correct horse"
+
+// BenchmarkSignIn is the sign-in of somebody who has a user.
+func BenchmarkSignIn(b *testing.B) {
+	benchEach(b, func(b *testing.B, h bridge) {
+		h.signUp(b, "ada@example.com", benchPassword)
+		in := credentials("ada@example.com", benchPassword)
+		if _, err := h.signIn(b.Context(), "emailpass", in); err != nil { // the first one makes the user
+			b.Fatal(err)
+		}
+		outsideTheHash(b, h, benchtest.Subject{Do: func(n int) {
+			for range n {
+				if _, err := h.signIn(b.Context(), "emailpass", in); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}})
+	})
+}
+
+// BenchmarkFirstSignIn is the sign-in that makes the user, of somebody who has registered before.
+func BenchmarkFirstSignIn(b *testing.B) {
+	benchEach(b, func(b *testing.B, h bridge) {
+		people, made := []auth.Input(nil), 0
+		outsideTheHash(b, h, benchtest.Subject{
+			Prepare: func(n int) {
+				people = people[:0]
+				for range n {
+					address := fmt.Sprintf("u%d@example.com", made)
+					h.signUp(b, address, benchPassword)
+					people = append(people, credentials(address, benchPassword))
+					made++
+				}
+			},
+			Do: func(int) {
+				for _, in := range people {
+					if l, err := h.signIn(b.Context(), "emailpass", in); err != nil || l.UserID == "" {
+						b.Fatal(l.UserID, err)
+					}
+				}
+			},
+		})
+		if users := h.count(b, "user"); users != made {
+			b.Errorf("%d users of %d first sign-ins", users, made)
+		}
+	})
+}
+
+// benchEach runs f on a bridge over every database.
+func benchEach(b *testing.B, f func(b *testing.B, h bridge)) {
+	databasetest.EachBenchmark(b, func(b *testing.B, at databasetest.Database) {
+		f(b, newBridge(b, at.Open(b, user.Migrations(), auth.Migrations(), link.Migrations()), link.ActorOptions{}))
+	})
+}
+
+// outsideTheHash measures a sign-in and says how its time without the hash compares with a hash of cost 12, the default,
+// and with the commit of one row.
+func outsideTheHash(b *testing.B, h bridge, signIn benchtest.Subject) {
+	b.Helper()
+	signIn.Round = 50 * time.Millisecond
+	costs := benchtest.Interleave(b, signIn, hashing(b, 4), oneRow(b, h.db), hashing(b, 12))
+	outside, commit, hash := costs[0].Less(costs[1]), costs[2], costs[3]
+	b.ReportMetric(float64(outside.Wall), "ns/op")
+	b.ReportMetric(float64(outside.CPU)/1e6, "cpu_ms/op")
+	b.ReportMetric(100*outside.Over(hash), "%_of_hash")
+	b.ReportMetric(outside.Over(commit), "x_commit")
+	b.ReportMetric(float64(hash.Wall)/1e6, "hash_ms")
+}
+
+// hashing is what bcrypt of a cost takes to verify a password.
+func hashing(b *testing.B, cost int) benchtest.Subject {
+	b.Helper()
+	password := []byte(strings.Repeat("p", 64)) // as long as what the pepper makes of any password
+	hash, err := bcrypt.GenerateFromPassword(password, cost)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return benchtest.Subject{Do: func(n int) {
+		for range n {
+			if err := bcrypt.CompareHashAndPassword(hash, password); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}}
+}
+
+// oneRow is a transaction that inserts one row of a small table and does nothing else.
+func oneRow(b *testing.B, db *database.DB) benchtest.Subject {
+	b.Helper()
+	insert := func(statement string) {
+		if err := db.InTx(b.Context(), func(ctx context.Context) error {
+			_, err := db.Conn(ctx).ExecContext(ctx, statement)
+			return err
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	insert("CREATE TABLE one_row (id text PRIMARY KEY, at text NOT NULL)")
+	return benchtest.Subject{Do: func(n int) {
+		for range n {
+			insert("INSERT INTO one_row (id, at) VALUES ('" + string(user.NewID()) + "', 'now')")
+		}
+	}}
+}
