@@ -27,9 +27,11 @@ func (s *Service) enter(ctx context.Context, e entry) (l Login, err error) {
 		if l.Identity, err = s.admit(ctx, e.proof, e.known); err != nil {
 			return Login{}, err
 		}
-		if _, err := s.signedIn(ctx, l.UserID); err != nil {
+		u, err := s.signedIn(ctx, l.UserID)
+		if err != nil {
 			return Login{}, err
 		}
+		l.user = &u
 	} else if l, err = s.first(ctx, e); err != nil {
 		return l, err
 	}

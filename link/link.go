@@ -37,6 +37,8 @@ type Login struct {
 	Token    string   // an access token of the session
 	UserID   user.ID  // empty: not linked yet
 	Waiting  *Waiting // why not; nil if linked, or if nobody asked to be let in (SignUp)
+
+	user *user.User // as the sign-in found it; nil: not looked at
 }
 
 // Service is the bridge. It is safe for concurrent use.
@@ -122,7 +124,12 @@ func (s *Service) SignIn(ctx context.Context, actorType, provider string, in aut
 		func(ctx context.Context, p auth.Proof, known auth.IdentityID) (Login, error) {
 			return s.enter(ctx, entry{actorType, o.Policy, p, known, c})
 		})
-	if err == nil {
+	if err != nil {
+		return l, err
+	}
+	if l.user != nil { // no need to look again: whatever ends their sign-ins since ends this one's session, too
+		l.Token, err = s.tokenFor(l.Session, l.Identity, *l.user)
+	} else {
 		l.Token, err = s.token(ctx, l.Session, l.Identity, l.UserID)
 	}
 	return l, err
@@ -262,8 +269,12 @@ func (s *Service) token(ctx context.Context, session auth.Session, identity auth
 	if err != nil {
 		return "", err
 	}
-	return s.auth.Token(session, identity, auth.Actor{ID: string(id), Metadata: map[string]any{
-		session.ActorType + "_id": id, "roles": u.Roles,
+	return s.tokenFor(session, identity, u)
+}
+
+func (s *Service) tokenFor(session auth.Session, identity auth.Identity, u user.User) (string, error) {
+	return s.auth.Token(session, identity, auth.Actor{ID: string(u.ID), Metadata: map[string]any{
+		session.ActorType + "_id": u.ID, "roles": u.Roles,
 	}})
 }
 
