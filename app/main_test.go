@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 }
 
 // program builds cmd/server once and returns the binary.
-func program(t *testing.T) string {
+func program(t testing.TB) string {
 	t.Helper()
 	binary, err := build()
 	if err != nil {
@@ -93,7 +93,7 @@ func (o *output) String() string {
 }
 
 // start starts a server and does not wait for it.
-func start(t *testing.T, env []string, args ...string) *running {
+func start(t testing.TB, env []string, args ...string) *running {
 	t.Helper()
 	return startProgram(t, program(t), env, args...)
 }
