@@ -261,7 +261,7 @@ func (s scenario) kill(t *testing.T, env []string, n *node, at string, known []s
 	s.check(t, n, who, at+", not begun", false)
 	n.stop()
 
-	r := startProgram(t, os.Args[0], append(env, killAt+"="+at))
+	r := startBinary(t, os.Args[0], append(env, killAt+"="+at))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := r.up(ctx); err != nil {
@@ -537,7 +537,7 @@ func TestAServerKilledWhileItSendsAMailHasSentItOnceAfterTheNextStart(t *testing
 				who := strings.ReplaceAll(moment, " ", ".") + "@example.com"
 				invite := act{method: "POST", path: "/admin/invites", body: `{"email":"` + who + `"}`, bearer: n.admin}
 				n.stop()
-				r := startProgram(t, os.Args[0], append(env, killAt+"="+moment))
+				r := startBinary(t, os.Args[0], append(env, killAt+"="+moment))
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				if err := r.up(ctx); err != nil {
 					t.Fatal(err)

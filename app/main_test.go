@@ -39,18 +39,29 @@ func program(t testing.TB) string {
 	return binary
 }
 
-var programDir string // removed at the end; empty until built
+var build = compile("../cmd/server")
 
-var build = sync.OnceValues(func() (_ string, err error) {
-	if programDir, err = os.MkdirTemp("", "latchkey-server-"); err != nil {
-		return "", err
-	}
-	binary := filepath.Join(programDir, "server")
-	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/server").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build cmd/server: %w\n%s", err, out)
-	}
-	return binary, nil
+// compile returns a function that builds a program once, in a directory that is removed at the end.
+func compile(dir string) func() (binary string, err error) {
+	return sync.OnceValues(func() (string, error) {
+		into, err := programs()
+		if err != nil {
+			return "", err
+		}
+		binary := filepath.Join(into, filepath.Base(dir))
+		if out, err := exec.Command("go", "build", "-o", binary, dir).CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build %s: %w\n%s", dir, err, out)
+		}
+		return binary, nil
+	})
+}
+
+var programs = sync.OnceValues(func() (_ string, err error) {
+	programDir, err = os.MkdirTemp("", "latchkey-server-")
+	return programDir, err
 })
+
+var programDir string // removed at the end; empty until something is built
 
 const testSecret = "O6Zu8HWLdguZrUAoMyrCBVgcCkt6CpRVuYURrFJPndg"
 
@@ -95,10 +106,10 @@ func (o *output) String() string {
 // start starts a server and does not wait for it.
 func start(t testing.TB, env []string, args ...string) *running {
 	t.Helper()
-	return startProgram(t, program(t), env, args...)
+	return startBinary(t, program(t), env, args...)
 }
 
-func startProgram(t *testing.T, binary string, env []string, args ...string) *running {
+func startBinary(t testing.TB, binary string, env []string, args ...string) *running {
 	t.Helper()
 	r := &running{Cmd: exec.Command(binary, args...), stdout: new(output), stderr: new(output), ended: make(chan struct{})}
 	r.Env, r.Dir, r.Stdout, r.Stderr = env, t.TempDir(), r.stdout, r.stderr

@@ -135,7 +135,7 @@ func TestTheCommandsInTheREADMEDoWhatItSays(t *testing.T) {
 // follow runs the blocks one after the other, with the texts in ours replaced, of which each second stands for the one
 // before it.
 func follow(t *testing.T, term *terminal, plan []*block, ours []string) {
-	shown := make(memory)
+	shown := make(recalled)
 	for _, b := range plan {
 		adapt := strings.NewReplacer(append(ours, "127.0.0.1:9000", term.address())...).Replace
 		code, err := shown.recall(b.code)
@@ -173,8 +173,8 @@ func follow(t *testing.T, term *terminal, plan []*block, ours []string) {
 	}
 }
 
-// memory knows what the README's own ids and elided words stand for in this run.
-type memory map[string]string
+// recalled knows what the README's own ids and elided words stand for in this run.
+type recalled map[string]string
 
 // varies is what differs from run to run: ids, times, what is left out; and the width of columns.
 var varies = regexp.MustCompile(`\b(?:[a-z]+_)?[0-9A-HJKMNP-TV-Z]{26}\b` +
@@ -223,7 +223,7 @@ func pattern(want string) (expression *regexp.Regexp, stand []string) {
 
 // compare says how what was printed differs from what the README shows. What the README calls by one id must be one id
 // here, and another id another.
-func (m memory) compare(want, printed string) error {
+func (m recalled) compare(want, printed string) error {
 	printed = strings.TrimRight(printed, "\n") + "\n"
 	expression, stand := pattern(want)
 	values := expression.FindStringSubmatch(printed)
@@ -247,7 +247,7 @@ func (m memory) compare(want, printed string) error {
 }
 
 // recall puts in what was shown for words that are cut short in a command.
-func (m memory) recall(code string) (_ string, err error) {
+func (m recalled) recall(code string) (_ string, err error) {
 	whole := regexp.MustCompile(`[\w.-]*…`).ReplaceAllStringFunc(code, func(word string) string {
 		if m[word] == "" {
 			err = fmt.Errorf("%s was not shown before: nobody can run this", word)
@@ -286,11 +286,11 @@ func TestWhatTheREADMEShowsIsComparedToTheLetter(t *testing.T) {
 		{a, "invite" + strings.TrimPrefix(a, "user"), false},
 		{a, "user_1", false},
 	} {
-		if err := make(memory).compare(c.want, c.printed); (err == nil) != c.same {
+		if err := make(recalled).compare(c.want, c.printed); (err == nil) != c.same {
 			t.Errorf("%q against %q: %v, want them to be the same: %t", c.printed, c.want, err, c.same)
 		}
 	}
-	m := make(memory)
+	m := make(recalled)
 	if err := m.compare("token eyJ…", "token eyJabc"); err != nil {
 		t.Fatal(err)
 	}
