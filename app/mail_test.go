@@ -38,7 +38,7 @@ func mailsIn(t *testing.T, path string, n int) []mailed {
 			var m mailed
 			dec := json.NewDecoder(strings.NewReader(line))
 			dec.DisallowUnknownFields()
-			if err := dec.Decode(&m); err != nil || !strings.HasSuffix(line, "\n") {
+			if err := dec.Decode(&m); err != nil || !strings.HasSuffix(line, "\n") || !strings.HasPrefix(m.ID, "evt_") {
 				t.Fatalf("%v in the line %q", err, line)
 			}
 			mails = append(mails, m)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -72,7 +73,7 @@ func environment(dir string, at databasetest.Database, extra ...string) []string
 	if strings.HasPrefix(at.URL, "postgres") {
 		env = append(env, "LATCHKEY_DATABASE_URL="+at.URL, "LATCHKEY_SECRETS="+testSecret)
 	}
-	return append(env, extra...)
+	return slices.Clip(append(env, extra...))
 }
 
 // running is a server process.

@@ -66,7 +66,7 @@ func TestForgottenPasswordIsSetAnewByAMailedLink(t *testing.T) {
 
 		token := s.mailed(t)
 		b.get(resetPath + "?token=" + token)
-		b.want(http.StatusOK, resetPath, "Choose a new password", "<strong>ada@example.com</strong>", "signs you out everywhere",
+		b.want(http.StatusOK, resetPath, "Choose a new password", `readonly value="ada@example.com"`, "signs you out everywhere",
 			`autocomplete="new-password" required aria-describedby="password-hint" autofocus`, `<label for="password">New password</label>`)
 		if n := strings.Count(b.page.body, token); n != 1 || b.page.forms[0].values.Get("token") != token {
 			t.Errorf("the page holds the token %d times, want it in the form alone:\n%s", n, b.page.body)
@@ -144,7 +144,7 @@ func TestRefusedPasswordDoesNotUseTheLinkUp(t *testing.T) {
 			strings.Repeat("x", 257): "Password is too long", "": "Enter a password",
 		} {
 			b.submit(resetPath, fields("password", typed))
-			b.want(http.StatusBadRequest, resetPath, why, "Choose a new password", "<strong>ada@example.com</strong>", `role="alert"`,
+			b.want(http.StatusBadRequest, resetPath, why, "Choose a new password", `readonly value="ada@example.com"`, `role="alert"`,
 				`aria-describedby="problem password-hint" aria-invalid="true" autofocus`, "<title>Error: ")
 			if got := b.page.forms[0].values.Get("token"); got != token {
 				t.Errorf("after %q the form has the token %q", typed, got)

@@ -219,7 +219,10 @@ func TestAResetTokenEndsWithItsTimeItsUserAndTheNextPassword(t *testing.T) {
 				if a := s.update(t, token, newPassword); a.status != 401 || a.body != noToken {
 					t.Errorf("%d %s", a.status, a.body)
 				}
-				// Sending the mail once more does not make the link good again.
+				// Sending the mail once more does not make the link good again, unless it was only late.
+				if c.name == "its time is over" {
+					return
+				}
 				if _, err := s.auth.CreatePasswordResetToken(t.Context(), s.told.resets()[0], auth.ByMail); err == nil {
 					t.Error("the same request gives a good token")
 				}

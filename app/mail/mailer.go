@@ -88,7 +88,8 @@ func (m *Mailer) invite(ctx context.Context, d outbox.Delivery, id user.InviteID
 func (m *Mailer) reset(ctx context.Context, d outbox.Delivery, e auth.PasswordResetRequested) error {
 	t, err := m.auth.CreatePasswordResetToken(ctx, e, auth.ByMail)
 	switch {
-	case errors.Is(err, auth.ErrNotFound), errors.Is(err, auth.ErrResetToken): // nobody, or it is of no use any more
+	case errors.Is(err, auth.ErrNotFound), errors.Is(err, auth.ErrResetToken), // nobody, or it is of no use any more
+		errors.Is(err, auth.ErrUnknownProvider), errors.Is(err, auth.ErrUnsupported): // the way to sign in is gone
 		return nil
 	case err != nil:
 		return err

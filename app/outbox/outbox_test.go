@@ -331,3 +331,26 @@ func TestAProgramWithoutConsumersLeavesWhatIsPendingAndTheDatabaseInPeace(t *tes
 		}
 	})
 }
+
+func TestWhatIsForOthersIsLeftToThem(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		db := at.Open(t, outbox.Migrations())
+		var mine, theirs seen
+		newer := open(t, db, mine.consumer("mine"), theirs.consumer("theirs")) // a node of the next version, say
+		if err := newer.Emit(t.Context(), happened{"x", 1}); err != nil {
+			t.Fatal(err)
+		}
+		older := open(t, db, mine.consumer("mine"))
+		stop := run(t, older)
+		for len(mine.all()) == 0 {
+			time.Sleep(5 * time.Millisecond)
+		}
+		stop()
+		run(t, newer)
+		drained(t, newer)
+		if got := theirs.deliveries; len(mine.all()) != 1 || len(got) != 1 || got[0].Attempt != 1 {
+			t.Errorf("mine: %v; theirs: %+v", mine.all(), got)
+		}
+	})
+}

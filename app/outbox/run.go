@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -59,7 +58,7 @@ func (o *Outbox) Run(ctx context.Context) {
 // idle is how long there will be nothing to do unless something is recorded here: until the next delivery is due, or
 // another node may have recorded something.
 func (o *Outbox) idle(ctx context.Context) time.Duration {
-	next, ok, err := o.store.next(ctx)
+	next, ok, err := o.store.next(ctx, o.consumers)
 	if err != nil || !ok {
 		return o.poll
 	}
@@ -83,11 +82,11 @@ func (o *Outbox) claim(ctx context.Context, most int) (claimed []claimedRow, err
 		return nil, nil
 	}
 	now := database.Now()
-	if due, err := o.store.anyDue(ctx, now); err != nil || !due { // spares the writer of an idle SQLite
+	if due, err := o.store.anyDue(ctx, o.consumers, now); err != nil || !due { // spares the writer of an idle SQLite
 		return nil, err
 	}
 	err = o.db.InTx(ctx, func(ctx context.Context) (err error) {
-		claimed, err = o.store.claim(ctx, now, now.Add(o.lease), most)
+		claimed, err = o.store.claim(ctx, o.consumers, now, now.Add(o.lease), most)
 		return err
 	})
 	return claimed, err
@@ -115,10 +114,7 @@ func (o *Outbox) deliver(ctx context.Context, c claimedRow) {
 
 // handle calls the consumer. A panic is an error of its own.
 func (o *Outbox) handle(ctx context.Context, c claimedRow) (err error) {
-	consumer := o.consumer(c.Consumer, c.Topic)
-	if consumer == nil {
-		return errors.New("nobody here consumes this: it waits for a program that does")
-	}
+	consumer := o.consumer(c.Consumer, c.Topic) // claimed for it, so it is there
 	ctx, cancel := context.WithTimeout(ctx, HandleTime)
 	defer cancel()
 	defer func() {

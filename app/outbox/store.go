@@ -31,6 +31,7 @@ type deliveryRow struct {
 
 	EventSeq    int64  `bun:",pk"`
 	Consumer    string `bun:",pk"`
+	Topic       string
 	AggregateID string
 	Attempts    int
 	NextAt      time.Time
@@ -69,8 +70,8 @@ func (s store) insert(ctx context.Context, rows []*eventRow, to []Consumer) erro
 		if !topics[c.topic] {
 			continue
 		}
-		_, err := s.db.Conn(ctx).NewRaw(`INSERT INTO latchkey_outbox_delivery (event_seq, consumer, aggregate_id, attempts, next_at)
-			SELECT seq, ?, aggregate_id, 0, created_at FROM latchkey_outbox_event WHERE id IN (?) AND topic = ?`,
+		_, err := s.db.Conn(ctx).NewRaw(`INSERT INTO latchkey_outbox_delivery (event_seq, consumer, topic, aggregate_id, attempts, next_at)
+			SELECT seq, ?, topic, aggregate_id, 0, created_at FROM latchkey_outbox_event WHERE id IN (?) AND topic = ?`,
 			c.name, bun.List(ids), c.topic).Exec(ctx)
 		if err != nil {
 			return fmt.Errorf("record deliveries: %w", err)
@@ -79,20 +80,22 @@ func (s store) insert(ctx context.Context, rows []*eventRow, to []Consumer) erro
 	return nil
 }
 
-// first are the deliveries that wait for no other: the earliest of each consumer and aggregate.
-func (s store) first(ctx context.Context) *bun.SelectQuery {
+// first are the deliveries to the consumers that wait for no other: the earliest of each consumer and aggregate. What is
+// for others is left to the programs that have them.
+func (s store) first(ctx context.Context, to []Consumer) *bun.SelectQuery {
 	return s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).
+		Where("?", anyOf("d.consumer = ? AND d.topic = ?", to, func(c Consumer) []any { return []any{c.name, c.topic} })).
 		Where(`NOT EXISTS (SELECT 1 FROM latchkey_outbox_delivery b
 			WHERE b.consumer = d.consumer AND b.aggregate_id = d.aggregate_id AND b.event_seq < d.event_seq)`)
 }
 
 // due are those whose time has come.
-func (s store) due(ctx context.Context, now time.Time) *bun.SelectQuery {
-	return s.first(ctx).Where("d.next_at <= ?", now)
+func (s store) due(ctx context.Context, to []Consumer, now time.Time) *bun.SelectQuery {
+	return s.first(ctx, to).Where("d.next_at <= ?", now)
 }
 
-func (s store) anyDue(ctx context.Context, now time.Time) (bool, error) {
-	due, err := s.due(ctx, now).Exists(ctx)
+func (s store) anyDue(ctx context.Context, to []Consumer, now time.Time) (bool, error) {
+	due, err := s.due(ctx, to, now).Exists(ctx)
 	if err != nil {
 		return false, fmt.Errorf("look for due deliveries: %w", err)
 	}
@@ -100,17 +103,18 @@ func (s store) anyDue(ctx context.Context, now time.Time) (bool, error) {
 }
 
 // claim takes at most so many due deliveries until the lease ends, each another one than other nodes take.
-func (s store) claim(ctx context.Context, now, until time.Time, most int) ([]claimedRow, error) {
+func (s store) claim(ctx context.Context, to []Consumer, now, until time.Time, most int) ([]claimedRow, error) {
 	var keys []deliveryRow
-	q := s.due(ctx, now).Column("event_seq", "consumer").OrderExpr("d.event_seq, d.consumer").Limit(int64(most))
+	q := s.due(ctx, to, now).Column("event_seq", "consumer").OrderExpr("d.event_seq, d.consumer").Limit(int64(most))
 	if err := s.db.ForUpdate(q, "UPDATE OF d SKIP LOCKED").Scan(ctx, &keys); err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
 	}
 	if len(keys) == 0 {
 		return nil, nil
 	}
+	these := anyOf("d.event_seq = ? AND d.consumer = ?", keys, func(k deliveryRow) []any { return []any{k.EventSeq, k.Consumer} })
 	_, err := s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Set("attempts = attempts + 1").Set("next_at = ?", until).
-		Where("?", anyOf(keys)).Exec(ctx)
+		Where("?", these).Exec(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
 	}
@@ -118,21 +122,21 @@ func (s store) claim(ctx context.Context, now, until time.Time, most int) ([]cla
 	err = s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).
 		ColumnExpr("d.event_seq, d.consumer, d.attempts, e.id, e.topic, e.aggregate_id, e.payload, e.created_at").
 		Join("JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq").
-		Where("?", anyOf(keys)).OrderExpr("d.event_seq, d.consumer").Scan(ctx, &claimed)
+		Where("?", these).OrderExpr("d.event_seq, d.consumer").Scan(ctx, &claimed)
 	if err != nil {
 		return nil, fmt.Errorf("read claimed deliveries: %w", err)
 	}
 	return claimed, nil
 }
 
-// anyOf is the condition that a delivery is one of these.
-func anyOf(keys []deliveryRow) schema.QueryWithArgs {
-	alternatives, args := make([]string, len(keys)), make([]any, 0, 2*len(keys))
-	for i, k := range keys {
-		alternatives[i] = "d.event_seq = ? AND d.consumer = ?"
-		args = append(args, k.EventSeq, k.Consumer)
+// anyOf is the condition that one of the alternatives holds, each with its arguments.
+func anyOf[T any](condition string, of []T, args func(T) []any) schema.QueryWithArgs {
+	conditions, all := make([]string, len(of)), make([]any, 0, 2*len(of))
+	for i, x := range of {
+		conditions[i] = condition
+		all = append(all, args(x)...)
 	}
-	return bun.SafeQuery("("+strings.Join(alternatives, " OR ")+")", args...)
+	return bun.SafeQuery("("+strings.Join(conditions, " OR ")+")", all...)
 }
 
 // done removes the delivery, unless the lease ended and somebody else has it now.
@@ -158,9 +162,9 @@ func (s store) failed(ctx context.Context, c claimedRow, next time.Time, why str
 }
 
 // next is when the next delivery is due; ok is false if there is none.
-func (s store) next(ctx context.Context) (at time.Time, ok bool, err error) {
+func (s store) next(ctx context.Context, to []Consumer) (at time.Time, ok bool, err error) {
 	var rows []deliveryRow
-	err = s.first(ctx).Column("next_at").Order("next_at").Limit(1).Scan(ctx, &rows)
+	err = s.first(ctx, to).Column("next_at").Order("next_at").Limit(1).Scan(ctx, &rows)
 	if err != nil || len(rows) == 0 {
 		return time.Time{}, false, err
 	}

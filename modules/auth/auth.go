@@ -394,8 +394,14 @@ func (s *Service) accept(ctx context.Context, p Proof, row *providerRow) error {
 		return err
 	}
 	if claimed && !row.EmailVerifiedAt.IsZero() { // the mailbox's owner has shown up: what others added goes
-		if err := s.store.deleteUnproved(ctx, row.AuthIdentityID, row.Email); err != nil {
+		deleted, err := s.store.deleteUnproved(ctx, row.AuthIdentityID, row.Email)
+		if err != nil {
 			return err
+		}
+		for _, id := range deleted {
+			if err := s.events.Emit(ctx, ProviderIdentityDeleted{id, row.AuthIdentityID}); err != nil {
+				return err
+			}
 		}
 	}
 	if err := s.events.Emit(ctx, CredentialsChanged{row.AuthIdentityID, p.provider}); err != nil {

@@ -18,8 +18,10 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 )
 
-// resetTTL is how long a reset token can be used, from when it is first sent.
-const resetTTL = 15 * time.Minute
+const (
+	resetTTL   = 15 * time.Minute // how long a reset token can be used, from when it is sent
+	requestTTL = 24 * time.Hour   // how long somebody who asked for one waits
+)
 
 // Channel says how a token leaves, because that decides what using it proves.
 type Channel string
@@ -92,30 +94,44 @@ func (t PasswordResetToken) GoString() string { return t.String() }
 func (t PasswordResetToken) LogValue() slog.Value { return slog.StringValue(t.String()) }
 
 // CreatePasswordResetToken makes the token that a request asks for. The same request gives the same token, with the
-// expiry and the channel of the first time, so that a mail can be sent again after a failure. Of several requests for one
-// way to sign in the newest wins: the tokens of the others are dead.
+// channel and, while that lasts, the expiry of the first time, so that a mail can be sent again after a failure. Of
+// several requests for one way to sign in the newest wins: the tokens of the others are dead.
 //
-// ErrNotFound: there is no such entity, and nothing to send. ErrResetToken: the token was used or has expired, or a newer
-// one took its place.
+// ErrNotFound: there is no such entity, and nothing to send. ErrResetToken: the token was used, a newer one took its
+// place, or the request is older than a day.
 func (s *Service) CreatePasswordResetToken(ctx context.Context, e PasswordResetRequested, by Channel) (t PasswordResetToken, err error) {
 	if _, err := s.updater(e.Provider); err != nil {
 		return PasswordResetToken{}, err
 	}
-	jti := s.resetID(e.ID)
+	if time.Since(e.At) > requestTTL {
+		return PasswordResetToken{}, ErrResetToken
+	}
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
 		p, err := s.entity(ctx, e.Provider, e.EntityID)
 		if err != nil {
 			return err
 		}
 		row := &oneTimeRow{
-			Purpose: purposeReset, ProviderIdentityID: p.ID, ActorType: e.ActorType, TokenHash: hashed(jti), Channel: by,
+			Purpose: purposeReset, ProviderIdentityID: p.ID, ActorType: e.ActorType, TokenHash: hashed(resetID(s.resetKeys[0], e.ID)), Channel: by,
 			IssuedAt: database.UTC(e.At).Truncate(time.Microsecond), ExpiresAt: database.Now().Add(resetTTL),
 		}
 		if row, err = s.store.putOneTimeToken(ctx, row); err != nil {
 			return err
 		}
-		if row.TokenHash != hashed(jti) || !row.good() {
+		jti := ""
+		for _, key := range s.resetKeys { // which may have been another one at the first time
+			if id := resetID(key, e.ID); hashed(id) == row.TokenHash {
+				jti = id
+			}
+		}
+		if jti == "" || !row.SpentAt.IsZero() {
 			return ErrResetToken
+		}
+		if !row.good() { // it could not be sent for so long
+			row.ExpiresAt = database.Now().Add(resetTTL)
+			if err := s.store.extendOneTimeToken(ctx, row); err != nil {
+				return err
+			}
 		}
 		t = PasswordResetToken{EntityID: p.EntityID, Email: p.Email, ExpiresAt: database.UTC(row.ExpiresAt)}
 		t.Token, err = s.signReset(resetClaims{
@@ -261,8 +277,8 @@ type resetClaims struct {
 }
 
 // resetID is the 256-bit jti of a request: nobody can tell it from the request, and the same request gives it again.
-func (s *Service) resetID(request string) string {
-	m := hmac.New(sha256.New, s.resetKeys[0].Bytes)
+func resetID(key keyring.Key, request string) string {
+	m := hmac.New(sha256.New, key.Bytes)
 	m.Write([]byte("jti\x00" + request))
 	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }

@@ -612,6 +612,15 @@ func (s store) putOneTimeToken(ctx context.Context, r *oneTimeRow) (*oneTimeRow,
 	return &rows[0], nil
 }
 
+// extendOneTimeToken gives the token its new expiry, unless it was used meanwhile.
+func (s store) extendOneTimeToken(ctx context.Context, r *oneTimeRow) error {
+	_, err := s.db.Conn(ctx).NewUpdate().Model(r).Column("expires_at").WherePK().Where("spent_at IS NULL").Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("extend one-time token: %w", err)
+	}
+	return nil
+}
+
 // oneTimeToken returns the token, whatever became of it; nil if there is none.
 func (s store) oneTimeToken(ctx context.Context, purpose, hash string) (*oneTimeRow, error) {
 	var rows []oneTimeRow
@@ -647,14 +656,14 @@ func (s store) voidOneTimeTokens(ctx context.Context, providerIdentityID string)
 	return nil
 }
 
-// deleteUnproved removes the identity's ways to sign in that have not proved the address.
-func (s store) deleteUnproved(ctx context.Context, id IdentityID, address string) error {
-	_, err := s.db.Conn(ctx).NewDelete().Model((*providerRow)(nil)).Where("auth_identity_id = ?", id).
-		Where("email IS DISTINCT FROM ? OR email_verified_at IS NULL", address).Exec(ctx)
-	if err != nil {
-		return fmt.Errorf("delete unproved provider identities: %w", err)
+// deleteUnproved removes the identity's ways to sign in that have not proved the address, and says which these were.
+func (s store) deleteUnproved(ctx context.Context, id IdentityID, address string) (deleted []string, err error) {
+	err = s.db.Conn(ctx).NewDelete().Model((*providerRow)(nil)).Where("auth_identity_id = ?", id).
+		Where("email IS DISTINCT FROM ? OR email_verified_at IS NULL", address).Returning("id").Scan(ctx, &deleted)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("delete unproved provider identities: %w", err)
 	}
-	return nil
+	return deleted, nil
 }
 
 // carrySession lets a session live on over the last move of its identity's ver, and reports whether it was alive.

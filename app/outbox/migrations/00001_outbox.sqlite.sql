@@ -13,6 +13,7 @@ CREATE UNIQUE INDEX latchkey_outbox_event_id ON latchkey_outbox_event (id);
 CREATE TABLE latchkey_outbox_delivery (
     event_seq    bigint NOT NULL REFERENCES latchkey_outbox_event (seq) ON DELETE CASCADE,
     consumer     text NOT NULL,
+    topic        text NOT NULL,
     aggregate_id text NOT NULL,
     attempts     bigint NOT NULL,
     next_at      timestamptz NOT NULL, -- not before then; while it is being handled, when others may take it over
