@@ -39,8 +39,8 @@ func BenchmarkAdminUsers(b *testing.B) {
 		p := assemble(b, env)
 		p.populate(b, 100_000)
 		token := p.admin(b)
-		for name, path := range map[string]string{"me": "/admin/users/me", "limit=50": "/admin/users?limit=50"} {
-			b.Run(name, func(b *testing.B) {
+		for _, path := range []string{"/admin/users/me", "/admin/users?limit=50"} {
+			b.Run(strings.TrimPrefix(path, "/admin/"), func(b *testing.B) {
 				answer := ask(b, p.site.URL(path), token)
 				statements := recorded(b, env, path, token)
 				bare := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
