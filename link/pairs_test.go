@@ -26,6 +26,8 @@ type person struct {
 	token, mail  string // of an invite to them
 	identityID   auth.IdentityID
 	anotherProof auth.Input
+	reset        string // a token, as mailed
+	way, spare   string // the password, and another way to sign in
 }
 
 // acts are all that can change what somebody is or how they sign in.
@@ -61,6 +63,20 @@ func (b bridge) acts() map[string]func(context.Context, person) error {
 			_, err := b.link.CreateUser(ctx, "emailpass", credentials(p.email, "battery staple"), user.Draft{Email: p.email, Via: user.ViaCLI})
 			return err
 		},
+		"reset by token": func(ctx context.Context, p person) error {
+			return b.link.ResetPassword(ctx, "user", "emailpass", p.reset, auth.Input(`{"password":"battery staple"}`))
+		},
+		"change": func(ctx context.Context, p person) error {
+			_, err := b.link.ChangePassword(ctx, p.session, "emailpass", auth.Input(`{"current_password":"correct horse","password":"battery staple"}`))
+			return err
+		},
+		"unlink the password": func(ctx context.Context, p person) error { return b.auth.DeleteProviderIdentities(ctx, p.way) },
+		"unlink the spare":    func(ctx context.Context, p person) error { return b.auth.DeleteProviderIdentities(ctx, p.spare) },
+		"update the ways": func(ctx context.Context, p person) error {
+			_, err := b.auth.UpdateProviderIdentities(ctx, auth.ProviderIdentityUpdate{ID: p.way, UserMetadata: auth.Merge(map[string]any{"a": "b"})},
+				auth.ProviderIdentityUpdate{ID: p.spare, UserMetadata: auth.Merge(map[string]any{"a": "b"})})
+			return err
+		},
 		"revoke": func(ctx context.Context, p person) error { return b.auth.Revoke(ctx, p.identityID) },
 		"end sessions": func(ctx context.Context, p person) error {
 			return b.auth.EndSessions(ctx, p.identityID, "", "")
@@ -81,7 +97,20 @@ func (b bridge) newPerson(t *testing.T, email string, linked bool) person {
 			t.Fatal(err)
 		}
 	}
+	spare, err := b.auth.CreateProviderIdentities(t.Context(), auth.ProviderIdentityDraft{IdentityID: l.Identity.ID, Provider: "vouching", EntityID: "spare " + email})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, err := b.auth.RequestPasswordReset(t.Context(), auth.ResetRequest{Provider: "emailpass", EntityID: email, ActorType: "user"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reset, err := b.auth.CreatePasswordResetToken(t.Context(), asked, auth.ByMail)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return person{email: email, user: l.UserID, session: l.Session, identityID: l.Identity.ID, anotherProof: vouched(email, email, true),
+		reset: reset.Token, way: l.Identity.Providers[0].ID, spare: spare[0].ID,
 		token: b.users.InviteToken(invites[0], user.ByHand), mail: b.users.InviteToken(invites[0], user.ByMail)}
 }
 
@@ -143,6 +172,7 @@ func (b bridge) wantWhole(t *testing.T) {
 		"ways of no identity":        `latchkey_provider_identity p WHERE NOT EXISTS (SELECT 1 FROM latchkey_auth_identity a WHERE a.id = p.auth_identity_id)`,
 		"users nobody signs in to":   `latchkey_user u WHERE deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM latchkey_link l WHERE l.actor_id = u.id)`,
 		"invites accepted by no one": `latchkey_invite i WHERE accepted AND NOT EXISTS (SELECT 1 FROM latchkey_user u WHERE u.id = i.accepted_by)`,
+		"tokens for no way":          `latchkey_one_time_token t WHERE NOT EXISTS (SELECT 1 FROM latchkey_provider_identity p WHERE p.id = t.provider_identity_id)`,
 		"live sessions of the deactivated": `latchkey_auth_session s JOIN latchkey_auth_identity a ON a.id = s.auth_identity_id AND a.ver = s.ver
 			JOIN latchkey_link l ON l.auth_identity_id = a.id JOIN latchkey_user u ON u.id = l.actor_id WHERE u.deactivated_at IS NOT NULL`,
 	} {

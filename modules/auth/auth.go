@@ -308,7 +308,11 @@ func (s *Service) Admit(ctx context.Context, p Proof) (Identity, error) {
 	}
 	var i Identity
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
-		row, err := s.store.lockProviderIdentity(ctx, p.provider, p.assertion.EntityID)
+		lock := "KEY SHARE"
+		if p.action == Change {
+			lock = "NO KEY UPDATE"
+		}
+		row, err := s.store.lockProviderIdentity(ctx, p.provider, p.assertion.EntityID, lock)
 		if err != nil {
 			return err
 		}
@@ -353,7 +357,7 @@ func (s *Service) create(ctx context.Context, p Proof) (row *providerRow, create
 	if created {
 		return row, true, s.events.Emit(ctx, IdentityCreated{row.AuthIdentityID}, wayCreated(row))
 	}
-	row, err = s.store.lockProviderIdentity(ctx, p.provider, p.assertion.EntityID)
+	row, err = s.store.lockProviderIdentity(ctx, p.provider, p.assertion.EntityID, "KEY SHARE")
 	if err == nil && row == nil {
 		err = ErrProofOutdated // made and deleted again meanwhile
 	}

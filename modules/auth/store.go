@@ -119,10 +119,11 @@ func (s store) snapshot(ctx context.Context, provider, entityID string) (snapsho
 
 // lockProviderIdentity reads the row for the rest of the transaction, in which its identity cannot be deleted; nil if
 // there is none. Only the identity is locked: a deletion comes by it to the rest, and by another order would be in the way.
-func (s store) lockProviderIdentity(ctx context.Context, provider, entityID string) (*providerRow, error) {
+// Who will move its ver says so by the lock, for the same reason: NO KEY UPDATE, KEY SHARE otherwise.
+func (s store) lockProviderIdentity(ctx context.Context, provider, entityID, lock string) (*providerRow, error) {
 	for {
 		q := s.withVer(ctx).Where("p.provider = ?", provider).Where("p.entity_id = ?", entityID)
-		rows, err := s.providerRows(ctx, s.db.ForUpdate(q, "KEY SHARE OF a"))
+		rows, err := s.providerRows(ctx, s.db.ForUpdate(q, lock+" OF a"))
 		if err != nil {
 			return nil, err
 		}
