@@ -63,6 +63,13 @@ func (b bridge) acts() map[string]func(context.Context, person) error {
 			_, err := b.link.CreateUser(ctx, "emailpass", credentials(p.email, "battery staple"), user.Draft{Email: p.email, Via: user.ViaCLI})
 			return err
 		},
+		"ask for a token": func(ctx context.Context, p person) error {
+			e, err := b.auth.RequestPasswordReset(ctx, auth.ResetRequest{Provider: "emailpass", EntityID: p.email, ActorType: "user"})
+			if err == nil {
+				_, err = b.auth.CreatePasswordResetToken(ctx, e, auth.ByHand)
+			}
+			return err
+		},
 		"reset by token": func(ctx context.Context, p person) error {
 			return b.link.ResetPassword(ctx, "user", "emailpass", p.reset, auth.Input(`{"password":"battery staple"}`))
 		},

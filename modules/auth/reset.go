@@ -111,6 +111,11 @@ func (s *Service) CreatePasswordResetToken(ctx context.Context, e PasswordResetR
 		if err != nil {
 			return err
 		}
+		if held, err := s.store.lockProviderIdentities(ctx, []string{p.ID}); err != nil {
+			return err
+		} else if len(held) == 0 {
+			return ErrNotFound // unlinked or deleted meanwhile
+		}
 		row := &oneTimeRow{
 			Purpose: purposeReset, ProviderIdentityID: p.ID, ActorType: e.ActorType, TokenHash: hashed(resetID(s.resetKeys[0], e.ID)), Channel: by,
 			IssuedAt: database.UTC(e.At).Truncate(time.Microsecond), ExpiresAt: database.Now().Add(resetTTL),
