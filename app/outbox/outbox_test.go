@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -351,6 +352,45 @@ func TestWhatIsForOthersIsLeftToThem(t *testing.T) {
 		drained(t, newer)
 		if got := theirs.deliveries; len(mine.all()) != 1 || len(got) != 1 || got[0].Attempt != 1 {
 			t.Errorf("mine: %v; theirs: %+v", mine.all(), got)
+		}
+	})
+}
+
+// unspeakable is an error that cannot say what it is: as a nil pointer, it panics.
+type unspeakable struct{ why string }
+
+func (u *unspeakable) Error() string { return u.why }
+
+func TestAConsumerThatEndsInAnOddWayIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		odd := []func() error{
+			func() error { return (*unspeakable)(nil) },
+			func() error { return &unspeakable{} },
+			func() error { return errors.Join(errors.New("a"), (*unspeakable)(nil)) },
+			func() error { panic((*unspeakable)(nil)) },
+		}
+		for range 9 { // more than are at work at once
+			odd = append(odd, func() error { runtime.Goexit(); return nil })
+		}
+		var s seen
+		o := open(t, at.Open(t, outbox.Migrations()), outbox.On("c", func(_ context.Context, d outbox.Delivery, e happened) error {
+			s.add(d, e)
+			if d.Attempt == 1 {
+				return odd[e.N]()
+			}
+			return nil
+		}))
+		for i := range odd {
+			if err := o.Emit(t.Context(), happened{string(rune('a' + i)), i}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		began := time.Now()
+		run(t, o)
+		drained(t, o)
+		if took := time.Since(began); len(s.all()) != 2*len(odd) || took > outbox.HandleTime { // it would wait for the end of the lease
+			t.Errorf("handled %d times in %v", len(s.all()), took)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime/debug"
@@ -97,33 +98,44 @@ func (o *Outbox) deliver(ctx context.Context, c claimedRow) {
 	log := o.log.With("event", c.ID, "topic", c.Topic, "consumer", c.Consumer, "attempt", c.Attempts)
 	failure := o.handle(ctx, c)
 	err := o.db.InTx(ctx, func(ctx context.Context) error {
-		if failure == nil {
+		if failure == "" {
 			return o.store.done(ctx, c)
 		}
-		return o.store.failed(ctx, c, database.Now().Add(backoff(c.Attempts)), failure.Error())
+		return o.store.failed(ctx, c, database.Now().Add(backoff(c.Attempts)), failure)
 	})
 	switch {
 	case err != nil:
 		log.Error("record a delivery", "error", err)
-	case failure != nil:
+	case failure != "":
 		log.Warn("an event was not handled and will be tried again", "in", backoff(c.Attempts), "error", failure)
 	default:
 		log.Debug("delivered")
 	}
 }
 
-// handle calls the consumer. A panic is an error of its own.
-func (o *Outbox) handle(ctx context.Context, c claimedRow) (err error) {
+// handle calls the consumer and says what went wrong; "" is nothing. The consumer has a goroutine of its own, which it may
+// even end (runtime.Goexit). A panic is a failure, and so is an error that panics when it is asked what it is.
+func (o *Outbox) handle(ctx context.Context, c claimedRow) (failure string) {
 	consumer := o.consumer(c.Consumer, c.Topic) // claimed for it, so it is there
 	ctx, cancel := context.WithTimeout(ctx, HandleTime)
 	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
-			o.log.Error("panic in a consumer", "event", c.ID, "consumer", c.Consumer, "panic", p, "stack", string(debug.Stack()))
+	ended := make(chan struct{})
+	failure = "the consumer ended its goroutine"
+	go func() {
+		defer close(ended)
+		defer func() {
+			if p := recover(); p != nil {
+				failure = fmt.Sprintf("panic: %v", p)
+				o.log.Error("panic in a consumer", "event", c.ID, "consumer", c.Consumer, "panic", p, "stack", string(debug.Stack()))
+			}
+		}()
+		err := consumer.handle(ctx, c.delivery(), c.Payload)
+		if failure = ""; err != nil {
+			failure = cmp.Or(err.Error(), "an error without a text")
 		}
 	}()
-	return consumer.handle(ctx, c.delivery(), c.Payload)
+	<-ended
+	return failure
 }
 
 // backoff is how long to wait after so many attempts: a second, two, four… at most maxWait.
