@@ -394,3 +394,39 @@ func TestAConsumerThatEndsInAnOddWayIsAskedAgain(t *testing.T) {
 		}
 	})
 }
+
+func TestAConsumerThatHangsKeepsOneWorkerAndNoOtherEvent(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		var s seen
+		var hanging atomic.Int64
+		release := make(chan struct{})
+		o := open(t, at.Open(t, outbox.Migrations()), outbox.On("c", func(_ context.Context, d outbox.Delivery, e happened) error {
+			if e.N == 0 {
+				hanging.Add(1)
+				<-release // whatever becomes of the context
+			}
+			s.add(d, e)
+			return nil
+		}))
+		o.SetLease(20 * time.Millisecond)
+		if err := o.Emit(t.Context(), happened{"x", 0}); err != nil {
+			t.Fatal(err)
+		}
+		run(t, o)
+		for i := range 20 {
+			if err := o.Emit(t.Context(), happened{"y", i + 1}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(25 * time.Millisecond)
+		}
+		for deadline := time.Now().Add(10 * time.Second); len(s.all()) < 20 && time.Now().Before(deadline); {
+			time.Sleep(5 * time.Millisecond)
+		}
+		if got, n := len(s.all()), hanging.Load(); got != 20 || n != 1 {
+			t.Errorf("%d of 20 others were handled, and %d workers hang at one event", got, n)
+		}
+		close(release)
+		drained(t, o)
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,16 +34,20 @@ func (o *Outbox) Run(ctx context.Context) {
 	var busy sync.WaitGroup
 	defer busy.Wait()
 	slots := make(chan struct{}, workers)
+	var working atWork
 	for ctx.Err() == nil {
 		free := cap(slots) - len(slots) // only this goroutine fills them
-		claimed, err := o.claim(ctx, free)
+		here := working.list()
+		claimed, err := o.claim(ctx, here, free)
 		if err != nil && ctx.Err() == nil {
 			o.log.Error("look for events to deliver", "error", err)
 		}
 		for _, c := range claimed {
 			slots <- struct{}{}
+			working.add(c)
 			busy.Go(func() {
 				o.deliver(context.WithoutCancel(ctx), c)
+				working.remove(c)
 				<-slots
 				o.rouse() // a slot is free, and the next event of the aggregate may go
 			})
@@ -51,15 +56,39 @@ func (o *Outbox) Run(ctx context.Context) {
 		case err != nil, len(slots) == cap(slots):
 			o.sleep(ctx, o.poll)
 		case len(claimed) == 0:
-			o.sleep(ctx, o.idle(ctx))
+			o.sleep(ctx, o.idle(ctx, here))
 		}
 	}
 }
 
+// atWork are the deliveries that consumers here are at. The zero value is ready.
+type atWork struct {
+	mu   sync.Mutex
+	rows []claimedRow
+}
+
+func (w *atWork) list() []claimedRow {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.rows)
+}
+
+func (w *atWork) add(c claimedRow) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rows = append(w.rows, c)
+}
+
+func (w *atWork) remove(c claimedRow) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rows = slices.DeleteFunc(w.rows, func(r claimedRow) bool { return r.EventSeq == c.EventSeq && r.Consumer == c.Consumer })
+}
+
 // idle is how long there will be nothing to do unless something is recorded here: until the next delivery is due, or
 // another node may have recorded something.
-func (o *Outbox) idle(ctx context.Context) time.Duration {
-	next, ok, err := o.store.next(ctx, o.consumers)
+func (o *Outbox) idle(ctx context.Context, here []claimedRow) time.Duration {
+	next, ok, err := o.store.next(ctx, o.consumers, here)
 	if err != nil || !ok {
 		return o.poll
 	}
@@ -77,17 +106,18 @@ func (o *Outbox) sleep(ctx context.Context, wait time.Duration) {
 	}
 }
 
-// claim takes what can be delivered now, for as long as the lease.
-func (o *Outbox) claim(ctx context.Context, most int) (claimed []claimedRow, err error) {
+// claim takes what can be delivered now, for as long as the lease. What is at work here is not taken, even if its lease has
+// ended: a consumer that hangs would hang once more, until all workers do.
+func (o *Outbox) claim(ctx context.Context, here []claimedRow, most int) (claimed []claimedRow, err error) {
 	if most == 0 {
 		return nil, nil
 	}
 	now := database.Now()
-	if due, err := o.store.anyDue(ctx, o.consumers, now); err != nil || !due { // spares the writer of an idle SQLite
+	if due, err := o.store.anyDue(ctx, o.consumers, here, now); err != nil || !due { // spares the writer of an idle SQLite
 		return nil, err
 	}
 	err = o.db.InTx(ctx, func(ctx context.Context) (err error) {
-		claimed, err = o.store.claim(ctx, o.consumers, now, now.Add(o.lease), most)
+		claimed, err = o.store.claim(ctx, o.consumers, here, now, now.Add(o.lease), most)
 		return err
 	})
 	return claimed, err

@@ -80,22 +80,26 @@ func (s store) insert(ctx context.Context, rows []*eventRow, to []Consumer) erro
 	return nil
 }
 
-// first are the deliveries to the consumers that wait for no other: the earliest of each consumer and aggregate. What is
-// for others is left to the programs that have them.
-func (s store) first(ctx context.Context, to []Consumer) *bun.SelectQuery {
-	return s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).
+// first are the deliveries to the consumers that wait for no other: the earliest of each consumer and aggregate, but for
+// those that are at work here. What is for other consumers is left to the programs that have them.
+func (s store) first(ctx context.Context, to []Consumer, but []claimedRow) *bun.SelectQuery {
+	q := s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil))
+	if len(but) > 0 {
+		q = q.Where("NOT ?", anyOf(delivery, but, func(c claimedRow) []any { return []any{c.EventSeq, c.Consumer} }))
+	}
+	return q.
 		Where("?", anyOf("d.consumer = ? AND d.topic = ?", to, func(c Consumer) []any { return []any{c.name, c.topic} })).
 		Where(`NOT EXISTS (SELECT 1 FROM latchkey_outbox_delivery b
 			WHERE b.consumer = d.consumer AND b.aggregate_id = d.aggregate_id AND b.event_seq < d.event_seq)`)
 }
 
 // due are those whose time has come.
-func (s store) due(ctx context.Context, to []Consumer, now time.Time) *bun.SelectQuery {
-	return s.first(ctx, to).Where("d.next_at <= ?", now)
+func (s store) due(ctx context.Context, to []Consumer, but []claimedRow, now time.Time) *bun.SelectQuery {
+	return s.first(ctx, to, but).Where("d.next_at <= ?", now)
 }
 
-func (s store) anyDue(ctx context.Context, to []Consumer, now time.Time) (bool, error) {
-	due, err := s.due(ctx, to, now).Exists(ctx)
+func (s store) anyDue(ctx context.Context, to []Consumer, but []claimedRow, now time.Time) (bool, error) {
+	due, err := s.due(ctx, to, but, now).Exists(ctx)
 	if err != nil {
 		return false, fmt.Errorf("look for due deliveries: %w", err)
 	}
@@ -103,16 +107,16 @@ func (s store) anyDue(ctx context.Context, to []Consumer, now time.Time) (bool, 
 }
 
 // claim takes at most so many due deliveries until the lease ends, each another one than other nodes take.
-func (s store) claim(ctx context.Context, to []Consumer, now, until time.Time, most int) ([]claimedRow, error) {
+func (s store) claim(ctx context.Context, to []Consumer, but []claimedRow, now, until time.Time, most int) ([]claimedRow, error) {
 	var keys []deliveryRow
-	q := s.due(ctx, to, now).Column("event_seq", "consumer").OrderExpr("d.event_seq, d.consumer").Limit(int64(most))
+	q := s.due(ctx, to, but, now).Column("event_seq", "consumer").OrderExpr("d.event_seq, d.consumer").Limit(int64(most))
 	if err := s.db.ForUpdate(q, "UPDATE OF d SKIP LOCKED").Scan(ctx, &keys); err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
 	}
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	these := anyOf("d.event_seq = ? AND d.consumer = ?", keys, func(k deliveryRow) []any { return []any{k.EventSeq, k.Consumer} })
+	these := anyOf(delivery, keys, func(k deliveryRow) []any { return []any{k.EventSeq, k.Consumer} })
 	_, err := s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Set("attempts = attempts + 1").Set("next_at = ?", until).
 		Where("?", these).Exec(ctx)
 	if err != nil {
@@ -128,6 +132,9 @@ func (s store) claim(ctx context.Context, to []Consumer, now, until time.Time, m
 	}
 	return claimed, nil
 }
+
+// delivery is the condition that it is this one, by its key.
+const delivery = "d.event_seq = ? AND d.consumer = ?"
 
 // anyOf is the condition that one of the alternatives holds, each with its arguments.
 func anyOf[T any](condition string, of []T, args func(T) []any) schema.QueryWithArgs {
@@ -162,9 +169,9 @@ func (s store) failed(ctx context.Context, c claimedRow, next time.Time, why str
 }
 
 // next is when the next delivery is due; ok is false if there is none.
-func (s store) next(ctx context.Context, to []Consumer) (at time.Time, ok bool, err error) {
+func (s store) next(ctx context.Context, to []Consumer, but []claimedRow) (at time.Time, ok bool, err error) {
 	var rows []deliveryRow
-	err = s.first(ctx, to).Column("next_at").Order("next_at").Limit(1).Scan(ctx, &rows)
+	err = s.first(ctx, to, but).Column("next_at").Order("next_at").Limit(1).Scan(ctx, &rows)
 	if err != nil || len(rows) == 0 {
 		return time.Time{}, false, err
 	}
