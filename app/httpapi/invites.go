@@ -127,7 +127,7 @@ type acceptInvite struct {
 }
 
 func (a *API) acceptInvite(c *call, in acceptInvite) (userAnswer, error) {
-	q, err := readQuery(c, "token")
+	q, err := readQuery(c, "token", "fields")
 	if err != nil {
 		return userAnswer{}, err
 	}
@@ -141,5 +141,5 @@ func (a *API) acceptInvite(c *call, in acceptInvite) (userAnswer, error) {
 	if refused(err) {
 		return userAnswer{}, errUnauthorized
 	}
-	return userAnswer{show(u, choose(userAttributes, ""))}, err
+	return userAnswer{show(u, choose(userAttributes, q["fields"]))}, err
 }

@@ -177,8 +177,10 @@ for (const type of ["jwt", "session"]) {
     const link = await mailed(at("heidi"), "invited")
     await guest.as(async g => {
       const registered = await g.auth.register("user", "emailpass", { email: at("heidi"), password })
-      const { user } = await g.admin.invite.accept({ invite_token: link, email: at("heidi"), first_name: "Heidi", last_name: "H" }, {}, { Authorization: `Bearer ${registered}` })
+      const accept = query => g.admin.invite.accept({ invite_token: link, email: at("heidi"), first_name: "Heidi", last_name: "H" }, query, { Authorization: `Bearer ${registered}` })
+      const { user } = await accept({})
       assert.deepEqual([fields(user), user.email, user.first_name], [userFields, at("heidi"), "Heidi"])
+      assert.deepEqual((await accept({ fields: "email" })).user, { email: at("heidi"), id: user.id })
       await g.auth.login("user", "emailpass", { email: at("heidi"), password })
       assert.equal((await g.admin.user.list({ id: user.id, fields: "+roles" })).users[0].roles[0], "admin")
       await refused(400, "A user cannot delete itself", g.admin.user.delete(user.id))
