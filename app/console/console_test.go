@@ -113,9 +113,12 @@ func TestSetupLinkMakesTheFirstAdmin(t *testing.T) {
 func TestSetupLinkIsDeadOnceThereIsAnAdmin(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
 		b := s.browser(t)
-		b.get(s.setup(t))
+		path := s.setup(t)
+		b.get(path)
 		s.person(t, "root@example.com", user.RoleAdmin)
 		b.submit("/app/invite", fields("email", "ada@example.com", "password", password))
+		b.want(http.StatusBadRequest, "/app/invite", user.ErrSetupDone.Message, `href="/app/login"`)
+		b.get(path)
 		b.want(http.StatusBadRequest, "/app/invite", user.ErrSetupDone.Message, `href="/app/login"`)
 		s.wantNoUser(t, "ada@example.com")
 	})

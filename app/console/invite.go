@@ -21,6 +21,14 @@ func (c *Console) offer(w http.ResponseWriter, r *http.Request, f form, wrong er
 	if err != nil {
 		return c.turnAway(w, r, err)
 	}
+	if invite.Setup() { // the link outlives the making of an admin by other ways, and would say that there is none
+		switch done, err := c.users.AdminExists(r.Context()); {
+		case err != nil:
+			return err
+		case done:
+			return c.turnAway(w, r, user.ErrSetupDone)
+		}
+	}
 	v, err := c.visitor(r)
 	switch {
 	case err != nil:
