@@ -83,7 +83,7 @@ func (db *DB) Migrate(ctx context.Context, all ...Migrations) error {
 			return fmt.Errorf("migrate %s: %w", module, err)
 		}
 		for _, step := range done {
-			db.log.InfoContext(ctx, "migrated", "module", module, "file", step.Source.Path, "took", step.Duration)
+			db.log.InfoContext(ctx, "migrated", "module", module, "file", step.Source.Path, "ms", step.Duration.Milliseconds())
 		}
 	}
 	return nil
