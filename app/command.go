@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -64,7 +65,8 @@ var errUsage = errors.New("see 'server --help'")
 type command struct {
 	out, err io.Writer
 	options  []fx.Option
-	config   *Config
+	config   *Config  // what could be read of it
+	faults   Problems // of the configuration, found by reading it
 }
 
 // main runs the command and says what was wrong. It returns the exit code.
@@ -87,16 +89,29 @@ func (m *command) main(args []string) int {
 	return exitFailed
 }
 
-// problems are what err says of the configuration, if that is what is wrong.
-func (m *command) problems(err error) (problems Problems) {
+// problems are all there are of the configuration, if it is what err is about: err itself is only what came first.
+func (m *command) problems(err error) Problems {
+	var first Problems
 	var settings *auth.SettingsError
 	if errors.As(err, &settings) {
-		for _, key := range settings.Keys {
-			problems = append(problems, Problem{m.config.where(key), settings.What})
-		}
-		return problems
+		first = m.settingsProblems(settings)
+	} else if !errors.As(err, &first) {
+		return nil
 	}
-	errors.As(err, &problems)
+	all := slices.Clone(m.faults)
+	for _, p := range slices.Concat(m.faultsOfParts(), first) {
+		if !slices.ContainsFunc(all, func(said Problem) bool { return said.Where == p.Where }) {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// settingsProblems says where the settings were set that a provider refused.
+func (m *command) settingsProblems(e *auth.SettingsError) (problems Problems) {
+	for _, key := range e.Keys {
+		problems = append(problems, Problem{m.config.where(key), e.What})
+	}
 	return problems
 }
 
@@ -116,10 +131,6 @@ func (m *command) run(args []string) error {
 	if !ok {
 		return fmt.Errorf("there is no command %q: %w", name, errUsage)
 	}
-	load := func() (err error) {
-		m.config, err = LoadConfig(LoadArgs{Path: *path, Environ: os.Environ()})
-		return err
-	}
 	rest := []string{}
 	if flags.NArg() > 1 {
 		rest = flags.Args()[1:]
@@ -127,8 +138,8 @@ func (m *command) run(args []string) error {
 	if helpAsked(rest) { // help must not depend on the configuration
 		return run(rest)
 	}
-	if err := load(); err != nil {
-		return err
+	if m.config, m.faults = loadConfig(LoadArgs{Path: *path, Environ: os.Environ()}); len(m.faults) > 0 {
+		return m.faults
 	}
 	return run(rest)
 }

@@ -3,6 +3,8 @@ package app
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -12,6 +14,9 @@ import (
 	"go.uber.org/dig"
 	"go.uber.org/fx"
 
+	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 )
 
@@ -38,7 +43,7 @@ func (m *command) showConfig(args []string) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("server config takes no arguments; %w", errUsage)
 	}
-	if err := m.checkParts(); err != nil {
+	if err := m.checkParts(m.config, fx.Decorate(quiet)); err != nil {
 		return err
 	}
 	table := tabwriter.NewWriter(m.out, 0, 0, 2, ' ', 0)
@@ -49,12 +54,13 @@ func (m *command) showConfig(args []string) error {
 	return table.Flush()
 }
 
-// checkParts says what is wrong with the configuration in view of the providers that this program has, as a start would.
-func (m *command) checkParts() error {
+// checkParts says what is wrong with the configuration in view of the providers that this program has, as a start would:
+// the first thing there is.
+func (m *command) checkParts(c *Config, opts ...fx.Option) error {
 	checked := errors.New("checked") // stops fx before the program's own functions, which may open the database
 	err := fx.New(append([]fx.Option{
 		fx.Module("check", fx.Invoke(func(providersChecked) error { return checked })),
-		core(m.config), fx.Decorate(quiet),
+		core(c), fx.Options(opts...),
 		// The providers want a key. The real one may have to be made, in a directory that is none of this command's business.
 		fx.Decorate(func() (*keyring.Ring, error) { return keyring.New(make([]byte, keyring.MinSecret)) }),
 	}, m.options...)...).Err()
@@ -62,6 +68,56 @@ func (m *command) checkParts() error {
 		return nil
 	}
 	return err
+}
+
+// faultsOfParts says all at once what checkParts says one after the other. It looks at nothing but what is said of
+// providers and actor types: the rest of the configuration may be wrong as well.
+func (m *command) faultsOfParts() (faults Problems) {
+	c := m.config.parts()
+	for {
+		err := dig.RootCause(m.checkParts(c,
+			fx.Decorate(func() *slog.Logger { return slog.New(slog.DiscardHandler) }),
+			fx.Decorate(func() (*database.DB, error) { return nil, errors.New("no database is opened to look for faults") })))
+		var settings *auth.SettingsError
+		if !errors.As(err, &settings) {
+			var more Problems
+			errors.As(err, &more)
+			return append(faults, more...)
+		}
+		faults = append(faults, m.settingsProblems(settings)...)
+		dropped := false // the others show without these
+		for _, key := range settings.Keys {
+			dropped = c.Auth.Providers.drop(key) || dropped
+		}
+		if !dropped {
+			return faults
+		}
+	}
+}
+
+// parts is what c says of providers and actor types, and the default of all else.
+func (c *Config) parts() *Config {
+	p := DefaultConfig()
+	p.sources = c.sources
+	for id, settings := range c.Auth.Providers {
+		p.Auth.Providers[id] = maps.Clone(settings)
+	}
+	for name, a := range c.Link.Actors {
+		p.Link.Actors[name] = ActorConfig{Policy: p.Link.Actors[link.ActorUser].Policy, Providers: a.Providers}
+	}
+	return p
+}
+
+// drop takes away the setting that a key of the configuration names, or else its section. It reports whether there was one.
+func (p ProviderSettings) drop(key string) bool {
+	id, name, _ := strings.Cut(strings.TrimPrefix(key, "auth.providers."), ".")
+	settings, ok := p[id]
+	if _, one := settings[name]; one {
+		delete(settings, name)
+	} else {
+		delete(p, id)
+	}
+	return ok
 }
 
 // fileRead names the file that c was read from, or says why there is none.

@@ -239,6 +239,17 @@ link: {actors: {user: {policy: hunter2}}}
 			"auth.providers.session: this cannot be the name of a provider",
 			"link.actors.user.policy: must be one of auto, invite, manual",
 		}},
+		"what only the providers know": {`
+http: {addr: nonsense}
+auth: {providers: {emailpass: {display_nam: hunter2, display_name: [hunter2, hunter2]}, gitlab: {key: hunter2}}}
+link: {actors: {user: {providers: [github]}}}
+`, []string{
+			"http.addr: must be HOST:PORT",
+			"auth.providers.emailpass.display_name: the value has the wrong type",
+			"auth.providers.emailpass.display_nam: the provider knows no such setting",
+			"auth.providers.gitlab: there is no such provider; there are emailpass",
+			"link.actors.user.providers: there is no provider \"github\"",
+		}},
 	} {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "latchkey.yaml")

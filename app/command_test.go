@@ -135,7 +135,8 @@ func TestSettingsThatAProviderDoesNotKnowAreFaultsOfTheConfiguration(t *testing.
 	file := filepath.Join(dir, "bad.yaml")
 	write(t, file, "auth: {providers: {emailpass: {display_nam: hunter2, display_name: [hunter2, hunter2]}}}\n")
 	env := []string{"PATH=/usr/bin", "LATCHKEY_DATA_DIR=" + filepath.Join(dir, "data")}
-	if _, errs, code := run(t, env, "--config", file, "config"); code != 2 || errs != "The configuration is not usable:\nauth.providers.emailpass.display_name: the value has the wrong type\n" {
+	if _, errs, code := run(t, env, "--config", file, "config"); code != 2 || errs != "The configuration is not usable:\nauth.providers.emailpass.display_name: the value has the wrong type\n"+
+		"auth.providers.emailpass.display_nam: the provider knows no such setting\n" {
 		t.Errorf("a wrong type: exit %d, want 2\n%s", code, errs)
 	}
 	env = append(env, "LATCHKEY_AUTH_PROVIDERS_EMAILPASS_DISPLAY_NAME=E-mail", "LATCHKEY_AUTH_PROVIDERS_EMAILPASS_PIN=hunter2")
@@ -152,7 +153,7 @@ func TestSettingsThatAProviderDoesNotKnowAreFaultsOfTheConfiguration(t *testing.
 func TestProvidersAndActorTypesThatAreNotThereAreToldBeforeAnythingStarts(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "bad.yaml")
-	err := os.WriteFile(file, []byte("link: {actors: {user: {providers: [github]}, customer: {policy: auto}}}\nauth: {providers: {gitlab: {x: 1}}}\n"), 0o600)
+	err := os.WriteFile(file, []byte("link: {actors: {user: {providers: [github]}, customer: {policy: auto}}}\nauth: {providers: {gitlab: {x: 1}, emailpass: {x: 1}}}\n"), 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +162,7 @@ func TestProvidersAndActorTypesThatAreNotThereAreToldBeforeAnythingStarts(t *tes
 	if code != 2 || out != "" {
 		t.Errorf("exit %d, want 2\n%s", code, out)
 	}
-	for _, want := range []string{"auth.providers.gitlab: ", "link.actors.customer: ", "link.actors.user.providers: there is no provider \"github\""} {
+	for _, want := range []string{"auth.providers.gitlab: ", "auth.providers.emailpass.x: ", "link.actors.customer: ", "link.actors.user.providers: there is no provider \"github\""} {
 		if !strings.Contains(errs, want) {
 			t.Errorf("the message lacks %s:\n%s", want, errs)
 		}

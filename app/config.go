@@ -159,14 +159,19 @@ type LoadArgs struct {
 // environment, of which the later wins. Its error is Problems: all that is wrong,
 // at once, without any value.
 func LoadConfig(args LoadArgs) (*Config, error) {
+	c, problems := loadConfig(args)
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	return c, nil
+}
+
+// loadConfig also returns what could be read of a configuration that has problems.
+func loadConfig(args LoadArgs) (*Config, Problems) {
 	l := loader{config: DefaultConfig(), bad: make(map[string]bool)}
 	l.readFile(args)
 	l.readEnviron(args.Environ)
-	l.problems = append(l.problems, l.config.validate(l.bad)...)
-	if len(l.problems) > 0 {
-		return nil, l.problems
-	}
-	return l.config, nil
+	return l.config, append(l.problems, l.config.validate(l.bad)...)
 }
 
 // DefaultConfig is the configuration that nobody has changed.
