@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -137,6 +138,9 @@ func (m *command) run(args []string) error {
 	}
 	if helpAsked(rest) { // help must not depend on the configuration
 		return run(rest)
+	}
+	if slices.ContainsFunc(rest, regexp.MustCompile(`^--?config(=|$)`).MatchString) {
+		return fmt.Errorf("--config goes before the command: server --config FILE %s; %w", name, errUsage)
 	}
 	if m.config, m.faults = loadConfig(LoadArgs{Path: *path, Environ: os.Environ()}); len(m.faults) > 0 {
 		return m.faults

@@ -116,6 +116,11 @@ func TestHelpAndFaultyConfiguration(t *testing.T) {
 	if out, errs, code := run(t, env, "user", "--help"); code != 0 || !strings.Contains(out, "-role") {
 		t.Errorf("user --help: exit %d\n%s%s", code, out, errs)
 	}
+	for _, args := range [][]string{{"migrate", "--config", "x.yaml"}, {"user", "-e", "ada@example.com", "-config=x.yaml"}} {
+		if out, errs, code := run(t, env, args...); code != 2 || out != "" || !strings.Contains(errs, "server --config FILE "+args[0]) {
+			t.Errorf("%v: exit %d, want 2 and where --config goes\n%s%s", args, code, out, errs)
+		}
+	}
 	out, errs, code := run(t, append(env, "LATCHKEY_HTTP_ADR=:1", "LATCHKEY_AUTH_TOKEN_TTL=long", "LATCHKEY_DATABASE_URL=postgres://u:hunter2@127.0.0.1/x"))
 	if code != 2 || out != "" {
 		t.Errorf("exit %d, want 2\n%s", code, out)
