@@ -135,6 +135,7 @@ const (
 	nothingHere  = `{"type":"not_found","message":"There is nothing at this path.","reason":"no_route"}`
 	otherMethod  = `{"type":"not_allowed","message":"This path does not take this method. The Allow header says which it takes.","reason":"no_method"}`
 	noAddress    = `{"type":"invalid_data","message":"An e-mail address must look like name@example.com: ASCII letters, digits and common signs without spaces or quotes, at most 254 characters, an international domain in its xn-- form.","reason":"invalid_email"}`
+	malformed    = `{"type":"invalid_data","message":"The request body must be one well-formed JSON object.","reason":"malformed_json"}`
 	nina         = `"email":"nina@example.com"`
 )
 
@@ -203,6 +204,13 @@ var registering = []fixture{
 		problem("not_allowed", "The actor type user is not allowed to use the auth provider nope", "provider_not_allowed")},
 	{"unknown actor type", "", "POST /auth/alien/emailpass/register", credentials("x@example.com", password), 400,
 		problem("not_allowed", `There is no actor type \"alien\".`, "unknown_actor_type")},
+	{"a body cut off", "", "POST /auth/user/emailpass/register", `{"email":`, 400, malformed},
+	{"a body that is a list", "", "POST /auth/user/emailpass/register", `[]`, 400, malformed},
+	{"a body that is null", "", "POST /auth/user/emailpass/register", `null`, 400, malformed},
+	{"a body that is a text", "", "POST /auth/user/emailpass/register", `"x"`, 400, malformed},
+	{"a body with a name twice", "", "POST /auth/user/emailpass/register", `{"email":"x@example.com","password":"correct horse","password":"another horse"}`, 400, malformed},
+	{"a body too long", "", "POST /auth/user/emailpass/register", `{"pad":"` + strings.Repeat("x", 64<<10) + `"}`, 413,
+		`{"type":"unknown_error","message":"request entity too large","reason":"body_too_large"}`},
 	{"provider without registration", "", "POST /auth/user/vouching/register", `{"name":"x"}`, 401,
 		problem("unauthorized", "Registration not implemented for provider vouching", "provider_unsupported")},
 }
@@ -274,6 +282,20 @@ var usersRoutes = []fixture{
 	{"list by a member", "member", "GET /admin/users", "", 403, forbidden},
 	{"list", "admin", "GET /admin/users", "", 200, `{"users":[` + adminJSON + "," + memberJSON + `],"count":2,"offset":0,"limit":50}`},
 	{"empty page", "admin", "GET /admin/users?q=nobody", "", 200, `{"users":[],"count":0,"offset":0,"limit":50}`},
+	{"list by what was searched", "admin", "GET /admin/users?q=ADA&fields=email", "", 200, `{"users":[{"email":"ada@example.com","id":"{member}"}],"count":1,"offset":0,"limit":50}`},
+	{"list by a sign that is none of a pattern", "admin", "GET /admin/users?q=%25", "", 200, `{"users":[],"count":0,"offset":0,"limit":50}`},
+	{"list by operators", "admin", "GET /admin/users?created_at[$gte]=2020-01-01&$or[0][email]=ada@example.com&$or[1][first_name]=Bob&fields=id", "", 200,
+		`{"users":[{"id":"{member}"}],"count":1,"offset":0,"limit":50}`},
+	{"page of a list", "admin", "GET /admin/users?limit=1&offset=1&order=-email&fields=email", "", 200, `{"users":[{"email":"ada@example.com","id":"{member}"}],"count":2,"offset":1,"limit":1}`},
+	{"list of a negative limit", "admin", "GET /admin/users?limit=-1", "", 400, invalid("limit must not be negative")},
+	{"list of a word for a limit", "admin", "GET /admin/users?limit=abc", "", 400, invalid("Expected type: 'number' for field 'limit', got: 'string'")},
+	{"list of more than a page holds", "admin", "GET /admin/users?limit=1001", "", 400, invalid("limit must be at most 1000")},
+	{"list of a negative offset", "admin", "GET /admin/users?offset=-1", "", 400, invalid("offset must not be negative")},
+	{"list in an order there is not", "admin", "GET /admin/users?order=shoe_size", "", 400,
+		problem("invalid_data", "Invalid request: order must be one of id, email, first_name, last_name, created_at, updated_at, deleted_at, with - before it for descending", "order_unknown")},
+	{"list by a date that is none", "admin", "GET /admin/users?created_at[$gt]=yesterday", "", 400, invalid("'created_at[$gt]' must be a time such as 2026-01-31, 2026-01-31T12:00:00.000Z or 2026-01-31T12:00:00+01:00, with + written as %2B")},
+	{"list by an operator that is none", "admin", "GET /admin/users?created_at[$foo]=2020-01-01", "", 400, invalid("Unrecognized operator 'created_at[$foo]': use $eq, $ne, $in, $nin, $gt, $gte, $lt or $lte")},
+	{"list by what is no parameter", "admin", "GET /admin/users?shoe_size=1", "", 400, invalid("Unrecognized fields: 'shoe_size'")},
 	{"me without a token", "", "GET /admin/users/me", "", 401, unauthorized},
 	{"me for somebody who is nobody yet", "newcomer", "GET /admin/users/me", "", 401, unauthorized},
 	{"me", "admin", "GET /admin/users/me", "", 200, `{"user":` + adminJSON + `}`},
@@ -380,7 +402,14 @@ var invitesRoutes = []fixture{
 	{"list by a member", "member", "GET /admin/invites", "", 403, forbidden},
 	{"list of open ones, the expired among them", "admin", "GET /admin/invites", "", 200,
 		`{"invites":[` + inviteJSON("{open}", "open@example.com", `{"team":"blue"}`) + "," + inviteJSON("{expired}", "expired@example.com", "null") + "," +
-			inviteJSON("{stale}", "stale@example.com", "null") + "," + inviteJSON("{other}", "other@example.com", "null") + "," + inviteJSON("{doomed}", "doomed@example.com", "null") + `],"count":5,"offset":0,"limit":50}`},
+			inviteJSON("{stale}", "stale@example.com", "null") + "," + inviteJSON("{other}", "other@example.com", "null") + "," + inviteJSON("{doomed}", "doomed@example.com", "null") + "," +
+			inviteJSON("{taken}", "taken@example.com", "null") + `],"count":6,"offset":0,"limit":50}`},
+	{"list by addresses", "admin", "GET /admin/invites?email[]=open@example.com&email[]=other@example.com&q=OPEN&fields=email", "", 200,
+		`{"invites":[{"email":"open@example.com","id":"{open}"}],"count":1,"offset":0,"limit":50}`},
+	{"list by operators", "admin", "GET /admin/invites?$and[0][created_at][$gte]=2020-01-01&$or[0][id]={open}&$or[1][email]=nobody@example.com&fields=id", "", 200,
+		`{"invites":[{"id":"{open}"}],"count":1,"offset":0,"limit":50}`},
+	{"list by an operator that is none", "admin", "GET /admin/invites?expires_at[$foo]=2020-01-01", "", 400, invalid("Unrecognized operator 'expires_at[$foo]': use $eq, $ne, $in, $nin, $gt, $gte, $lt or $lte")},
+	{"list by what is no parameter", "admin", "GET /admin/invites?first_name=x", "", 400, invalid("Unrecognized fields: 'first_name'")},
 	{"list of accepted ones", "admin", "GET /admin/invites?accepted=true", "", 200, `{"invites":[],"count":0,"offset":0,"limit":50}`},
 	{"one without a token", "", "GET /admin/invites/{open}", "", 401, unauthorized},
 	{"one by a member", "member", "GET /admin/invites/{open}", "", 403, forbidden},
@@ -451,6 +480,8 @@ var invitesRoutes = []fixture{
 	{"accept as another address", "newcomer", "POST /admin/invites/accept?token={token of other}", `{"email":"nina@example.com"}`, 400,
 		problem("invalid_data", "The invite is for another e-mail address. Leave out email, or send the address that was invited.", "invite_email")},
 	{"accept as nonsense", "newcomer", "POST /admin/invites/accept?token={token of other}", `{"email":"nonsense"}`, 400, noAddress},
+	{"accept for an address that a user has proved", "newcomer", "POST /admin/invites/accept?token={token of taken}", `{}`, 400,
+		problem("invalid_data", "There is an account with this address. Sign in to it and open the invite again. If it is not yours, ask whoever invited you to delete it.", "email_taken")},
 	{"accept by a user of another address", "member", "POST /admin/invites/accept?token={token of other}", `{}`, 400,
 		problem("invalid_data", "The user is already authenticated and cannot accept an invite.", "already_signed_in")},
 	{"accept", "newcomer", "POST /admin/invites/accept?token={token of other}", `{"email":"Other@Example.com","first_name":"Nina","last_name":null}`, 200,
@@ -674,6 +705,7 @@ func inviteScene(t *testing.T, s *server) scene {
 		{"stale", hasty.users, user.InviteDraft{Email: "stale@example.com"}},
 		{"other", s.users, user.InviteDraft{Email: "other@example.com", Roles: []string{"member"}}},
 		{"doomed", s.users, user.InviteDraft{Email: "doomed@example.com"}},
+		{"taken", s.users, user.InviteDraft{Email: "taken@example.com"}},
 	} {
 		nextID()
 		made, err := i.users.CreateInvites(t.Context(), i.draft)
@@ -681,6 +713,7 @@ func inviteScene(t *testing.T, s *server) scene {
 		sc.ids[i.name], sc.tokens[i.name] = string(made[0].ID), i.users.InviteToken(made[0], user.ByHand)
 	}
 	check(t, s.users.SoftDeleteInvites(t.Context(), user.InviteID(sc.ids["withdrawn"])))
+	s.adminWith(t, "taken@example.com", password)
 	return sc
 }
 
