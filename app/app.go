@@ -142,6 +142,9 @@ func mailOptions(c *Config, at *listener, terminal io.Writer, log *slog.Logger) 
 			return mail.Options{}, fmt.Errorf("mail.path: %w", err)
 		}
 		o.Sender = file
+		if c.Production() && c.Mail.From == DefaultConfig().Mail.From && at != nil {
+			log.Warn("mail.from is not set: mails say that they are from nobody", "from", c.Mail.From)
+		}
 	default:
 		if c.Mail.Driver == "auto" && at != nil {
 			log.Warn("mail.driver is not set: nobody is sent an invite or a link to reset their password")

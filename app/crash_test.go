@@ -525,51 +525,69 @@ func (n *node) check(t *testing.T, when string) {
 // noting that it is sent too, it is sent once.
 func TestAServerKilledWhileItSendsAMailHasSentItOnceAfterTheNextStart(t *testing.T) {
 	t.Parallel()
-	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
-		t.Parallel()
-		env := mailing(t, at)
-		n := open(t, env)
-		n.makeAdmin(t)
-		points, sent := 0, 0
-		for _, side := range []string{"before", "after"} {
-			for i := 1; ; i++ {
-				moment := fmt.Sprintf("delivering %s %d", side, i)
-				who := strings.ReplaceAll(moment, " ", ".") + "@example.com"
-				invite := act{method: "POST", path: "/admin/invites", body: `{"email":"` + who + `"}`, bearer: n.admin}
-				n.stop()
-				r := startBinary(t, os.Args[0], append(env, killAt+"="+moment))
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-				if err := r.up(ctx); err != nil {
-					t.Fatal(err)
+	for name, prepare := range map[string]func(t *testing.T, n *node, who string) act{
+		"of an invite": func(_ *testing.T, n *node, who string) act {
+			return act{method: "POST", path: "/admin/invites", body: `{"email":"` + who + `"}`, bearer: n.admin}
+		},
+		"of a reset": func(t *testing.T, n *node, who string) act {
+			n.register(t, who)
+			return act{method: "POST", path: "/auth/user/emailpass/reset-password", body: `{"identifier":"` + who + `"}`}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+				t.Parallel()
+				points, sent := killSending(t, at, prepare)
+				if points < 12 || sent < 4 {
+					t.Errorf("killed at %d points, %d of them after the mail had left: the hook misses some", points, sent)
 				}
-				_, _, _ = invite.send(ctx, r.url) // the answer may come before the end, or not
-				cancel()
-				killed := true
-				select {
-				case <-r.ended:
-				case <-time.After(700 * time.Millisecond): // there are no more statements: it has delivered and sleeps
-					killed = false
-					r.kill()
-				}
-				before := lines(t, n, who)
-				next := open(t, env)
-				next.admin = n.admin
-				next.endLeases(t)
-				if got := mails(t, next, who); got != 1 {
-					t.Errorf("killed %s, when %d mails had left: after the next start %d mails, want 1", moment, before, got)
-				}
-				n, sent = next, sent+before
-				if !killed {
-					break
-				}
-				points++
+				databasetest.Tell(fmt.Sprintf("a server that sends the mail %s was killed at %d points on %s, at %d of them after the mail had left", name, points, at.Dialect, sent))
+			})
+		})
+	}
+}
+
+// killSending kills the server at every statement that it makes by itself once the request is committed, each time for
+// another person, until it has nothing more to do. It returns at how many, and in how many of these the mail had left.
+func killSending(t *testing.T, at databasetest.Database, prepare func(*testing.T, *node, string) act) (points, sent int) {
+	env := mailing(t, at)
+	n := open(t, env)
+	n.makeAdmin(t)
+	for _, side := range []string{"before", "after"} {
+		for i, killed := 1, true; killed; i++ {
+			moment := fmt.Sprintf("delivering %s %d", side, i)
+			who := strings.ReplaceAll(moment, " ", ".") + "@example.com"
+			request := prepare(t, n, who)
+			n.stop()
+			r := startBinary(t, os.Args[0], append(env, killAt+"="+moment))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			if err := r.up(ctx); err != nil {
+				t.Fatal(err)
 			}
+			_, _, _ = request.send(ctx, r.url) // the answer may come before the end, or not
+			cancel()
+			select {
+			case <-r.ended:
+				points++
+			case <-time.After(700 * time.Millisecond): // it has delivered and sleeps
+				killed = false
+				r.kill()
+			}
+			before := lines(t, n, who)
+			next := open(t, env)
+			next.admin = n.admin
+			next.endLeases(t)
+			if got := mails(t, next, who); got != 1 {
+				t.Errorf("killed %s, when %d mails had left: after the next start %d mails, want 1", moment, before, got)
+			}
+			if killed {
+				sent += before
+			}
+			n = next
 		}
-		if points < 12 || sent < 4 {
-			t.Errorf("killed at %d points, %d of them after the mail had left: the hook misses some", points, sent)
-		}
-		databasetest.Tell(fmt.Sprintf("a server that sends a mail was killed at %d points on %s, at %d of them after the mail had left", points, at.Dialect, sent))
-	})
+	}
+	return points, sent
 }
 
 // killAt makes this test program a server that ends at a statement: "before 3", "after 12", counting those of the first
