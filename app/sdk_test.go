@@ -14,7 +14,7 @@ import (
 
 // TestMedusasOwnClientWorksUnchanged runs testdata/sdk/suite.mjs, which drives the program through @medusajs/js-sdk. It is
 // pinned, with all it needs, by testdata/sdk/package-lock.json, and installed by npm for the test alone. Without Node or npm
-// the test is skipped, which the terminal says; LATCHKEY_TEST_REQUIRE_NODE=1 has it fail.
+// the test is skipped, which the terminal says; LATCHKEY_TEST_REQUIRE_PROGRAMS=1 has it fail.
 func TestMedusasOwnClientWorksUnchanged(t *testing.T) {
 	suite := sdkSuite(t)
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
@@ -46,11 +46,7 @@ func sdkSuite(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, program := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			databasetest.SkipLoudly(t, "LATCHKEY_TEST_REQUIRE_NODE", "Node", program+" is not on the PATH")
-		}
-	}
+	need(t, "node", "npm")
 	lock, err := os.ReadFile(filepath.Join(dir, "package-lock.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +58,7 @@ func sdkSuite(t *testing.T) string {
 		npm := exec.CommandContext(ctx, "npm", "ci")
 		npm.Dir = dir
 		if out, err := npm.CombinedOutput(); err != nil {
-			databasetest.SkipLoudly(t, "LATCHKEY_TEST_REQUIRE_NODE", "@medusajs/js-sdk", "npm could not install it: "+err.Error()+"\n"+string(out))
+			databasetest.SkipLoudly(t, requirePrograms, "@medusajs/js-sdk", "npm could not install it: "+err.Error()+"\n"+string(out))
 		}
 		if err := os.WriteFile(installed, lock, 0o600); err != nil {
 			t.Fatal(err)

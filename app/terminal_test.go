@@ -18,13 +18,15 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 )
 
-// need skips the test, and says so on the terminal, where a program is missing. CI allows no skips.
+// requirePrograms is the variable that has tests fail, instead of being skipped, where a program is missing.
+const requirePrograms = "LATCHKEY_TEST_REQUIRE_PROGRAMS"
+
+// need skips the test, and says so on the terminal, where a program is missing.
 func need(t *testing.T, programs ...string) {
 	t.Helper()
 	for _, p := range programs {
 		if _, err := exec.LookPath(p); err != nil {
-			databasetest.Tell(fmt.Sprintf("SKIPPED %s: there is no %s", t.Name(), p))
-			t.Skipf("there is no %s", p)
+			databasetest.SkipLoudly(t, requirePrograms, p, "it is not on the PATH")
 		}
 	}
 }
