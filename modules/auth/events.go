@@ -60,7 +60,8 @@ func (ProviderIdentityUpdated) Topic() string { return "auth.provider-identity.u
 func (ProviderIdentityDeleted) Topic() string { return "auth.provider-identity.deleted" }
 
 // All belongs to the identity, so that what happens to it and to its ways to sign in is told in order; but for a request,
-// which may be about nobody.
+// which may be about nobody. It stands for itself: what strangers type must not make anything wait, and of several requests
+// the newest wins in whatever order they are handled.
 
 func (e CredentialsChanged) Aggregate() string      { return string(e.ID) }
 func (e IdentityCreated) Aggregate() string         { return string(e.ID) }
@@ -69,4 +70,4 @@ func (e IdentityDeleted) Aggregate() string         { return string(e.ID) }
 func (e ProviderIdentityCreated) Aggregate() string { return string(e.IdentityID) }
 func (e ProviderIdentityUpdated) Aggregate() string { return string(e.IdentityID) }
 func (e ProviderIdentityDeleted) Aggregate() string { return string(e.IdentityID) }
-func (e PasswordResetRequested) Aggregate() string  { return e.EntityID }
+func (e PasswordResetRequested) Aggregate() string  { return e.ID }
