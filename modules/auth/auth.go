@@ -417,13 +417,16 @@ func (s *Service) accept(ctx context.Context, p Proof, row *providerRow) error {
 // claim takes over what the provider says of the person and reports whether that was news. An address that was proved
 // stays proved while the provider names the same one.
 func (r *providerRow) claim(p Proof) (news bool) {
+	proved := r.EmailVerifiedAt
 	if p.email != "" && p.email != r.Email {
 		r.Email, r.EmailVerifiedAt = p.email, time.Time{}
-		r.claimed = append(r.claimed, "email", "email_verified_at")
+		r.claimed = append(r.claimed, "email")
 	}
 	if r.Email != "" && r.Email == p.email && p.assertion.Profile.EmailVerified && r.EmailVerifiedAt.IsZero() {
 		r.EmailVerifiedAt = database.Now()
-		r.claimed = append(r.claimed, "email_verified_at")
+	}
+	if !r.EmailVerifiedAt.Equal(proved) {
+		r.claimed = append(r.claimed, "email_verified_at") // once: a statement cannot set a column twice
 	}
 	if m := p.assertion.Profile.Metadata; m != nil && !sameJSON(m, r.UserMetadata) {
 		r.UserMetadata = m

@@ -253,6 +253,7 @@ func TestAnAddressIsProvedOnlyAsLongAsItIsTheSame(t *testing.T) {
 			{"ada@example.com", true, "ada@example.com", true},
 			{"ada@example.com", false, "ada@example.com", true}, // it was proved, and is the same
 			{"", false, "ada@example.com", true},                // the provider is silent
+			{"countess@example.com", true, "countess@example.com", true},
 			{"lovelace@example.com", false, "lovelace@example.com", false},
 			{"no address", true, "lovelace@example.com", false}, // a claim that is no address is no claim
 		} {
