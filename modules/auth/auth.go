@@ -46,6 +46,7 @@ type snapshot struct {
 	identity    IdentityID
 	ver         int64
 	secret      []byte
+	email       string // claimed or proved
 	provedEmail string
 }
 
@@ -392,6 +393,9 @@ func (s *Service) accept(ctx context.Context, p Proof, row *providerRow) error {
 		}
 	}
 	if p.action != Change {
+		if slices.Contains(row.claimed, "email") { // a token that went to the address of before proves nothing of this one
+			return s.store.voidOneTimeTokens(ctx, row.ID)
+		}
 		return nil
 	}
 	if err := s.spend(ctx, p, row); err != nil {

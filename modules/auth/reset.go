@@ -111,11 +111,14 @@ func (s *Service) CreatePasswordResetToken(ctx context.Context, e PasswordResetR
 		if err != nil {
 			return err
 		}
-		if held, err := s.store.lockProviderIdentities(ctx, []string{p.ID}); err != nil {
+		held, err := s.store.lockProviderIdentities(ctx, []string{p.ID})
+		if err != nil {
 			return err
-		} else if len(held) == 0 {
+		}
+		if len(held) == 0 {
 			return ErrNotFound // unlinked or deleted meanwhile
 		}
+		p = held[0].providerIdentity() // whose address may be another by now
 		row := &oneTimeRow{
 			Purpose: purposeReset, ProviderIdentityID: p.ID, ActorType: e.ActorType, TokenHash: hashed(resetID(s.resetKeys[0], e.ID)), Channel: by,
 			IssuedAt: database.UTC(e.At).Truncate(time.Microsecond), ExpiresAt: database.Now().Add(resetTTL),
@@ -191,9 +194,9 @@ func (s *Service) resetRow(ctx context.Context, actorType, provider, token strin
 
 // ProveReset lets a reset token prove that its bearer may replace the secret of the entity it was made for; who that is,
 // the token says and not the input. Admit uses the token up along with writing the secret: of several at once one
-// succeeds, and a secret that the provider refuses uses up nothing. A token that left by mail also proves the address, if
-// only for this way to sign in; where that is news, what else could sign in to the identity and has not proved the
-// address goes.
+// succeeds, and a secret that the provider refuses uses up nothing. A token that left by mail also proves the address that
+// it went to, if only for this way to sign in; where that is news, what else could sign in to the identity and has not
+// proved the address goes.
 //
 // ErrResetToken: the token is none of ours, is for another provider or actor type, was used, has expired, or a newer one
 // took its place.
@@ -214,7 +217,7 @@ func (s *Service) ProveReset(ctx context.Context, actorType, provider, token str
 		return Proof{}, errOtherEntity
 	}
 	proof.spends = row.TokenHash
-	proof.assertion.Profile.EmailVerified = row.Channel == ByMail
+	proof.assertion.Profile.EmailVerified = row.Channel == ByMail && proof.email == proof.basis.email // no other was mailed
 	return proof, nil
 }
 

@@ -113,3 +113,74 @@ func TestARequestGivesTheSameTokenOverARotationOfSecrets(t *testing.T) {
 		}
 	})
 }
+
+// pin knows people by a name and a pin, and takes their word for the address.
+type pin struct{}
+
+func (pin) Name() string { return "pin" }
+
+func (pin) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+	var in struct{ Name, Pin, Email string }
+	if err := a.Input.Decode(&in); err != nil {
+		return auth.Assertion{}, err
+	}
+	kept, err := a.Secret(ctx, in.Name)
+	switch {
+	case err != nil:
+		return auth.Assertion{}, err
+	case kept != nil && string(kept) != in.Pin:
+		return auth.Assertion{}, auth.ErrInvalidCredentials
+	}
+	found := auth.Assertion{EntityID: in.Name, Profile: auth.Profile{Email: in.Email}}
+	if kept == nil {
+		found.Secret = []byte(in.Pin)
+	}
+	return found, nil
+}
+
+func (pin) Update(_ context.Context, a auth.Attempt) (auth.Assertion, error) {
+	var in struct{ Pin, Email string }
+	err := a.Input.Decode(&in)
+	return auth.Assertion{EntityID: a.EntityID, Profile: auth.Profile{Email: in.Email}, Secret: []byte(in.Pin)}, err
+}
+
+func TestAMailedTokenProvesNoAddressButTheOneItWentTo(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		db := at.Open(t, auth.Migrations())
+		s, err := auth.New(auth.Params{DB: db, Keys: ring(t, secret(1)), Providers: []auth.Provider{pin{}}})
+		must(t, err)
+		for name, c := range map[string]struct {
+			meanwhile, said string // the address of a sign-in before the token is used, and of its use
+			want            error
+			proved          bool
+		}{
+			"the same":             {"", "eve@example.com", nil, true},
+			"none":                 {"", "", nil, false},
+			"another":              {"", "ada@example.com", nil, false},
+			"another by then":      {"ada@example.com", "ada@example.com", auth.ErrResetToken, false},
+			"another in between":   {"ada@example.com", "eve@example.com", auth.ErrResetToken, false},
+			"the same, by sign-in": {"eve@example.com", "eve@example.com", nil, true},
+		} {
+			signIn := func(address string) {
+				t.Helper()
+				_, err := s.Authenticate(t.Context(), "pin", input("Name", name, "Pin", "1234", "Email", address))
+				must(t, err)
+			}
+			signIn("eve@example.com")
+			e, err := s.RequestPasswordReset(t.Context(), auth.ResetRequest{Provider: "pin", EntityID: name, ActorType: "user"})
+			must(t, err)
+			mailed, err := s.CreatePasswordResetToken(t.Context(), e, auth.ByMail)
+			must(t, err)
+			if c.meanwhile != "" {
+				signIn(c.meanwhile)
+			}
+			i, err := s.ResetPassword(t.Context(), "user", "pin", mailed.Token, input("Pin", "5678", "Email", c.said))
+			if !errors.Is(err, c.want) {
+				t.Errorf("%s: %v, want %v", name, err, c.want)
+			}
+			if i.Proved.EmailVerified != c.proved {
+				t.Errorf("%s: %q is proved: %t, want %t", name, i.Proved.Email, i.Proved.EmailVerified, c.proved)
+			}
+		}
+	})
+}

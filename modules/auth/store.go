@@ -110,7 +110,7 @@ func (s store) snapshot(ctx context.Context, provider, entityID string) (snapsho
 	if err != nil || len(rows) == 0 {
 		return snapshot{}, err
 	}
-	found := snapshot{identity: rows[0].AuthIdentityID, ver: rows[0].Ver, secret: rows[0].Secret}
+	found := snapshot{identity: rows[0].AuthIdentityID, ver: rows[0].Ver, secret: rows[0].Secret, email: rows[0].Email}
 	if !rows[0].EmailVerifiedAt.IsZero() {
 		found.provedEmail = rows[0].Email
 	}
