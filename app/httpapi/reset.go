@@ -85,6 +85,9 @@ type resetAnswer struct {
 	Token string `json:"token"` // empty unless Options.ResetTokenInResponse
 }
 
+// errAskedAgain is for who would be shown a token that is dead already. It is no reason to think that they are signed out.
+var errAskedAgain = fault.New(fault.Conflict, "reset_superseded", "Somebody else asked for a new password for this user at the same time. Ask again.")
+
 // resetUser has a link to set a new password mailed to a user.
 func (a *API) resetUser(c *call) (answer resetAnswer, err error) {
 	err = a.db.InTx(c.Context(), func(ctx context.Context) error {
@@ -93,6 +96,9 @@ func (a *API) resetUser(c *call) (answer resetAnswer, err error) {
 			return err
 		}
 		t, err := a.auth.CreatePasswordResetToken(ctx, e, auth.ByHand)
+		if errors.Is(err, auth.ErrResetToken) {
+			err = errAskedAgain
+		}
 		answer.Token = t.Token
 		return err
 	})

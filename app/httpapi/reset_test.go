@@ -469,6 +469,31 @@ func TestAnAdminIsShownATokenOnlyIfThatIsSwitchedOn(t *testing.T) {
 	})
 }
 
+func TestOfManyTokensShownToAdminsAtOnceTheNewestIsGoodAndTheOthersAreNoReasonToSignOut(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		admin := s.admin(t, "admin@example.com")
+		id := claims(t, s.member(t, "ada@example.com"))["actor_id"].(string)
+		on := s.node(t, settings{api: httpapi.Options{ResetTokenInResponse: true}})
+		answers := make([]answer, 50)
+		together(len(answers), func(i int) { answers[i] = on.do(t, "POST", "/admin/users/"+id+"/reset-password", "", bearer(admin)) })
+		good := 0
+		for i, a := range answers {
+			switch a.status {
+			case 200:
+				if s.update(t, on.token(t, "shown", a), fmt.Sprintf("battery staple %d", i)).status == 200 {
+					good++
+				}
+			case 409:
+			default:
+				t.Errorf("%d %s", a.status, a.body)
+			}
+		}
+		if good != 1 {
+			t.Errorf("%d tokens are good, want 1", good)
+		}
+	})
+}
+
 func TestResetsLeaveNoSecretsInTheLogOrTheDatabase(t *testing.T) {
 	each(t, func(t *testing.T, s *server) {
 		s.member(t, "ada@example.com")
