@@ -67,7 +67,7 @@ type File struct {
 }
 
 // NewFile returns a Sender that appends to the file, which it makes, readable by its owner alone, if it is not there. It
-// fails if the file cannot be written, or is none: a pipe, say.
+// fails if the file cannot be written, is none, such as a pipe, or ends in something else than a mail or a line.
 func NewFile(path string) (*File, error) {
 	f := &File{path: path}
 	file, err := f.open()
@@ -77,6 +77,9 @@ func NewFile(path string) (*File, error) {
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s is not a regular file", path)
+	}
+	if err == nil {
+		_, _, err = end(file)
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
 		return nil, err
@@ -133,17 +136,32 @@ func has(file *os.File, id string) (bool, error) {
 
 // mend takes away the beginning of a line that a crash has left at the end: its mail will be sent again.
 func mend(file *os.File) error {
+	at, torn, err := end(file)
+	if err != nil || !torn {
+		return err
+	}
+	return file.Truncate(at)
+}
+
+// end is where the last line begins if it does not end. It fails if that is no mail's: somebody has named a file of
+// something else, which must not be cut.
+func end(file *os.File) (at int64, torn bool, err error) {
 	info, err := file.Stat()
 	if err != nil || info.Size() == 0 {
-		return err
+		return 0, false, err
 	}
 	last := make([]byte, 1)
 	if _, err := file.ReadAt(last, info.Size()-1); err != nil || last[0] == '\n' {
-		return err
+		return 0, false, err
 	}
 	data, err := io.ReadAll(io.NewSectionReader(file, 0, info.Size()))
 	if err != nil {
-		return err
+		return 0, false, err
 	}
-	return file.Truncate(int64(bytes.LastIndexByte(data, '\n') + 1))
+	at = int64(bytes.LastIndexByte(data, '\n') + 1)
+	rest, start := data[at:], []byte(`{"id":`)
+	if !bytes.HasPrefix(rest, start) && !bytes.HasPrefix(start, rest) {
+		return 0, false, fmt.Errorf("%s ends in what is no mail: is it the right file?", file.Name())
+	}
+	return at, true, nil
 }

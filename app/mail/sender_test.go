@@ -131,6 +131,25 @@ func TestALineThatACrashLeftUnfinishedIsTakenAway(t *testing.T) {
 	}
 }
 
+func TestAFileThatIsNoneOfMailsIsRefusedAndLeftAsItIs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mail.jsonl")
+	f := file(t, path)
+	for _, held := range []string{"a secret", "SQLite format 3\x00\n\x10\x00", "one\n{}", "{\"name\":"} {
+		if err := os.WriteFile(path, []byte(held), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := mail.NewFile(path); err == nil {
+			t.Errorf("%q: taken for a file of mails", held)
+		}
+		if err := f.Send(t.Context(), message(1)); err == nil {
+			t.Errorf("%q: a mail was sent", held)
+		}
+		if got := content(t, path); got != held {
+			t.Errorf("%q was changed", held)
+		}
+	}
+}
+
 func TestARepeatedMailThatIsInTheFileIsNotWrittenAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mail.jsonl")
 	for n := range 3 { // the first line, one in the middle, the last
