@@ -7,6 +7,9 @@
 //	invite.go   Invite and its life: made, renewed, validated, accepted, withdrawn
 //	token.go    invite tokens: derived from the row, never stored
 //	filter.go   what lists can be asked           times.go    … of times
+//	bulk.go     BadItems: what is wrong with which of many
+//	hook.go     Hook: what the application does in the same transaction
+//	admin.go    that an active admin is left
 //	store.go    all SQL of the module
 //	errors.go   what can go wrong          events.go   what can happen
 //	fx.go       Module, Params

@@ -6,6 +6,7 @@ import "github.com/latchkey-go/latchkey/modules/kernel/fault"
 var (
 	ErrNotFound   = fault.New(fault.NotFound, "user_not_found", "No such user.")
 	ErrEmailTaken = fault.New(fault.Duplicate, "email_taken", "Another user has this e-mail address.")
+	ErrIDTaken    = fault.New(fault.Duplicate, "id_taken", "Another user has this id.")
 	ErrInvalid    = fault.New(fault.Invalid, "user_invalid", "A user or invite has a value that cannot be kept.")
 	ErrLastAdmin  = fault.New(fault.NotAllowed, "last_admin", "This is the last administrator. Make somebody else one first.")
 	ErrQuery      = fault.New(fault.Invalid, "query_invalid", "A list cannot be asked for like that.")

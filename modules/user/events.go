@@ -31,16 +31,24 @@ type (
 	InviteCreated struct {
 		ID InviteID `json:"id"`
 	}
-	// InviteResent says that an invite has a new token and expiry.
+	// InviteUpdated says that the roles or metadata of an invite changed.
+	InviteUpdated struct {
+		ID InviteID `json:"id"`
+	}
+	// InviteResent says that an invite has a new token and expiry: it was refreshed, or an expired one was given anew.
 	InviteResent struct {
 		ID InviteID `json:"id"`
 	}
-	// InviteAccepted says that somebody became a user by an invite.
+	// InviteAccepted says that somebody became a user by an invite, or that it was closed.
 	InviteAccepted struct {
 		ID InviteID `json:"id"`
 	}
-	// InviteDeleted says that an invite was withdrawn.
+	// InviteDeleted says that an invite was withdrawn, or deleted for good.
 	InviteDeleted struct {
+		ID InviteID `json:"id"`
+	}
+	// InviteRestored says that a withdrawn invite is back: what link of it was good is good again.
+	InviteRestored struct {
 		ID InviteID `json:"id"`
 	}
 )
@@ -54,9 +62,11 @@ func (Restored) Topic() string       { return "user.restored" }
 func (Deactivated) Topic() string    { return "user.deactivated" }
 func (Reactivated) Topic() string    { return "user.reactivated" }
 func (InviteCreated) Topic() string  { return "invite.created" }
+func (InviteUpdated) Topic() string  { return "invite.updated" }
 func (InviteResent) Topic() string   { return "invite.resent" }
 func (InviteAccepted) Topic() string { return "invite.accepted" }
 func (InviteDeleted) Topic() string  { return "invite.deleted" }
+func (InviteRestored) Topic() string { return "invite.restored" }
 
 func (e Created) Aggregate() string        { return string(e.ID) }
 func (e Updated) Aggregate() string        { return string(e.ID) }
@@ -65,6 +75,8 @@ func (e Restored) Aggregate() string       { return string(e.ID) }
 func (e Deactivated) Aggregate() string    { return string(e.ID) }
 func (e Reactivated) Aggregate() string    { return string(e.ID) }
 func (e InviteCreated) Aggregate() string  { return string(e.ID) }
+func (e InviteUpdated) Aggregate() string  { return string(e.ID) }
 func (e InviteResent) Aggregate() string   { return string(e.ID) }
 func (e InviteAccepted) Aggregate() string { return string(e.ID) }
 func (e InviteDeleted) Aggregate() string  { return string(e.ID) }
+func (e InviteRestored) Aggregate() string { return string(e.ID) }

@@ -394,7 +394,7 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				Without: passedOver,
 			},
 			"RestoreInvites": {
-				Does: databasetest.WritesSilently,
+				Does: databasetest.Writes,
 				One:  func(ctx context.Context, s things) (any, error) { return nil, s.RestoreInvites(ctx, s.withdrawn.ID) },
 				Many: func(ctx context.Context, s things) (any, error) {
 					return nil, s.RestoreInvites(ctx, s.withdrawn.ID, noInvite, s.withdrawn2.ID)

@@ -62,12 +62,18 @@ func ExampleService_CreateUsers() {
 
 	_, err = users.CreateUsers(ctx, user.Draft{Email: "eve@example.com"}, user.Draft{Email: "bob@example.com"})
 	fmt.Println(errors.Is(err, user.ErrEmailTaken), err)
+	if bad, ok := errors.AsType[*user.BadItems](err); ok { // there were several drafts: which of them?
+		for _, item := range bad.Items {
+			fmt.Println(item.Index, item.Err)
+		}
+	}
 	_, count, err := users.ListAndCountUsers(ctx, user.Filter{}, user.Page{})
 	fmt.Println(count, err) // all or nothing: no eve
 	// Output:
 	// ada@example.com [admin]
 	// bob@example.com []
-	// true User with email: bob@example.com, already exists.
+	// true Nothing was written, because of 1 of 2 items: [1] User with email: bob@example.com, already exists.
+	// 1 User with email: bob@example.com, already exists.
 	// 2 <nil>
 }
 

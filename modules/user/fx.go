@@ -22,8 +22,18 @@ type Params struct {
 	DB      *database.DB
 	Keys    *keyring.Ring
 	Options Options       `optional:"true"`
-	Events  event.Emitter `optional:"true"` // nil: nobody listens
-	Log     *slog.Logger  `optional:"true"` // nil: slog.Default
+	Hooks   []Hook        `group:"user.hooks"` // see AsHook
+	Events  event.Emitter `optional:"true"`    // nil: nobody listens
+	Log     *slog.Logger  `optional:"true"`    // nil: slog.Default
+}
+
+// AsHook turns a Hook's constructor into one that fx feeds to this module:
+//
+//	fx.Provide(user.AsHook(profiles.Hook))
+//
+// The service needs the hooks to be made, so they cannot need the service; a *database.DB they can.
+func AsHook(constructor any) any {
+	return fx.Annotate(constructor, fx.ResultTags(`group:"user.hooks"`))
 }
 
 //go:embed migrations/*.sql

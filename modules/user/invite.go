@@ -4,7 +4,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"strings"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
@@ -57,74 +58,118 @@ type InviteUpdate struct {
 }
 
 // CreateInvites makes all of the invites or none, in the order of the drafts. An expired invite for an address is
-// renewed: same id, new token. ErrInviteExists names the addresses with an invite that can still be accepted,
-// ErrUserExists those of users who have proved theirs; somebody who only claims an address does not keep it from being invited.
+// renewed: same id, new token. ErrInviteExists is for an address with an invite that can still be accepted, or with a draft
+// before, ErrUserExists for that of a user who has proved it; somebody who only claims an address does not keep it from
+// being invited. Of several drafts, BadItems names all that are bad.
 func (s *Service) CreateInvites(ctx context.Context, drafts ...InviteDraft) ([]Invite, error) {
-	if len(drafts) == 0 {
-		return nil, nil
+	refused := badItems{of: len(drafts)}
+	drawn, err := s.inviteRows(ctx, drafts, &refused)
+	if err != nil {
+		return nil, err
+	}
+	if len(drawn) == 0 {
+		return nil, refused.err()
 	}
 	var invites []Invite
-	err := s.db.InTx(ctx, func(ctx context.Context) error {
-		rows, err := s.inviteRows(drafts)
+	err = s.db.InTx(ctx, func(ctx context.Context) error {
+		bad := refused
+		rows, err := s.refuseProvedUsers(ctx, drawn, &bad)
 		if err != nil {
-			return err
-		}
-		if err := s.refuseProvedUsers(ctx, rows); err != nil {
 			return err
 		}
 		made, err := s.store.insertInvites(ctx, rows)
 		if err != nil {
 			return err
 		}
-		renewed := map[InviteID]bool{}
-		var open []string
-		for _, r := range inOrder(rows, (*inviteRow).address) {
-			if made[r.ID] {
-				continue
-			}
-			if r.ID, err = s.store.renewExpired(ctx, r); err != nil {
-				return err
-			}
-			if r.ID == "" {
-				open = append(open, r.Email)
-			}
-			renewed[r.ID] = true
-		}
-		if len(open) > 0 {
-			return ErrInviteExists.Msg("Invite with email: %s, already exists.", strings.Join(open, ", "))
-		}
-		if invites, err = s.store.invitesByID(ctx, inviteIDs(rows)); err != nil {
+		renewed, err := s.renewExpired(ctx, rows, made, &bad)
+		if err != nil {
 			return err
 		}
-		return emitAll(ctx, s.events, invites, func(i Invite) event.Event {
-			if renewed[i.ID] {
-				return InviteResent{i.ID}
+		if err := bad.err(); err != nil {
+			return err
+		}
+		invites = make([]Invite, len(rows))
+		for i, r := range rows {
+			if renewed[r.index] != nil {
+				r = renewed[r.index]
 			}
-			return InviteCreated{i.ID}
+			invites[i] = r.invite()
+		}
+		return emitAll(ctx, s.events, rows, func(r *inviteRow) event.Event {
+			if old := renewed[r.index]; old != nil {
+				return InviteResent{old.ID}
+			}
+			return InviteCreated{r.ID}
 		})
 	})
 	return invites, err
 }
 
-func (s *Service) refuseProvedUsers(ctx context.Context, rows []*inviteRow) error {
+// refuseProvedUsers returns those of the rows whose address no user has proved.
+func (s *Service) refuseProvedUsers(ctx context.Context, rows []*inviteRow, bad *badItems) (free []*inviteRow, err error) {
 	emails := make([]string, len(rows))
 	for i, r := range rows {
 		emails[i] = r.Email
 	}
-	users, err := s.store.listUsers(ctx, Filter{Emails: emails}, Page{Limit: len(emails)})
+	proved, err := s.store.provedEmails(ctx, emails)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var proved []string
-	for _, u := range users {
-		if u.EmailVerified() {
-			proved = append(proved, u.Email)
+	for _, r := range rows {
+		if !proved[r.Email] {
+			free = append(free, r)
+		} else if err := bad.add(r.index, ErrUserExists.Msg("User account for following email(s) already exist: %s", r.Email)); err != nil {
+			return nil, err
 		}
 	}
-	if len(proved) > 0 {
-		return ErrUserExists.Msg("User account for following email(s) already exist: %s", strings.Join(proved, ", "))
+	return free, nil
+}
+
+// renewExpired turns expired invites into what those of the rows say that were not made, and returns them by the index of
+// their draft.
+func (s *Service) renewExpired(ctx context.Context, rows []*inviteRow, made map[InviteID]bool, bad *badItems) (renewed map[int]*inviteRow, err error) {
+	rows = slices.DeleteFunc(slices.Clone(rows), func(r *inviteRow) bool { return made[r.ID] })
+	if len(rows) == 0 {
+		return nil, nil
 	}
-	return nil
+	emails := make([]string, len(rows))
+	for i, r := range rows {
+		emails[i] = r.Email
+	}
+	locked, err := s.store.lockExpired(ctx, emails, database.Now())
+	if err != nil {
+		return nil, err
+	}
+	expired := make(map[string]*inviteRow, len(locked))
+	for _, r := range locked {
+		if !made[r.ID] {
+			expired[r.Email] = r
+		}
+	}
+	renewed = make(map[int]*inviteRow, len(rows))
+	for _, r := range rows {
+		old := expired[r.Email]
+		if old == nil {
+			if err := bad.add(r.index, inviteExists(r.Email)); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		delete(expired, r.Email) // of two drafts for it the first has it
+		old.renew(r)
+		old.Roles, old.Metadata = r.Roles, r.Metadata
+		renewed[r.index] = old
+	}
+	return renewed, s.store.updateInvites(ctx, slices.Collect(maps.Values(renewed)))
+}
+
+func inviteExists(address string) error {
+	return ErrInviteExists.Msg("Invite with email: %s, already exists.", address)
+}
+
+// renew gives the invite the token and expiry of a fresh one.
+func (r *inviteRow) renew(fresh *inviteRow) {
+	r.Nonce, r.IssuedAt, r.ExpiresAt, r.UpdatedAt = fresh.Nonce, fresh.IssuedAt, fresh.ExpiresAt, fresh.UpdatedAt
 }
 
 // RetrieveInvite returns the invite, or ErrInviteNotFound. Withdrawn ones are not found; accepted ones are.
@@ -169,60 +214,83 @@ func (s *Service) ListAndCountInvites(ctx context.Context, f InviteFilter, p Pag
 }
 
 // UpdateInvites makes all of the changes or none, and returns the invites in the order of the updates. An unknown invite
-// is ErrInviteNotFound. An update that sets nothing leaves UpdatedAt as it is.
+// is ErrInviteNotFound; of several updates, BadItems names all that are bad. An update that sets nothing leaves UpdatedAt as
+// it is.
 func (s *Service) UpdateInvites(ctx context.Context, updates ...InviteUpdate) ([]Invite, error) {
+	ids := make([]InviteID, len(updates))
+	for n, up := range updates {
+		ids[n] = up.ID
+	}
 	var invites []Invite
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
-		ids := make([]InviteID, len(updates))
-		for n, up := range updates {
-			ids[n] = up.ID
-		}
 		locked, err := s.store.lockInvites(ctx, ids, living)
 		if err != nil {
 			return err
 		}
-		rows := make(map[InviteID]*inviteRow, len(locked))
+		rows, wasOpen := make(map[InviteID]*inviteRow, len(locked)), make(map[InviteID]bool, len(locked))
 		for _, r := range locked {
-			rows[r.ID] = r
+			rows[r.ID], wasOpen[r.ID] = r, !r.Accepted
 		}
-		for _, up := range updates {
-			r, ok := rows[up.ID]
-			if !ok {
-				return inviteNotFound(up.ID)
+		bad := badItems{of: len(updates)}
+		edited := make(map[InviteID]bool, len(updates))
+		for i, up := range updates {
+			r, err := rows[up.ID], error(nil)
+			if r == nil {
+				err = inviteNotFound(up.ID)
+			} else {
+				var edits bool
+				edits, err = s.applyInvite(ctx, r, up)
+				edited[up.ID] = edited[up.ID] || edits
 			}
-			if err := s.update(ctx, r, up); err != nil {
-				return err
+			if err != nil {
+				if err := bad.add(i, err); err != nil {
+					return err
+				}
 			}
 		}
-		invites, err = s.store.invitesByID(ctx, ids)
-		return err
+		if err := bad.err(); err != nil {
+			return err
+		}
+		var write []*inviteRow
+		var say []event.Event
+		for _, r := range locked {
+			accepted := wasOpen[r.ID] && r.Accepted
+			if edited[r.ID] {
+				say = append(say, InviteUpdated{r.ID})
+			}
+			if accepted {
+				say = append(say, InviteAccepted{r.ID})
+			}
+			if edited[r.ID] || accepted {
+				write = append(write, r)
+			}
+		}
+		if err := s.store.updateInvites(ctx, write); err != nil {
+			return err
+		}
+		invites = inCallOrder(ids, invitesOf(locked), func(i Invite) InviteID { return i.ID })
+		return s.events.Emit(ctx, say...)
 	})
 	return invites, err
 }
 
-func (s *Service) update(ctx context.Context, r *inviteRow, up InviteUpdate) error {
-	wasOpen := !r.Accepted
-	if changed, err := r.apply(up); err != nil || !changed {
-		return err
+func invitesOf(rows []*inviteRow) []Invite {
+	invites := make([]Invite, len(rows))
+	for i, r := range rows {
+		invites[i] = r.invite()
 	}
-	if err := s.store.updateInvite(ctx, r); err != nil {
-		return err
-	}
-	if wasOpen && r.Accepted {
-		return s.events.Emit(ctx, InviteAccepted{r.ID})
-	}
-	return nil
+	return invites
 }
 
-// apply changes the row as the update says and reports whether there was anything to change.
-func (r *inviteRow) apply(up InviteUpdate) (changed bool, err error) {
+// applyInvite changes the row as the update says and reports whether roles or metadata are among it.
+func (s *Service) applyInvite(ctx context.Context, r *inviteRow, up InviteUpdate) (edited bool, err error) {
 	now := database.Now()
 	if up.Accepted.set {
 		if up.Accepted.value == nil || (r.Accepted && !*up.Accepted.value) {
 			return false, ErrInvalid.Msg("An invite that was accepted cannot be opened again. Make a new one.")
 		}
 		if *up.Accepted.value && !r.Accepted {
-			r.Accepted, r.AcceptedAt, changed = true, now, true
+			r.Accepted, r.AcceptedAt, r.UpdatedAt = true, now, now
 		}
 	}
 	if up.Roles.set {
@@ -233,19 +301,22 @@ func (r *inviteRow) apply(up InviteUpdate) (changed bool, err error) {
 		if r.Roles, err = cleanRoles(roles); err != nil {
 			return false, err
 		}
-		changed = true
+		edited = true
 	}
 	metadata, changes, err := mergeMetadata(r.Metadata, up.Metadata)
 	if err != nil {
 		return false, err
 	}
 	if changes {
-		r.Metadata, changed = metadata, true
+		if err := s.checkMetadata(ctx, OfInvite, metadata); err != nil {
+			return false, err
+		}
+		r.Metadata, edited = metadata, true
 	}
-	if changed {
+	if edited {
 		r.UpdatedAt = now
 	}
-	return changed, nil
+	return edited, nil
 }
 
 // DeleteInvites removes the invites for good, withdrawn ones too; their tokens are dead. Those that do not exist are
@@ -272,74 +343,73 @@ func (s *Service) removeInvites(ctx context.Context, ids []InviteID, which state
 	})
 }
 
-// RestoreInvites undoes SoftDeleteInvites. ErrInviteExists: the address has another open invite by now. A set-up link
-// does not come back: make a new one.
+// RestoreInvites undoes SoftDeleteInvites. ErrInviteExists: the address has another open invite by now; of several invites,
+// BadItems names all of which that is so. A set-up link does not come back: make a new one.
 func (s *Service) RestoreInvites(ctx context.Context, ids ...InviteID) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
 		rows, err := s.store.lockInvites(ctx, ids, deleted)
 		if err != nil {
 			return err
 		}
-		var open []string
+		rows = slices.DeleteFunc(rows, func(r *inviteRow) bool { return r.Email == "" })
+		bad := badItems{of: len(ids)}
 		for _, r := range inOrder(rows, (*inviteRow).address) {
-			if r.Email == "" {
-				continue
-			}
 			restored, err := s.store.restoreInvite(ctx, r)
 			if err != nil {
 				return err
 			}
 			if !restored {
-				open = append(open, r.Email)
+				if err := bad.add(slices.Index(ids, r.ID), inviteExists(r.Email)); err != nil {
+					return err
+				}
 			}
 		}
-		if len(open) > 0 {
-			return ErrInviteExists.Msg("Invite with email: %s, already exists.", strings.Join(open, ", "))
+		if err := bad.err(); err != nil {
+			return err
 		}
-		return nil
+		return emitAll(ctx, s.events, rows, func(r *inviteRow) event.Event { return InviteRestored{r.ID} })
 	})
 }
 
 // RefreshInviteTokens renews all of the open invites or none: same ids, new tokens and expiry; the tokens before are dead.
-// ErrInvalid names those that do not exist, ErrInviteUsed is for accepted ones.
+// ErrInvalid is for those that do not exist, ErrInviteUsed for accepted ones; of several invites, BadItems names all of them.
 func (s *Service) RefreshInviteTokens(ctx context.Context, ids ...InviteID) ([]Invite, error) {
 	var invites []Invite
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
-		rows, err := s.store.lockInvites(ctx, ids, living)
+		locked, err := s.store.lockInvites(ctx, ids, living)
 		if err != nil {
 			return err
 		}
-		if missing := missingIDs(ids, rows); len(missing) > 0 {
-			return ErrInvalid.Msg("The following invites do not exist: %s", strings.Join(missing, ", "))
+		rows := make(map[InviteID]*inviteRow, len(locked))
+		for _, r := range locked {
+			rows[r.ID] = r
 		}
-		for _, r := range rows {
-			if r.Accepted {
-				return ErrInviteUsed.Msg("Invite %s was accepted already and cannot be sent again.", r.ID)
+		bad := badItems{of: len(ids)}
+		for i, id := range ids {
+			err := error(nil)
+			if r := rows[id]; r == nil {
+				err = ErrInvalid.Msg("The following invites do not exist: %s", id)
+			} else if r.Accepted {
+				err = ErrInviteUsed.Msg("Invite %s was accepted already and cannot be sent again.", id)
+			} else {
+				r.renew(s.freshInvite())
 			}
-			if err := s.store.renew(ctx, r.ID, s.freshInvite()); err != nil {
-				return err
+			if err != nil {
+				if err := bad.add(i, err); err != nil {
+					return err
+				}
 			}
 		}
-		if invites, err = s.store.invitesByID(ctx, ids); err != nil {
+		if err := bad.err(); err != nil {
 			return err
 		}
-		return emitAll(ctx, s.events, invites, func(i Invite) event.Event { return InviteResent{i.ID} })
+		if err := s.store.updateInvites(ctx, locked); err != nil {
+			return err
+		}
+		invites = inCallOrder(ids, invitesOf(locked), func(i Invite) InviteID { return i.ID })
+		return emitAll(ctx, s.events, locked, func(r *inviteRow) event.Event { return InviteResent{r.ID} })
 	})
 	return invites, err
-}
-
-func missingIDs(ids []InviteID, found []*inviteRow) []string {
-	var missing []string
-	have := map[InviteID]bool{}
-	for _, r := range found {
-		have[r.ID] = true
-	}
-	for _, id := range ids {
-		if !have[id] {
-			missing = append(missing, string(id))
-		}
-	}
-	return missing
 }
 
 // ValidateInviteToken returns the invite that the token opens, with the token's Channel. Otherwise the error says why
@@ -437,23 +507,36 @@ func (s *Service) freshInvite() *inviteRow {
 	}
 }
 
-func (s *Service) inviteRows(drafts []InviteDraft) (rows []*inviteRow, err error) {
-	for _, d := range drafts {
-		r := s.freshInvite()
-		if r.Email, err = email.Canonical(d.Email); err != nil {
-			return nil, err
+// inviteRows are the rows of those of the drafts that can be kept.
+func (s *Service) inviteRows(ctx context.Context, drafts []InviteDraft, bad *badItems) (rows []*inviteRow, err error) {
+	for i, d := range drafts {
+		r, err := s.inviteRow(ctx, d)
+		if err != nil {
+			if err := bad.add(i, err); err != nil {
+				return nil, err
+			}
+			continue
 		}
-		roles := d.Roles
-		if roles == nil {
-			roles = s.inviteRoles
-		}
-		if r.Roles, err = cleanRoles(roles); err != nil {
-			return nil, err
-		}
-		if r.Metadata, err = cleanMetadata(d.Metadata); err != nil {
-			return nil, err
-		}
+		r.index = i
 		rows = append(rows, r)
 	}
 	return rows, nil
+}
+
+func (s *Service) inviteRow(ctx context.Context, d InviteDraft) (r *inviteRow, err error) {
+	r = s.freshInvite()
+	if r.Email, err = email.Canonical(d.Email); err != nil {
+		return nil, err
+	}
+	roles := d.Roles
+	if roles == nil {
+		roles = s.inviteRoles
+	}
+	if r.Roles, err = cleanRoles(roles); err != nil {
+		return nil, err
+	}
+	if r.Metadata, err = cleanMetadata(d.Metadata); err != nil {
+		return nil, err
+	}
+	return r, s.checkMetadata(ctx, OfInvite, r.Metadata)
 }

@@ -167,7 +167,7 @@ func TestUnknownInvitesAreNotFound(t *testing.T) {
 			t.Errorf("retrieve: %v, want %q", err, want)
 		}
 		_, err = b.RefreshInviteTokens(t.Context(), "x", good.ID, "y")
-		if want := "The following invites do not exist: x, y"; err == nil || err.Error() != want {
+		if want := "Nothing was written, because of 2 of 3 items: [0] The following invites do not exist: x [2] The following invites do not exist: y"; err == nil || err.Error() != want {
 			t.Errorf("refresh: %v, want %q", err, want)
 		}
 		for name, f := range map[string]func(context.Context, ...user.InviteID) error{
@@ -230,7 +230,7 @@ func TestUpdateChangesInvites(t *testing.T) {
 		}
 		check(t, b.opens(t, was[1])) // the token stays good
 		wantErr(t, "the token of the accepted one", b.opens(t, was[0]), user.ErrInviteUsed)
-		b.wantSaid(t, topic("invite.accepted", was[0].ID)...)
+		b.wantSaid(t, append(topic("invite.updated", was[1].ID, was[2].ID), topic("invite.accepted", was[0].ID)...)...)
 
 		again := must(b.UpdateInvites(t.Context(), user.InviteUpdate{ID: was[0].ID, Accepted: user.Set(true)}, user.InviteUpdate{ID: was[1].ID}))(t)
 		if !reflect.DeepEqual(again, []user.Invite{now[1], now[0]}) {

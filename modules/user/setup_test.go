@@ -51,7 +51,7 @@ func TestSetupLinkIsNoUseOnceThereIsAnAdmin(t *testing.T) {
 			t.Errorf("users %v, want ada alone", got)
 		}
 		b.wantSaid(t)
-		check(t, b.DeactivateUsers(t.Context(), ada.ID)) // nobody can act as an admin now
+		b.byHand(t, ada.ID, "deactivated_at") // nobody can act as an admin now
 		check(t, b.becomeAdmin(t.Context(), i, "eve@example.com"))
 	})
 }

@@ -38,6 +38,7 @@ type userRow struct {
 	Role string `bun:",scanonly"` // one of the roles, where a user is read with them; empty: none
 
 	roles []string
+	index int // of the draft, in the call that makes users
 }
 
 type roleRow struct {
@@ -64,6 +65,8 @@ type inviteRow struct {
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 	DeletedAt  time.Time `bun:",nullzero"`
+
+	index int // of the draft, in the call that makes invites
 }
 
 func (r *userRow) user(roles []string) User {
@@ -150,14 +153,14 @@ func roleRows(id ID, via string, roles []string) []roleRow {
 	return rows
 }
 
-// deleteRoles takes from a user the roles that were granted in one of the ways, but for one role.
-func (s store) deleteRoles(ctx context.Context, id ID, via []string, but string) error {
-	_, err := s.db.Conn(ctx).NewDelete().Model((*roleRow)(nil)).
-		Where("user_id = ?", id).Where("granted_via IN (?)", bun.List(via)).Where("role <> ?", but).Exec(ctx)
-	if err != nil {
-		return fmt.Errorf("delete roles: %w", err)
+// deleteRoles takes from a user the roles that were granted in one of the ways, but for one role, and says which these were.
+func (s store) deleteRoles(ctx context.Context, id ID, via []string, but string) (removed []string, err error) {
+	err = s.db.Conn(ctx).NewDelete().Model((*roleRow)(nil)).
+		Where("user_id = ?", id).Where("granted_via IN (?)", bun.List(via)).Where("role <> ?", but).Returning("role").Scan(ctx, &removed)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("delete roles: %w", err)
 	}
-	return nil
+	return removed, nil
 }
 
 // deleteNamedRoles takes those of the roles from a user that they have, and says which these were.
@@ -250,14 +253,16 @@ func (s store) withRoles(ctx context.Context, rows []*userRow) ([]User, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	var roles []roleRow
-	err := s.db.Conn(ctx).NewSelect().Model(&roles).Where("user_id IN (?)", bun.List(ids(rows))).Scan(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read roles: %w", err)
-	}
 	of := make(map[ID][]string, len(rows))
-	for _, r := range roles {
-		of[r.UserID] = append(of[r.UserID], r.Role)
+	for chunk := range slices.Chunk(rows, chunkSize) {
+		var roles []roleRow
+		err := s.db.Conn(ctx).NewSelect().Model(&roles).Where("user_id IN (?)", bun.List(ids(chunk))).Scan(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read roles: %w", err)
+		}
+		for _, r := range roles {
+			of[r.UserID] = append(of[r.UserID], r.Role)
+		}
 	}
 	users := make([]User, len(rows))
 	for i, r := range rows {
@@ -287,18 +292,51 @@ func (s store) confirmOwner(ctx context.Context, u User) (bool, error) {
 
 // lockUsers reads those of the users who are in the state for change, by id, which is the order everybody locks in.
 func (s store) lockUsers(ctx context.Context, ids []ID, which state) (rows []*userRow, err error) {
-	q := s.db.Conn(ctx).NewSelect().Model(&rows).Where("id IN (?)", list(ids...)).Where(string(which)).Order("id")
-	if err := s.db.ForUpdate(q, "UPDATE").Scan(ctx); err != nil {
-		return nil, fmt.Errorf("lock users: %w", err)
+	for chunk := range slices.Chunk(sorted(ids), chunkSize) {
+		var part []*userRow
+		q := s.db.Conn(ctx).NewSelect().Model(&part).Where("id IN (?)", list(chunk...)).Where(string(which)).Order("id")
+		if err := s.db.ForUpdate(q, "UPDATE").Scan(ctx); err != nil {
+			return nil, fmt.Errorf("lock users: %w", err)
+		}
+		rows = append(rows, part...)
 	}
 	return rows, nil
 }
 
-func (s store) updateUser(ctx context.Context, r *userRow) error {
-	_, err := s.db.Conn(ctx).NewUpdate().Model(r).
-		Column("first_name", "last_name", "avatar_url", "metadata", "search", "updated_at").WherePK().Exec(ctx)
-	if err != nil {
-		return fmt.Errorf("update user: %w", err)
+// sorted are the ids in order, each once.
+func sorted[T ~string](ids []T) []T { return slices.Compact(slices.Sorted(slices.Values(ids))) }
+
+// takenIDs says which of the ids users have, deleted ones too.
+func (s store) takenIDs(ctx context.Context, ids []ID) (taken map[ID]bool, err error) {
+	var found []ID
+	for chunk := range slices.Chunk(ids, chunkSize) {
+		var part []ID
+		if err := s.db.Conn(ctx).NewSelect().Model((*userRow)(nil)).Column("id").Where("id IN (?)", list(chunk...)).Scan(ctx, &part); err != nil {
+			return nil, fmt.Errorf("look for ids: %w", err)
+		}
+		found = append(found, part...)
+	}
+	return setOf(found), nil
+}
+
+func (s store) updateUsers(ctx context.Context, rows []*userRow) error {
+	if err := updateRows(ctx, s.db.Conn(ctx), rows, "first_name", "last_name", "avatar_url", "metadata", "search", "updated_at"); err != nil {
+		return fmt.Errorf("update users: %w", err)
+	}
+	return nil
+}
+
+// updateRows writes the columns of the rows that have their ids, many with each statement.
+func updateRows[R any](ctx context.Context, conn bun.IDB, rows []*R, columns ...string) error {
+	for chunk := range slices.Chunk(rows, chunkSize) {
+		q := conn.NewUpdate().Model((*R)(nil)).
+			With("now", conn.NewValues(&chunk).Column(append([]string{"id"}, columns...)...)).TableExpr("now")
+		for _, c := range columns {
+			q = q.Set("? = now.?", bun.Ident(c), bun.Ident(c))
+		}
+		if _, err := q.Where("?TableAlias.id = now.id").Exec(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -405,29 +443,33 @@ func (s store) insertInvites(ctx context.Context, rows []*inviteRow) (made map[I
 	return made, nil
 }
 
-// renewExpired turns the expired open invite for the row's address into the row, keeping its id, which it returns;
-// it is empty if there is no such invite.
-func (s store) renewExpired(ctx context.Context, r *inviteRow) (id InviteID, err error) {
-	err = s.db.Conn(ctx).NewUpdate().Model((*inviteRow)(nil)).
-		Set("nonce = ?", r.Nonce).Set("issued_at = ?", r.IssuedAt).Set("expires_at = ?", r.ExpiresAt).
-		Set("roles = ?", r.Roles).Set("metadata = ?", r.Metadata).Set("updated_at = ?", r.UpdatedAt).
-		Where("email = ?", r.Email).Where("NOT accepted").Where("deleted_at IS NULL").Where("expires_at <= ?", r.IssuedAt).
-		Returning("id").Scan(ctx, &id)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return "", fmt.Errorf("renew expired invite: %w", err)
+// lockExpired reads the open invites for the addresses that had expired at the time, for change, by id.
+func (s store) lockExpired(ctx context.Context, addresses []string, at time.Time) (rows []*inviteRow, err error) {
+	for chunk := range slices.Chunk(sorted(addresses), chunkSize) {
+		var part []*inviteRow
+		q := s.db.Conn(ctx).NewSelect().Model(&part).Where("email IN (?)", bun.List(chunk)).
+			Where("NOT accepted").Where("deleted_at IS NULL").Where("expires_at <= ?", at).Order("id")
+		if err := s.db.ForUpdate(q, "UPDATE").Scan(ctx); err != nil {
+			return nil, fmt.Errorf("lock expired invites: %w", err)
+		}
+		rows = append(rows, part...)
 	}
-	return id, nil
+	return rows, nil
 }
 
-// renew gives an invite a new nonce and expiry.
-func (s store) renew(ctx context.Context, id InviteID, r *inviteRow) error {
-	_, err := s.db.Conn(ctx).NewUpdate().Model((*inviteRow)(nil)).
-		Set("nonce = ?", r.Nonce).Set("issued_at = ?", r.IssuedAt).Set("expires_at = ?", r.ExpiresAt).Set("updated_at = ?", r.UpdatedAt).
-		Where("id = ?", id).Exec(ctx)
-	if err != nil {
-		return fmt.Errorf("renew invite: %w", err)
+// provedEmails says which of the addresses users have proved to be theirs.
+func (s store) provedEmails(ctx context.Context, addresses []string) (proved map[string]bool, err error) {
+	var found []string
+	for chunk := range slices.Chunk(addresses, chunkSize) {
+		var part []string
+		err := s.db.Conn(ctx).NewSelect().Model((*userRow)(nil)).Column("email").Where("email IN (?)", bun.List(chunk)).
+			Where("email_verified_at IS NOT NULL").Where("deleted_at IS NULL").Scan(ctx, &part)
+		if err != nil {
+			return nil, fmt.Errorf("look for proved addresses: %w", err)
+		}
+		found = append(found, part...)
 	}
-	return nil
+	return setOf(found), nil
 }
 
 // invitesByID returns those of the invites that are there, in the order of the ids.
@@ -523,18 +565,21 @@ func (s store) acceptInvite(ctx context.Context, i Invite, by ID) (bool, error) 
 
 // lockInvites reads those of the invites that are in the state for change, by id, which is the order everybody locks in.
 func (s store) lockInvites(ctx context.Context, ids []InviteID, which state) (rows []*inviteRow, err error) {
-	q := s.db.Conn(ctx).NewSelect().Model(&rows).Where("id IN (?)", list(ids...)).Where(string(which)).Order("id")
-	if err := s.db.ForUpdate(q, "UPDATE").Scan(ctx); err != nil {
-		return nil, fmt.Errorf("lock invites: %w", err)
+	for chunk := range slices.Chunk(sorted(ids), chunkSize) {
+		var part []*inviteRow
+		q := s.db.Conn(ctx).NewSelect().Model(&part).Where("id IN (?)", list(chunk...)).Where(string(which)).Order("id")
+		if err := s.db.ForUpdate(q, "UPDATE").Scan(ctx); err != nil {
+			return nil, fmt.Errorf("lock invites: %w", err)
+		}
+		rows = append(rows, part...)
 	}
 	return rows, nil
 }
 
-func (s store) updateInvite(ctx context.Context, r *inviteRow) error {
-	_, err := s.db.Conn(ctx).NewUpdate().Model(r).
-		Column("accepted", "accepted_at", "roles", "metadata", "updated_at").WherePK().Exec(ctx)
+func (s store) updateInvites(ctx context.Context, rows []*inviteRow) error {
+	err := updateRows(ctx, s.db.Conn(ctx), rows, "accepted", "accepted_at", "nonce", "issued_at", "expires_at", "roles", "metadata", "updated_at")
 	if err != nil {
-		return fmt.Errorf("update invite: %w", err)
+		return fmt.Errorf("update invites: %w", err)
 	}
 	return nil
 }

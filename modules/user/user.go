@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -108,7 +109,20 @@ func (f Field[T]) IsSet() bool { return f.set }
 type Options struct {
 	InviteTTL   time.Duration // how long an invite can be accepted; 24 h if zero
 	InviteRoles []string      // the roles of an invite that names none; admin, as Medusa's, if nil
+	// CheckMetadata may refuse metadata. It is asked whenever a user or invite is made, and when the metadata of one changes,
+	// about the whole of what is to be kept, merged; nil if there is none. Its error is that of the call: make it a fault of
+	// the kind fault.Invalid to tell callers what to mend. It is called inside transactions and must not change what it is given.
+	CheckMetadata func(ctx context.Context, of MetadataOf, metadata map[string]any) error
 }
+
+// MetadataOf says what metadata belongs to.
+type MetadataOf string
+
+// What has metadata.
+const (
+	OfUser   MetadataOf = "user"
+	OfInvite MetadataOf = "invite"
+)
 
 // Service keeps users and invites. It is safe for concurrent use.
 type Service struct {
@@ -119,6 +133,8 @@ type Service struct {
 	inviteKeys   []keyring.Key
 	inviteTTL    time.Duration
 	inviteRoles  []string
+	check        func(context.Context, MetadataOf, map[string]any) error
+	hooks        []Hook
 	onDelete     []func(context.Context, []ID) error
 	onDeactivate []func(context.Context, []ID) error
 }
@@ -128,6 +144,10 @@ func New(p Params) (*Service, error) {
 	if p.DB == nil || p.Keys == nil {
 		return nil, errors.New("user: New needs a database and a keyring")
 	}
+	hooks, err := checkHooks(p.Hooks)
+	if err != nil {
+		return nil, err
+	}
 	s := &Service{
 		store:       store{p.DB},
 		db:          p.DB,
@@ -136,6 +156,8 @@ func New(p Params) (*Service, error) {
 		inviteKeys:  p.Keys.Keys(keyring.Invite),
 		inviteTTL:   cmp.Or(p.Options.InviteTTL, 24*time.Hour),
 		inviteRoles: p.Options.InviteRoles,
+		check:       p.Options.CheckMetadata,
+		hooks:       hooks,
 	}
 	if s.inviteRoles == nil {
 		s.inviteRoles = []string{RoleAdmin}
@@ -143,8 +165,9 @@ func New(p Params) (*Service, error) {
 	return s, nil
 }
 
-// OnDelete registers f to run inside every transaction that deletes users, softly or for good, before the rows change.
-// An error rolls the deletion back. Register before the service is used.
+// OnDelete registers f to run inside every transaction that deletes users, softly or for good, before the rows change and
+// after the hooks. An error rolls the deletion back. It is for packages that are built upon the service, and must be called
+// before the service is used; an application has Params.Hooks.
 func (s *Service) OnDelete(f func(context.Context, []ID) error) { s.onDelete = append(s.onDelete, f) }
 
 // OnDeactivate registers f to run inside every transaction that deactivates users. An error rolls it back.
@@ -152,41 +175,84 @@ func (s *Service) OnDeactivate(f func(context.Context, []ID) error) {
 	s.onDeactivate = append(s.onDeactivate, f)
 }
 
-// CreateUsers makes all of the users or none, and returns them in the order of the drafts.
-// ErrEmailTaken names the addresses that other users have; ErrInvalid and email.ErrInvalid say what cannot be kept.
+// CreateUsers makes all of the users or none, and returns them in the order of the drafts. ErrEmailTaken: another user, or
+// another draft before, has the address; ErrIDTaken likewise; ErrInvalid and email.ErrInvalid say what cannot be kept.
+// Of several drafts, BadItems names all that are bad.
 func (s *Service) CreateUsers(ctx context.Context, drafts ...Draft) ([]User, error) {
-	rows, err := newRows(drafts)
-	if err != nil || len(rows) == 0 {
+	refused := badItems{of: len(drafts)}
+	rows, err := s.newRows(ctx, drafts, &refused)
+	if err != nil {
 		return nil, err
+	}
+	if len(rows) == 0 {
+		return nil, refused.err()
 	}
 	var users []User
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
+		bad := refused
+		rows, err := s.freeIDs(ctx, rows, drafts, &bad)
+		if err != nil {
+			return err
+		}
 		made, err := s.store.insertUsers(ctx, rows)
 		if err != nil {
 			return err
 		}
-		var taken []string
 		for _, r := range rows {
 			if !made[r.ID] {
-				taken = append(taken, r.Email)
+				if err := bad.add(r.index, emailTaken(r.Email)); err != nil {
+					return err
+				}
 			}
 		}
-		if len(taken) > 0 {
-			return ErrEmailTaken.Msg("User with email: %s, already exists.", strings.Join(taken, ", "))
-		}
-		if users, err = s.store.usersByID(ctx, ids(rows)); err != nil {
+		if err := bad.err(); err != nil {
 			return err
 		}
-		return s.emit(ctx, users, func(u User) event.Event { return Created{u.ID} })
+		users = make([]User, len(rows))
+		for i, r := range rows {
+			users[i] = r.user(r.roles)
+		}
+		return s.created(ctx, users...)
 	})
 	return users, err
+}
+
+func emailTaken(address string) error {
+	return ErrEmailTaken.Msg("User with email: %s, already exists.", address)
+}
+
+// freeIDs returns those of the rows whose id nobody has. Only an id that a draft brings along is looked for.
+func (s *Service) freeIDs(ctx context.Context, rows []*userRow, drafts []Draft, bad *badItems) (free []*userRow, err error) {
+	var given []ID
+	for _, r := range rows {
+		if drafts[r.index].ID != "" {
+			given = append(given, r.ID)
+		}
+	}
+	if given == nil {
+		return rows, nil
+	}
+	taken, err := s.store.takenIDs(ctx, given)
+	if err != nil {
+		return nil, err
+	}
+	seen := make(map[ID]bool, len(rows))
+	for _, r := range rows {
+		if !taken[r.ID] && !seen[r.ID] {
+			free, seen[r.ID] = append(free, r), true
+		} else if err := bad.add(r.index, ErrIDTaken.Msg("User with id: %s, already exists.", r.ID)); err != nil {
+			return nil, err
+		}
+	}
+	return free, nil
 }
 
 // Ensure creates the user unless one with the address exists, and returns whichever it is. A taken address is no error,
 // so that a transaction in which two first sign-ins race goes on. A draft without an address is always created.
 func (s *Service) Ensure(ctx context.Context, draft Draft) (u User, created bool, err error) {
-	rows, err := newRows([]Draft{draft})
-	if err != nil {
+	bad := badItems{of: 1}
+	rows, err := s.newRows(ctx, []Draft{draft}, &bad)
+	if err = cmp.Or(err, bad.err()); err != nil {
 		return User{}, false, err
 	}
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
@@ -197,7 +263,7 @@ func (s *Service) Ensure(ctx context.Context, draft Draft) (u User, created bool
 			}
 			if created = made[rows[0].ID]; created {
 				u = rows[0].user(rows[0].roles)
-				return s.events.Emit(ctx, Created{u.ID})
+				return s.created(ctx, u)
 			}
 			u, err = s.store.userByEmail(ctx, rows[0].Email)
 			if !errors.Is(err, ErrNotFound) { // else they were deleted in between
@@ -248,8 +314,8 @@ func (s *Service) ListAndCountUsers(ctx context.Context, f Filter, p Page) ([]Us
 	return users, n, err
 }
 
-// UpdateUsers makes all of the changes or none, and returns the users in the order of the updates.
-// An unknown user is ErrNotFound. An update that sets nothing leaves UpdatedAt as it is.
+// UpdateUsers makes all of the changes or none, and returns the users in the order of the updates. An unknown user is
+// ErrNotFound; of several updates, BadItems names all that are bad. An update that sets nothing leaves UpdatedAt as it is.
 func (s *Service) UpdateUsers(ctx context.Context, updates ...Update) ([]User, error) {
 	var users []User
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
@@ -261,28 +327,51 @@ func (s *Service) UpdateUsers(ctx context.Context, updates ...Update) ([]User, e
 		for _, r := range locked {
 			rows[r.ID] = r
 		}
-		for _, up := range updates {
-			r, ok := rows[up.ID]
-			if !ok {
-				return notFound(up.ID)
+		bad := badItems{of: len(updates)}
+		changed := make(map[ID]bool, len(updates))
+		for i, up := range updates {
+			r, err := rows[up.ID], error(nil)
+			if r == nil {
+				err = notFound(up.ID)
+			} else {
+				var changes bool
+				changes, err = s.apply(ctx, r, up)
+				changed[up.ID] = changed[up.ID] || changes
 			}
-			changed, err := r.apply(up)
 			if err != nil {
-				return err
-			}
-			if changed {
-				if err := s.store.updateUser(ctx, r); err != nil {
-					return err
-				}
-				if err := s.events.Emit(ctx, Updated{up.ID}); err != nil {
+				if err := bad.add(i, err); err != nil {
 					return err
 				}
 			}
 		}
-		users, err = s.store.usersByID(ctx, updateIDs(updates))
-		return err
+		if err := bad.err(); err != nil {
+			return err
+		}
+		write := slices.DeleteFunc(slices.Clone(locked), func(r *userRow) bool { return !changed[r.ID] })
+		if err := s.store.updateUsers(ctx, write); err != nil {
+			return err
+		}
+		now, err := s.store.withRoles(ctx, locked)
+		if err != nil {
+			return err
+		}
+		users = inCallOrder(updateIDs(updates), now, func(u User) ID { return u.ID })
+		return s.updated(ctx, ids(write)...)
 	})
 	return users, err
+}
+
+// inCallOrder returns for each of the ids what has it.
+func inCallOrder[ID comparable, T any](ids []ID, of []T, id func(T) ID) []T {
+	by := make(map[ID]T, len(of))
+	for _, x := range of {
+		by[id(x)] = x
+	}
+	out := make([]T, len(ids))
+	for i, id := range ids {
+		out[i] = by[id]
+	}
+	return out
 }
 
 func notFound(id ID) error { return ErrNotFound.Msg("User with id %q not found", id) }
@@ -307,7 +396,7 @@ func (s *Service) Grant(ctx context.Context, id ID, via string, roles ...string)
 		if added, err := s.store.insertRoles(ctx, roleRows(id, via, roles)); err != nil || !added {
 			return err
 		}
-		return s.events.Emit(ctx, Updated{id})
+		return s.updated(ctx, id)
 	})
 }
 
@@ -319,34 +408,21 @@ func (s *Service) RemoveRoles(ctx context.Context, id ID, roles ...string) error
 		return err
 	}
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		of := []ID{id}
-		if slices.Contains(roles, RoleAdmin) {
-			admins, err := s.store.admins(ctx)
-			if err != nil {
-				return err
-			}
-			of = append(of, admins...) // so that two who demote each other meet
-		}
-		locked, err := s.store.lockUsers(ctx, of, living)
+		rows, keep, err := s.lockAdmins(ctx, []ID{id}, living)
 		if err != nil {
 			return err
 		}
-		i := slices.IndexFunc(locked, func(r *userRow) bool { return r.ID == id })
-		if i < 0 {
+		if len(rows) == 0 {
 			return notFound(id)
 		}
 		removed, err := s.store.deleteNamedRoles(ctx, id, roles)
 		if err != nil || len(removed) == 0 {
 			return err
 		}
-		if slices.Contains(removed, RoleAdmin) && locked[i].DeactivatedAt.IsZero() {
-			if left, err := s.store.adminExists(ctx, ""); err != nil {
-				return err
-			} else if !left {
-				return ErrLastAdmin
-			}
+		if err := keep(ctx); err != nil {
+			return err
 		}
-		return s.events.Emit(ctx, Updated{id})
+		return s.updated(ctx, id)
 	})
 }
 
@@ -362,7 +438,7 @@ func (s *Service) VerifyEmail(ctx context.Context, id ID, address string) error 
 		if err != nil || !changed {
 			return err
 		}
-		return s.events.Emit(ctx, Updated{id})
+		return s.updated(ctx, id)
 	})
 }
 
@@ -371,39 +447,53 @@ func (s *Service) VerifyEmail(ctx context.Context, id ID, address string) error 
 // first sign-in or the set-up link.
 // It reports false if, since u was read, the address was proved or changed or the user deleted, deactivated or
 // reactivated: then decide again.
+//
+// This is the one way by which the last admin can go: who became one by the set-up link with an address that is somebody
+// else's. To keep them would hand the application to that somebody, or leave the mailbox's owner outside. It is logged as an
+// error, and from then on SetupInvite makes a link again.
 func (s *Service) ConfirmOwner(ctx context.Context, u User) (ok bool, err error) {
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
 		if ok, err = s.store.confirmOwner(ctx, u); err != nil || !ok {
 			return err
 		}
 		if !u.EmailVerified() {
-			if err := s.store.deleteRoles(ctx, u.ID, []string{ViaFirstAuth, ViaSetup}, RoleMember); err != nil {
+			removed, err := s.store.deleteRoles(ctx, u.ID, []string{ViaFirstAuth, ViaSetup}, RoleMember)
+			if err != nil {
 				return err
 			}
+			if slices.Contains(removed, RoleAdmin) {
+				if err := s.warnWithoutAdmin(ctx, u.ID); err != nil {
+					return err
+				}
+			}
 		}
-		return s.events.Emit(ctx, Updated{u.ID})
+		return s.updated(ctx, u.ID)
 	})
 	return ok, err
 }
 
-// DeleteUsers removes the users for good, softly deleted ones too. Those who do not exist are passed over.
+// DeleteUsers removes the users for good, softly deleted ones too. Those who do not exist are passed over. ErrLastAdmin: no
+// active admin would be left.
 func (s *Service) DeleteUsers(ctx context.Context, ids ...ID) error {
 	return s.remove(ctx, ids, either, s.store.deleteUsers)
 }
 
 // SoftDeleteUsers hides the users from every read and frees their addresses; RestoreUsers brings them back.
-// Those who do not exist are passed over.
+// Those who do not exist are passed over. ErrLastAdmin: no active admin would be left.
 func (s *Service) SoftDeleteUsers(ctx context.Context, ids ...ID) error {
 	return s.remove(ctx, ids, living, s.store.softDeleteUsers)
 }
 
 func (s *Service) remove(ctx context.Context, of []ID, which state, remove func(context.Context, []ID) error) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		rows, err := s.store.lockUsers(ctx, of, which)
+		rows, keep, err := s.lockAdmins(ctx, of, which)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
 		found := ids(rows)
+		if err := runHooks(ctx, s.hooks, func(h Hook) func(context.Context, []ID) error { return h.OnDelete }, found); err != nil {
+			return err
+		}
 		for _, f := range s.onDelete {
 			if err := f(ctx, found); err != nil {
 				return err
@@ -412,44 +502,54 @@ func (s *Service) remove(ctx context.Context, of []ID, which state, remove func(
 		if err := remove(ctx, found); err != nil {
 			return err
 		}
+		if err := keep(ctx); err != nil {
+			return err
+		}
 		return emitAll(ctx, s.events, found, func(id ID) event.Event { return Deleted{id} })
 	})
 }
 
-// RestoreUsers undoes SoftDeleteUsers. ErrEmailTaken: somebody else has the address by now. What was deleted along
-// with a user, such as the ways to sign in, does not come back.
-func (s *Service) RestoreUsers(ctx context.Context, ids ...ID) error {
+// RestoreUsers undoes SoftDeleteUsers. ErrEmailTaken: somebody else has the address by now; of several users, BadItems names
+// all of whom that is so. What was deleted along with a user, such as the ways to sign in, does not come back. Those who are
+// not deleted are passed over.
+func (s *Service) RestoreUsers(ctx context.Context, of ...ID) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		rows, err := s.store.lockUsers(ctx, ids, deleted)
+		rows, err := s.store.lockUsers(ctx, of, deleted)
 		if err != nil {
 			return err
 		}
-		var taken []string
+		bad := badItems{of: len(of)}
 		for _, r := range inOrder(rows, (*userRow).address) {
 			restored, err := s.store.restoreUser(ctx, r)
 			if err != nil {
 				return err
 			}
 			if !restored {
-				taken = append(taken, r.Email)
+				if err := bad.add(slices.Index(of, r.ID), emailTaken(r.Email)); err != nil {
+					return err
+				}
 			}
 		}
-		if len(taken) > 0 {
-			return ErrEmailTaken.Msg("User with email: %s, already exists.", strings.Join(taken, ", "))
+		if err := bad.err(); err != nil {
+			return err
 		}
-		return emitAll(ctx, s.events, rows, func(r *userRow) event.Event { return Restored{r.ID} })
+		return s.restored(ctx, ids(rows)...)
 	})
 }
 
-// DeactivateUsers keeps the users from signing in and ends what they are signed in to; the records stay.
+// DeactivateUsers keeps the users from signing in and ends what they are signed in to; the records stay. Those who do not
+// exist, or are deactivated already, are passed over. ErrLastAdmin: no active admin would be left.
 func (s *Service) DeactivateUsers(ctx context.Context, of ...ID) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		rows, err := s.store.lockUsers(ctx, of, active)
+		rows, keep, err := s.lockAdmins(ctx, of, active)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
 		found := ids(rows)
 		if err := s.store.setDeactivated(ctx, found, database.Now()); err != nil {
+			return err
+		}
+		if err := keep(ctx); err != nil {
 			return err
 		}
 		for _, f := range s.onDeactivate {
@@ -461,7 +561,7 @@ func (s *Service) DeactivateUsers(ctx context.Context, of ...ID) error {
 	})
 }
 
-// ReactivateUsers undoes DeactivateUsers.
+// ReactivateUsers undoes DeactivateUsers. Those who do not exist, or are active, are passed over.
 func (s *Service) ReactivateUsers(ctx context.Context, of ...ID) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
 		rows, err := s.store.lockUsers(ctx, of, inactive)
@@ -478,8 +578,40 @@ func (s *Service) ReactivateUsers(ctx context.Context, of ...ID) error {
 // AdminExists reports whether an active user has the role admin.
 func (s *Service) AdminExists(ctx context.Context) (bool, error) { return s.store.adminExists(ctx, "") }
 
-func (s *Service) emit(ctx context.Context, users []User, name func(User) event.Event) error {
-	return emitAll(ctx, s.events, users, name)
+// created, updated and restored are what follows in the transaction when users were made, have changed or came back: the
+// hooks, then the events.
+
+func (s *Service) created(ctx context.Context, users ...User) error {
+	if err := runHooks(ctx, s.hooks, func(h Hook) func(context.Context, []User) error { return h.OnCreate }, users); err != nil {
+		return err
+	}
+	return emitAll(ctx, s.events, users, func(u User) event.Event { return Created{u.ID} })
+}
+
+func (s *Service) updated(ctx context.Context, ids ...ID) error {
+	if err := s.runOn(ctx, ids, func(h Hook) func(context.Context, []User) error { return h.OnUpdate }); err != nil {
+		return err
+	}
+	return emitAll(ctx, s.events, ids, func(id ID) event.Event { return Updated{id} })
+}
+
+func (s *Service) restored(ctx context.Context, ids ...ID) error {
+	if err := s.runOn(ctx, ids, func(h Hook) func(context.Context, []User) error { return h.OnRestore }); err != nil {
+		return err
+	}
+	return emitAll(ctx, s.events, ids, func(id ID) event.Event { return Restored{id} })
+}
+
+// runOn runs hooks on users who are read for them, if there are any of each.
+func (s *Service) runOn(ctx context.Context, ids []ID, of func(Hook) func(context.Context, []User) error) error {
+	if len(ids) == 0 || !slices.ContainsFunc(s.hooks, func(h Hook) bool { return of(h) != nil }) {
+		return nil
+	}
+	users, err := s.store.usersByID(ctx, ids)
+	if err != nil {
+		return err
+	}
+	return runHooks(ctx, s.hooks, of, users)
 }
 
 func emitAll[T any](ctx context.Context, to event.Emitter, of []T, name func(T) event.Event) error {
@@ -490,42 +622,66 @@ func emitAll[T any](ctx context.Context, to event.Emitter, of []T, name func(T) 
 	return to.Emit(ctx, events...)
 }
 
-func newRows(drafts []Draft) ([]*userRow, error) {
+// newRows are the rows of those of the drafts that can be kept.
+func (s *Service) newRows(ctx context.Context, drafts []Draft, bad *badItems) ([]*userRow, error) {
 	now := database.Now()
-	rows := make([]*userRow, len(drafts))
+	rows := make([]*userRow, 0, len(drafts))
 	for i, d := range drafts {
-		r := &userRow{
-			ID: cmp.Or(d.ID, NewID()), FirstName: d.FirstName, LastName: d.LastName, AvatarURL: d.AvatarURL,
-			CreatedVia: cmp.Or(d.Via, ViaAPI), CreatedAt: now, UpdatedAt: now,
-		}
-		if !id.Valid("user", string(r.ID)) {
-			return nil, ErrInvalid.Msg("A user's id must be user_ followed by a ULID.")
-		}
-		var err error
-		if d.Email != "" {
-			if r.Email, err = email.Canonical(d.Email); err != nil {
+		r, err := s.newRow(ctx, d, now)
+		if err != nil {
+			if err := bad.add(i, err); err != nil {
 				return nil, err
 			}
-			if d.EmailVerified {
-				r.EmailVerifiedAt = now
-			}
+			continue
 		}
-		if r.roles, err = cleanRoles(d.Roles); err != nil {
-			return nil, err
-		}
-		if r.Metadata, err = cleanMetadata(d.Metadata); err != nil {
-			return nil, err
-		}
-		if err := r.check(); err != nil {
-			return nil, err
-		}
-		rows[i] = r
+		r.index = i
+		rows = append(rows, r)
 	}
 	return rows, nil
 }
 
+func (s *Service) newRow(ctx context.Context, d Draft, now time.Time) (*userRow, error) {
+	r := &userRow{
+		ID: cmp.Or(d.ID, NewID()), FirstName: d.FirstName, LastName: d.LastName, AvatarURL: d.AvatarURL,
+		CreatedVia: cmp.Or(d.Via, ViaAPI), CreatedAt: now, UpdatedAt: now,
+	}
+	if !id.Valid("user", string(r.ID)) {
+		return nil, ErrInvalid.Msg("A user's id must be user_ followed by a ULID.")
+	}
+	var err error
+	if d.Email != "" {
+		if r.Email, err = email.Canonical(d.Email); err != nil {
+			return nil, err
+		}
+		if d.EmailVerified {
+			r.EmailVerifiedAt = now
+		}
+	}
+	if r.roles, err = cleanRoles(d.Roles); err != nil {
+		return nil, err
+	}
+	if r.Metadata, err = cleanMetadata(d.Metadata); err != nil {
+		return nil, err
+	}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	return r, s.checkMetadata(ctx, OfUser, r.Metadata)
+}
+
+// checkMetadata asks the application.
+func (s *Service) checkMetadata(ctx context.Context, of MetadataOf, metadata map[string]any) error {
+	if s.check == nil {
+		return nil
+	}
+	if err := s.check(ctx, of, metadata); err != nil {
+		return fmt.Errorf("check metadata of %s: %w", of, err)
+	}
+	return nil
+}
+
 // apply changes the row as the update says and reports whether there was anything to change.
-func (r *userRow) apply(up Update) (changed bool, err error) {
+func (s *Service) apply(ctx context.Context, r *userRow, up Update) (changed bool, err error) {
 	for _, f := range []struct {
 		to  **string
 		set Field[string]
@@ -539,6 +695,9 @@ func (r *userRow) apply(up Update) (changed bool, err error) {
 		return false, err
 	}
 	if changes {
+		if err := s.checkMetadata(ctx, OfUser, metadata); err != nil {
+			return false, err
+		}
 		r.Metadata, changed = metadata, true
 	}
 	if !changed {
