@@ -396,6 +396,45 @@ var usersRoutes = []fixture{
 	{"me when deleted", "member", "GET /admin/users/me", "", 401, unauthorized},
 }
 
+// The scene of these has another admin, {second}.
+var lifecycle = []fixture{
+	{"deactivate without a token", "", "POST /admin/users/{member}/deactivate", "", 401, unauthorized},
+	{"deactivate by a member", "member", "POST /admin/users/{admin}/deactivate", "", 403, forbidden},
+	{"deactivate of oneself by a member", "member", "POST /admin/users/{member}/deactivate", "", 403, forbidden},
+	{"deactivate of oneself", "admin", "POST /admin/users/{admin}/deactivate", "", 400, problem("not_allowed", "A user cannot deactivate itself", "self_deactivate")},
+	{"deactivate of somebody unknown", "admin", "POST /admin/users/user_none/deactivate", "", 404, problem("not_found", "User with id: user_none was not found", "user_not_found")},
+	{"deactivate with an unknown parameter", "admin", "POST /admin/users/{member}/deactivate?x=y", "", 400, invalid("Unrecognized fields: 'x'")},
+	{"which has changed nothing", "member", "GET /admin/users/me?fields=deactivated_at", "", 200, `{"user":{"deactivated_at":null,"id":"{member}"}}`},
+	{"deactivate", "admin", "POST /admin/users/{member}/deactivate?fields=email,deactivated_at", "", 200, `{"user":{"email":"ada@example.com","deactivated_at":"<time>","id":"{member}"}}`},
+	{"deactivate again", "admin", "POST /admin/users/{member}/deactivate", "", 200, `{"user":` + memberJSON + `}`},
+	{"me when deactivated", "member", "GET /admin/users/me", "", 401, unauthorized},
+	{"sign in when deactivated", "", "POST /auth/user/emailpass", credentials("ada@example.com", password), 403,
+		problem("forbidden", "This account is deactivated. Ask an administrator.", "user_deactivated")},
+	{"sign in when deactivated with a wrong password", "", "POST /auth/user/emailpass", credentials("ada@example.com", "another horse"), 401, wrong("Invalid email or password")},
+	{"reactivate without a token", "", "POST /admin/users/{member}/reactivate", "", 401, unauthorized},
+	{"reactivate of oneself when deactivated", "member", "POST /admin/users/{member}/reactivate", "", 401, unauthorized},
+	{"reactivate of somebody unknown", "admin", "POST /admin/users/user_none/reactivate", "", 404, problem("not_found", "User with id: user_none was not found", "user_not_found")},
+	{"reactivate", "admin", "POST /admin/users/{member}/reactivate?fields=deactivated_at", "", 200, `{"user":{"deactivated_at":null,"id":"{member}"}}`},
+	{"reactivate again", "admin", "POST /admin/users/{member}/reactivate", "{", 200, `{"user":` + memberJSON + `}`},
+	{"sign in when reactivated", "", "POST /auth/user/emailpass", credentials("ada@example.com", password), 200, token},
+	{"what the token of before does not do", "member", "GET /admin/users/me", "", 401, unauthorized},
+
+	{"restore without a token", "", "POST /admin/users/{member}/restore", "", 401, unauthorized},
+	{"restore of somebody unknown", "admin", "POST /admin/users/user_none/restore", "", 404, problem("not_found", "User with id: user_none was not found", "user_not_found")},
+	{"restore of who is not deleted", "admin", "POST /admin/users/{member}/restore", "", 200, `{"user":` + memberJSON + `}`},
+	{"deactivate another admin", "admin", "POST /admin/users/{second}/deactivate?fields=id", "", 200, `{"user":{"id":"{second}"}}`},
+	{"delete", "admin", "DELETE /admin/users/{member}", "", 200, `{"id":"{member}","object":"user","deleted":true}`},
+	{"deactivate of who is deleted", "admin", "POST /admin/users/{member}/deactivate", "", 404, problem("not_found", "User with id: {member} was not found", "user_not_found")},
+	{"restore", "admin", "POST /admin/users/{member}/restore", "", 200, `{"user":` + memberJSON + `}`},
+	{"sign in when restored", "", "POST /auth/user/emailpass", credentials("ada@example.com", password), 401, wrong("Invalid email or password")},
+	{"delete again", "admin", "DELETE /admin/users/{member}", "", 200, `{"id":"{member}","object":"user","deleted":true}`},
+	{"start over with the address", "", "POST /auth/user/emailpass/register", credentials("ada@example.com", password), 200, token},
+	{"as another user", "", "POST /auth/user/emailpass", credentials("ada@example.com", password), 200, token},
+	{"restore onto an address that is taken", "admin", "POST /admin/users/{member}/restore", "", 409,
+		`{"code":"invalid_state_error","type":"conflict","message":"Another user has the e-mail address of this one by now. Delete that one first, or leave this one deleted.","reason":"email_taken"}`},
+	{"which has left them deleted", "admin", "GET /admin/users/{member}", "", 404, problem("not_found", "User with id: {member} was not found", "user_not_found")},
+}
+
 // The scene of these has invites: {open}, {expired}, {withdrawn} …, made by inviteScene.
 var invitesRoutes = []fixture{
 	{"list without a token", "", "GET /admin/invites", "", 401, unauthorized},
@@ -669,6 +708,13 @@ func TestAnswersAreMedusas(t *testing.T) {
 	t.Run("invites", func(t *testing.T) {
 		each(t, func(t *testing.T, s *server) { inviteScene(t, s).run(t, invitesRoutes) })
 	})
+	t.Run("lifecycle", func(t *testing.T) {
+		each(t, func(t *testing.T, s *server) {
+			sc := newScene(t, s)
+			sc.ids["second"], _ = claims(t, s.admin(t, "second@example.com"))["actor_id"].(string)
+			sc.run(t, lifecycle)
+		})
+	})
 	t.Run("reset", func(t *testing.T) {
 		each(t, func(t *testing.T, s *server) {
 			sc := newScene(t, s)
@@ -724,7 +770,7 @@ func TestEveryRouteHasFixtures(t *testing.T) {
 		mux.Handle(pattern, http.NotFoundHandler())
 	}
 	succeeds, fails := map[string]bool{}, map[string]bool{}
-	for _, f := range slices.Concat(registering, signingIn, listingProviders, sessions, usersRoutes, invitesRoutes, resetting, resettingOthers, paths) {
+	for _, f := range slices.Concat(registering, signingIn, listingProviders, sessions, usersRoutes, lifecycle, invitesRoutes, resetting, resettingOthers, paths) {
 		method, path, _ := strings.Cut(f.do, " ")
 		u, err := url.Parse("http://example.com" + path)
 		check(t, err)
