@@ -72,6 +72,7 @@ func (l *eventLog) resets() (found []auth.PasswordResetRequested) {
 type settings struct {
 	actor     link.ActorOptions
 	user      user.Options
+	hooks     []user.Hook
 	auth      auth.Options
 	passwords auth.PasswordOptions
 	site      web.Options
@@ -123,7 +124,7 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 	}
 	passwords, err := auth.NewPasswords(auth.PasswordParams{Keys: keys, Options: o.passwords})
 	check(t, err)
-	s.users, err = user.New(user.Params{DB: db, Keys: keys, Options: o.user, Events: s.told, Log: log})
+	s.users, err = user.New(user.Params{DB: db, Keys: keys, Options: o.user, Hooks: o.hooks, Events: s.told, Log: log})
 	check(t, err)
 	s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Options: o.auth, Events: s.told, Log: log,
 		Providers: []auth.Provider{o.emailpass(emailpass.New(passwords, emailpass.Config{})), vouching{}}})

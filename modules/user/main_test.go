@@ -42,11 +42,14 @@ func each(t *testing.T, f func(t *testing.T, b bench)) {
 // with is another service on the same database: another process, or the same after its settings changed.
 func (b bench) with(t testing.TB, options user.Options, secrets ...[]byte) *user.Service {
 	t.Helper()
-	s, err := user.New(user.Params{DB: b.db, Keys: ring(t, secrets...), Options: options, Events: b.said})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return must(user.New(user.Params{DB: b.db, Keys: ring(t, secrets...), Options: options, Events: b.said}))(t)
+}
+
+// hooked is another bench on the same database, whose service has hooks.
+func (b bench) hooked(t testing.TB, hooks ...user.Hook) bench {
+	t.Helper()
+	b.Service = must(user.New(user.Params{DB: b.db, Keys: ring(t, secret('a')), Hooks: hooks, Events: b.said}))(t)
+	return b
 }
 
 // hasty makes invites that have expired as soon as they are made.

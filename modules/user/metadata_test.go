@@ -1,12 +1,16 @@
 package user_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"math"
 	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -135,5 +139,90 @@ func TestMetadataComesBackAsItWas(t *testing.T) {
 		if read := must(b.RetrieveUser(t.Context(), ensured.ID))(t); !reflect.DeepEqual(read.Metadata, ensured.Metadata) {
 			t.Errorf("made %#v, read %#v", ensured.Metadata, read.Metadata)
 		}
+	})
+}
+
+func TestApplicationChecksTheWholeMetadata(t *testing.T) {
+	errTeam := fault.New(fault.Invalid, "team_missing", "metadata.team is missing.")
+	each(t, func(t *testing.T, plain bench) {
+		type asked struct {
+			of       user.MetadataOf
+			metadata metadata
+		}
+		var asks []asked
+		broken := errors.New("the directory of teams does not answer")
+		b := plain
+		b.Service = plain.with(t, user.Options{CheckMetadata: func(_ context.Context, of user.MetadataOf, m metadata) error {
+			asks = append(asks, asked{of, m})
+			switch {
+			case m["team"] == "broken":
+				return broken
+			case m["team"] == nil:
+				return errTeam
+			}
+			return nil
+		}}, secret('a'))
+		want := func(what string, want ...asked) {
+			t.Helper()
+			if !reflect.DeepEqual(asks, want) {
+				t.Errorf("%s: asked %v, want %v", what, asks, want)
+			}
+			asks = nil
+		}
+		team := func(name string) metadata { return metadata{"team": name} }
+
+		u := must(b.CreateUsers(t.Context(), user.Draft{Email: "ada@example.com", Metadata: team("a")}))(t)[0]
+		want("create", asked{user.OfUser, team("a")})
+		i := must(b.CreateInvites(t.Context(), user.InviteDraft{Email: "bob@example.com", Metadata: team("a")}))(t)[0]
+		want("invite", asked{user.OfInvite, team("a")})
+		must(b.UpdateUsers(t.Context(), user.Update{ID: u.ID, Metadata: user.Set(metadata{"n": 1})}))(t)
+		want("update", asked{user.OfUser, metadata{"team": "a", "n": 1.0}})
+		must(b.UpdateInvites(t.Context(), user.InviteUpdate{ID: i.ID, Metadata: user.Set(metadata{"n": 1})}))(t)
+		want("update of an invite", asked{user.OfInvite, metadata{"team": "a", "n": 1.0}})
+		must(b.UpdateUsers(t.Context(), named(u.ID, "Ada"), user.Update{ID: u.ID, Metadata: user.Set(metadata{})}))(t)
+		must(b.UpdateInvites(t.Context(), user.InviteUpdate{ID: i.ID, Roles: user.Set([]string{"a"})}))(t)
+		want("what does not touch it")
+
+		was := databasetest.Dump(t, b.db)
+		b.said.take()
+		for what, call := range map[string]func(m metadata, f user.Field[metadata]) error{
+			"create": func(m metadata, _ user.Field[metadata]) error {
+				_, err := b.CreateUsers(t.Context(), user.Draft{Email: "x@example.com", Metadata: m})
+				return err
+			},
+			"ensure": func(m metadata, _ user.Field[metadata]) error {
+				_, _, err := b.Ensure(t.Context(), user.Draft{Email: "x@example.com", Metadata: m})
+				return err
+			},
+			"invite": func(m metadata, _ user.Field[metadata]) error {
+				_, err := b.CreateInvites(t.Context(), user.InviteDraft{Email: "x@example.com", Metadata: m})
+				return err
+			},
+			"update": func(_ metadata, f user.Field[metadata]) error {
+				_, err := b.UpdateUsers(t.Context(), user.Update{ID: u.ID, Metadata: f})
+				return err
+			},
+			"update of an invite": func(_ metadata, f user.Field[metadata]) error {
+				_, err := b.UpdateInvites(t.Context(), user.InviteUpdate{ID: i.ID, Metadata: f})
+				return err
+			},
+		} {
+			err := call(nil, user.Clear[metadata]())
+			if f, ok := fault.Of(err); !errors.Is(err, errTeam) || !ok || f.Message != errTeam.Message {
+				t.Errorf("%s: %v, want the fault", what, err)
+			}
+			err = call(team("broken"), user.Set(team("broken")))
+			if !errors.Is(err, broken) || fault.KindOf(err) != fault.Internal {
+				t.Errorf("%s: %v, want the failure, which is no fault", what, err)
+			}
+		}
+		_, err := b.CreateUsers(t.Context(), user.Draft{Email: "x@example.com", Metadata: team("a")}, user.Draft{}, user.Draft{Metadata: team("broken")})
+		if !errors.Is(err, broken) || fault.KindOf(err) != fault.Internal {
+			t.Errorf("of several: %v, want the failure, whatever else is wrong", err)
+		}
+		if !reflect.DeepEqual(was, databasetest.Dump(t, b.db)) {
+			t.Error("something was written")
+		}
+		b.wantSaid(t)
 	})
 }
