@@ -115,8 +115,11 @@ func linkOptions(c *Config) (link.Options, error) {
 	return o, nil
 }
 
-func apiOptions(c *Config) httpapi.Options {
-	return httpapi.Options{ResetTokenInResponse: c.Admin.ResetTokenInResponse}
+func apiOptions(c *Config, log *slog.Logger) httpapi.Options {
+	if given := c.Roles[user.RoleMember]; len(given) > 0 {
+		log.Warn("the role member gives permissions: whoever signs in for the first time has them", "permissions", given)
+	}
+	return httpapi.Options{ResetTokenInResponse: c.Admin.ResetTokenInResponse, Roles: c.Roles}
 }
 
 // mailOptions says who takes the mails. A program that does not listen records what is to be mailed, and leaves the rest to

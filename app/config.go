@@ -34,13 +34,15 @@ type Config struct {
 	DataDir string `key:"data_dir" def:"./data"`
 	// Secrets are the master secrets: the first signs, all verify. None is fine in
 	// development on SQLite: one is made and kept in DataDir then.
-	Secrets []Secret     `key:"secrets" def:""`
-	Auth    AuthConfig   `key:"auth"`
-	Link    LinkConfig   `key:"link"`
-	Invite  InviteConfig `key:"invite"`
-	Admin   AdminConfig  `key:"admin"`
-	Mail    MailConfig   `key:"mail"`
-	Log     LogConfig    `key:"log"`
+	Secrets []Secret   `key:"secrets" def:""`
+	Auth    AuthConfig `key:"auth"`
+	Link    LinkConfig `key:"link"`
+	// Roles are the permissions that each role gives, by its name; httpapi.Permissions lists them.
+	Roles  map[string][]string `key:"roles" entries:"admin=* member="`
+	Invite InviteConfig        `key:"invite"`
+	Admin  AdminConfig         `key:"admin"`
+	Mail   MailConfig          `key:"mail"`
+	Log    LogConfig           `key:"log"`
 
 	// sources says where a value came from, by key: sourceFile, or the name of a
 	// variable behind sourceEnv. What is not in it is a default.
@@ -183,7 +185,8 @@ func DefaultConfig() *Config {
 		}
 	}
 	for _, n := range known.names {
-		for _, name := range n.entries {
+		for _, entry := range n.entries {
+			name, _, _ := strings.Cut(entry, "=")
 			n.ensure(c, name)
 		}
 	}

@@ -17,7 +17,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey-go/latchkey/app/httpapi"
 	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/modules/user"
 )
 
 // checks say what is wrong with a text, or with each entry of a list, or "". They
@@ -30,6 +32,7 @@ var checks = map[string]func(string) string{
 	"data_dir":                checkNotEmpty,
 	"link.actors.*.providers": checkProvider,
 	"invite.default_roles":    checkRole,
+	"roles.*":                 checkPermission,
 	"mail.from":               checkFrom,
 }
 
@@ -75,6 +78,9 @@ func (c *Config) together(add func(key, format string, args ...any)) {
 		add("secrets", "PostgreSQL needs a secret that all nodes share: set LATCHKEY_SECRETS; %s", howToMakeSecret)
 	case c.Production():
 		add("secrets", "production needs a secret of its own: set LATCHKEY_SECRETS; %s", howToMakeSecret)
+	}
+	if given, ok := c.Roles[user.RoleAdmin]; ok && !slices.Contains(given, "*") {
+		add("roles."+user.RoleAdmin, `must be ["*"], because somebody has to be able to do everything: make a role of another name for less`)
 	}
 	if !c.Production() {
 		return
@@ -238,6 +244,13 @@ func checkProvider(id string) string {
 func checkRole(role string) string {
 	if role == "" || strings.ContainsFunc(role, func(r rune) bool { return r <= ' ' || r == ',' || r == 0x7f }) {
 		return "must be the name of a role, without spaces and commas"
+	}
+	return ""
+}
+
+func checkPermission(name string) string {
+	if known := httpapi.Permissions(); !slices.Contains(known, name) {
+		return "must be one of " + strings.Join(known, ", ")
 	}
 	return ""
 }

@@ -36,6 +36,7 @@ type setting struct {
 	oneof    []string
 	min, max int
 	named    *names // the names that stand for * in pattern, or nil
+	whole    bool   // the value is what stands under the name, not a field of it
 	free     bool   // the sections of providers, whose settings are not ours to know
 }
 
@@ -43,7 +44,7 @@ type setting struct {
 type names struct {
 	pattern string
 	index   []int    // of the map, in Config
-	entries []string // those that are always there
+	entries []string // those that are always there, each perhaps with = and what it is by default
 	syntax  *regexp.Regexp
 	what    string
 	ruledBy []string // names that would shadow routes
@@ -52,6 +53,7 @@ type names struct {
 var (
 	providerSyntax    = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 	actorSyntax       = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+	roleSyntax        = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,63}$`)
 	reservedActors    = []string{"session", "sessions", "token", "verification", "mfa", "providers"}
 	reservedProviders = append(slices.Clone(reservedActors), "user")
 )
@@ -75,6 +77,11 @@ func (t *table) add(structType reflect.Type, section string, index []int, named 
 			t.names = append(t.names, n)
 			t.sections[pattern] = n
 			t.addSetting(&setting{pattern: pattern + ".*", named: n, free: true})
+		case field.Type == reflect.TypeFor[map[string][]string]():
+			n := &names{pattern: pattern, index: at, syntax: roleSyntax, what: "a role", entries: strings.Fields(field.Tag.Get("entries"))}
+			t.names = append(t.names, n)
+			t.sections[pattern] = n
+			t.addSetting(&setting{pattern: pattern + ".*", typ: field.Type.Elem(), named: n, whole: true})
 		case field.Type.Kind() == reflect.Map:
 			n := &names{pattern: pattern, index: at, syntax: actorSyntax, what: "an actor type", ruledBy: reservedActors,
 				entries: strings.Fields(field.Tag.Get("entries"))}
@@ -148,6 +155,9 @@ func (s *setting) get(c *Config, key string) reflect.Value {
 	if s.named != nil {
 		root = root.FieldByIndex(s.named.index).MapIndex(reflect.ValueOf(s.name(key)))
 	}
+	if s.whole {
+		return root
+	}
 	return root.FieldByIndex(s.index)
 }
 
@@ -162,22 +172,28 @@ func (s *setting) set(c *Config, key string, value reflect.Value) {
 	all := root.FieldByIndex(s.named.index)
 	changed := reflect.New(all.Type().Elem()).Elem()
 	changed.Set(all.MapIndex(reflect.ValueOf(name)))
-	changed.FieldByIndex(s.index).Set(value)
+	if s.whole {
+		changed.Set(value)
+	} else {
+		changed.FieldByIndex(s.index).Set(value)
+	}
 	all.SetMapIndex(reflect.ValueOf(name), changed)
 }
 
-// mustSetDefault sets the default in the struct that has this setting. A default
-// that cannot be read is a mistake in Config.
-func (s *setting) mustSetDefault(in reflect.Value) {
-	texts := []string{s.def}
+// mustSetDefault sets the default in the struct that has this setting.
+func (s *setting) mustSetDefault(in reflect.Value) { in.FieldByIndex(s.index).Set(s.mustParse(s.def)) }
+
+// mustParse reads a default. One that cannot be read is a mistake in Config.
+func (s *setting) mustParse(def string) reflect.Value {
+	texts := []string{def}
 	if s.isList() {
-		texts = splitList(s.def)
+		texts = splitList(def)
 	}
 	value, ok := s.parse(texts)
 	if !ok {
 		panic("app.Config: unreadable default of " + s.pattern)
 	}
-	in.FieldByIndex(s.index).Set(value)
+	return value
 }
 
 // of lists the names that c has, sorted.
@@ -204,12 +220,26 @@ func (n *names) ensure(c *Config, name string) {
 		entry.Set(reflect.MakeMap(entry.Type()))
 	} else {
 		for _, s := range known.settings {
-			if s.named == n {
+			switch {
+			case s.named != n:
+			case s.whole:
+				entry.Set(s.mustParse(n.byDefault(name)))
+			default:
 				s.mustSetDefault(entry)
 			}
 		}
 	}
 	all.SetMapIndex(reflect.ValueOf(name), entry)
+}
+
+// byDefault is what an entry is unless something else is said.
+func (n *names) byDefault(name string) string {
+	for _, entry := range n.entries {
+		if def, ok := strings.CutPrefix(entry, name+"="); ok {
+			return def
+		}
+	}
+	return ""
 }
 
 // wrong says what is wrong with a name, or "".

@@ -316,8 +316,13 @@ func (l *loader) lookup(name string) (s *setting, key, wrong string) {
 			continue
 		}
 		if rest, ok = strings.CutSuffix(rest, strings.TrimPrefix(variable(after), envPrefix)); ok && rest != "" {
-			actor := strings.ToLower(rest)
-			return s, s.key(actor), s.named.wrong(actor)
+			for _, named := range s.named.of(l.config) { // of which some have signs that variables have not
+				if variable(s.key(named)) == name {
+					return s, s.key(named), ""
+				}
+			}
+			named := strings.ToLower(rest)
+			return s, s.key(named), s.named.wrong(named)
 		}
 	}
 	return nil, "", ""

@@ -109,6 +109,10 @@ var everySetting = []setting{
 	{"link.actors.user.providers", "emailpass,okta-eu", `[emailpass, okta-eu]`, "emailpass,okta-eu"},
 	{"link.actors.sales_rep.policy", "manual", `manual`, "manual"},
 	{"link.actors.sales_rep.providers", "", `[]`, ""},
+	{"roles.admin", "*,user:read", `["*", user:read]`, "*,user:read"},
+	{"roles.member", "user:read", `["user:read"]`, "user:read"},
+	{"roles.support", "user:read, invite:*", `["user:read", "invite:*"]`, "user:read,invite:*"},
+	{"roles.team_lead", "", `[]`, ""},
 	{"invite.default_roles", "member,editor", `[member, editor]`, "member,editor"},
 	{"invite.ttl", "72h", `72h`, "72h"},
 	{"admin.reset_token_in_response", "true", `true`, "true"},
@@ -299,6 +303,21 @@ func TestWhatIsWrongInTheFileIsOneLineEach(t *testing.T) {
 		{"link: {actors: {'*': {policy: auto}}}", "link.actors.*: this cannot be the name of an actor type: use [a-z][a-z0-9_]*"},
 		{"link: {actors: {user: {providers: [E-Mail]}}}", "link.actors.user.providers: entry 1 must be the id of a provider"},
 		{"link: {actors: {user: {providers: [emailpass, user]}}}", "link.actors.user.providers: entry 2 must be the id of a provider"},
+		{"roles: {support: [user:read, user:rad]}", "roles.support: entry 2 must be one of *, user:*, user:read, "},
+		{"roles: {support: ['']}", "roles.support: entry 1 must be one of *, user:*"},
+		{"roles: {support: ['user']}", "roles.support: entry 1 must be one of *, user:*"},
+		{"roles: {support: ['**']}", "roles.support: entry 1 must be one of *, user:*"},
+		{"roles: {support: ['u*']}", "roles.support: entry 1 must be one of *, user:*"},
+		{"roles: {support: ['*:*']}", "roles.support: entry 1 must be one of *, user:*"},
+		{"roles: {support: user:read}", "roles.support: must be a list of texts"},
+		{"roles: {support: {user: read}}", "roles.support: must be a list of texts"},
+		{"roles: [support]", "roles: must be a section of keys"},
+		{"roles: {'a b': []}", "roles.a b: this cannot be the name of a role: use [A-Za-z][A-Za-z0-9_-]"},
+		{"roles: {'a.b': []}", "roles.a.b: this cannot be the name of a role: use [A-Za-z][A-Za-z0-9_-]"},
+		{"roles: {'': []}", "roles.: this cannot be the name of a role"},
+		{"roles: {admin: []}", "roles.admin: must be [\"*\"], because somebody has to be able to do everything"},
+		{"roles: {admin: [user:*, invite:*]}", "roles.admin: must be [\"*\"], because somebody has to be able to do everything"},
+		{"roles: {support: [], support: ['*']}", "roles.support: is there twice, in lines 1 and 1: remove one"},
 		{"invite: {default_roles: ['']}", "invite.default_roles: entry 1 must be the name of a role"},
 		{"log: {level: loud}", "log.level: must be one of debug, info, warn, error"},
 		{"log: {format: on}", "log.format: must be one of auto, text, json"},
@@ -355,6 +374,11 @@ func TestWhatIsWrongInTheEnvironmentIsOneLineEach(t *testing.T) {
 		{"LATCHKEY_AUTH_PROVIDERS_TOKEN_X=1", "LATCHKEY_AUTH_PROVIDERS_TOKEN_X: this cannot be the name of a provider, because"},
 		{"LATCHKEY_AUTH_PROVIDERS_OKTA=1", "LATCHKEY_AUTH_PROVIDERS_OKTA: names no setting: write LATCHKEY_AUTH_PROVIDERS_OKTA_ followed by its name"},
 		{"LATCHKEY_AUTH_PROVIDERS=1", "LATCHKEY_AUTH_PROVIDERS: unknown variable"},
+		{"LATCHKEY_ROLES_SUPPORT=user:read,user:rad", "LATCHKEY_ROLES_SUPPORT: entry 2 must be one of *, user:*, user:read, "},
+		{"LATCHKEY_ROLES_ADMIN=user:read", "LATCHKEY_ROLES_ADMIN: must be [\"*\"], because"},
+		{"LATCHKEY_ROLES_=user:read", "LATCHKEY_ROLES_: unknown variable"},
+		{"LATCHKEY_ROLES=user:read", "LATCHKEY_ROLES: unknown variable"},
+		{"LATCHKEY_ROLES_1=user:read", "LATCHKEY_ROLES_1: this cannot be the name of a role: use"},
 		{"LATCHKEY_SECRETS=hunter2", "LATCHKEY_SECRETS: entry 1 must be at least 32 random bytes in base64url; make one with: openssl rand"},
 		{"LATCHKEY_SECRETS=file:/does/not/exist", "LATCHKEY_SECRETS: the file /does/not/exist cannot be read: "},
 		{"LATCHKEY_DATABASE_URL=postgres://u:hunter2@h/d", "secrets: PostgreSQL needs a secret that all nodes share: set LATCHKEY_SECRETS; make one with: openssl rand -base64 32 | tr '+/' '-_' | tr -d '='"},
@@ -582,5 +606,19 @@ func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A name in the file may have signs that the name of a variable has not.
+func TestRolesOfTheFileAreFoundInTheEnvironment(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "config.yaml"), `roles: {Team-Lead: [user:read], support: [invite:read], guest: null}`)
+	c, err := app.LoadConfig(app.LoadArgs{Dir: dir, Environ: []string{"LATCHKEY_ROLES_TEAM_LEAD=user:*", "LATCHKEY_ROLES_NIGHT_SHIFT=user:read"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]string{"admin": {"*"}, "member": {}, "guest": {}, "Team-Lead": {"user:*"}, "support": {"invite:read"}, "night_shift": {"user:read"}}
+	if !reflect.DeepEqual(c.Roles, want) {
+		t.Errorf("roles %q, want %q", c.Roles, want)
 	}
 }

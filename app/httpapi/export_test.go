@@ -20,3 +20,8 @@ func Routes() (patterns []string) {
 	}
 	return patterns
 }
+
+// CheckGuard says what New says of a route that wants the permission.
+func CheckGuard(permission string) error {
+	return route{"GET", "/x", may(permission), handler{}}.check()
+}

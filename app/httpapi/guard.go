@@ -19,6 +19,7 @@ type caller struct {
 	session auth.Session
 	claims  *auth.Claims // nil when it is the cookie that proves it
 	user    user.User    // set by the guards that want a user
+	rights  rights       // set by may
 }
 
 // public lets everybody pass.
@@ -91,15 +92,4 @@ func member(a *API, c *call) error {
 	}
 	c.caller.user = u
 	return err
-}
-
-// admin wants a user with the role admin, at this moment.
-func admin(a *API, c *call) error {
-	if err := member(a, c); err != nil {
-		return err
-	}
-	if !c.caller.user.HasRole(user.RoleAdmin) {
-		return errForbidden
-	}
-	return nil
 }

@@ -1,18 +1,27 @@
 package httpapi
 
 import (
+	"errors"
+	"slices"
+
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
 // inviteAttributes are what an invite shows: Medusa's nine by default, the rest by fields=+name. The token is derived
-// when it is shown; the database holds none. Shown to an admin, it proves nothing about the mailbox.
-func (a *API) inviteAttributes() []attribute[user.Invite] {
+// when it is shown; the database holds none. Whoever sees it can accept the invite, so only who could have made it does;
+// it proves nothing about the mailbox.
+func (a *API) inviteAttributes(by caller) []attribute[user.Invite] {
 	return []attribute[user.Invite]{
 		{"id", false, func(i user.Invite) any { return i.ID }},
 		{"email", false, func(i user.Invite) any { return text(i.Email) }},
 		{"accepted", false, func(i user.Invite) any { return i.Accepted }},
-		{"token", false, func(i user.Invite) any { return a.users.InviteToken(i, user.ByHand) }},
+		{"token", false, func(i user.Invite) any {
+			if by.rights&named("invite:create") == 0 || !a.reachesAll(by, i.Roles) {
+				return nil
+			}
+			return a.users.InviteToken(i, user.ByHand)
+		}},
 		{"expires_at", false, func(i user.Invite) any { return stamp(i.ExpiresAt) }},
 		{"metadata", false, func(i user.Invite) any { return record(i.Metadata) }},
 		{"created_at", false, func(i user.Invite) any { return stamp(i.CreatedAt) }},
@@ -65,7 +74,7 @@ func (a *API) listInvites(c *call) (invitesAnswer, error) {
 	}
 	invites, count, err := a.users.ListAndCountInvites(c.Context(), filter, page)
 	answer := invitesAnswer{Invites: make([]object, len(invites)), Count: count, Offset: page.Offset, Limit: shown(page)}
-	attributes := choose(a.inviteAttributes(), q["fields"])
+	attributes := choose(a.inviteAttributes(c.caller), q["fields"])
 	for i, invite := range invites {
 		answer.Invites[i] = show(invite, attributes)
 	}
@@ -79,13 +88,13 @@ type createInvite struct {
 }
 
 func (a *API) createInvite(c *call, in createInvite) (inviteAnswer, error) {
-	attributes, err := readFields(c, a.inviteAttributes())
+	attributes, err := readFields(c, a.inviteAttributes(c.caller))
 	if err != nil {
 		return inviteAnswer{}, err
 	}
 	draft := user.InviteDraft{Email: in.Email.value, Metadata: in.Metadata.or()}
-	if roles := in.Roles.or(); len(roles) > 0 {
-		draft.Roles = roles
+	if draft.Roles, err = a.invitedTo(c.caller, in.Roles.or()); err != nil {
+		return inviteAnswer{}, err
 	}
 	invites, err := a.users.CreateInvites(c.Context(), draft)
 	if err != nil {
@@ -94,8 +103,26 @@ func (a *API) createInvite(c *call, in createInvite) (inviteAnswer, error) {
 	return inviteAnswer{show(invites[0], attributes)}, nil
 }
 
+// invitedTo are the roles of an invite by the caller: those that were named, none of which may do more than the caller,
+// or those of the default that do not. An inviter who can give none of the default invites a member.
+func (a *API) invitedTo(by caller, roles []string) ([]string, error) {
+	if len(roles) > 0 {
+		if !a.reachesAll(by, roles) {
+			return nil, errRolesBeyond
+		}
+		return roles, nil
+	}
+	beyond := func(role string) bool { return !a.reaches(by, role) }
+	otherwise := a.users.InviteRoles()
+	given := slices.DeleteFunc(slices.Clone(otherwise), beyond)
+	if len(given) == 0 && len(otherwise) > 0 {
+		given = slices.DeleteFunc([]string{user.RoleMember}, beyond)
+	}
+	return given, nil
+}
+
 func (a *API) retrieveInvite(c *call) (inviteAnswer, error) {
-	attributes, err := readFields(c, a.inviteAttributes())
+	attributes, err := readFields(c, a.inviteAttributes(c.caller))
 	if err != nil {
 		return inviteAnswer{}, err
 	}
@@ -104,11 +131,15 @@ func (a *API) retrieveInvite(c *call) (inviteAnswer, error) {
 }
 
 func (a *API) resendInvite(c *call) (inviteAnswer, error) {
-	attributes, err := readFields(c, a.inviteAttributes())
+	attributes, err := readFields(c, a.inviteAttributes(c.caller))
 	if err != nil {
 		return inviteAnswer{}, err
 	}
-	invites, err := a.users.RefreshInviteTokens(c.Context(), user.InviteID(c.PathValue("id")))
+	id := user.InviteID(c.PathValue("id"))
+	if err := a.mayTouch(c, id); err != nil {
+		return inviteAnswer{}, err
+	}
+	invites, err := a.users.RefreshInviteTokens(c.Context(), id)
 	if err != nil {
 		return inviteAnswer{}, err
 	}
@@ -116,8 +147,27 @@ func (a *API) resendInvite(c *call) (inviteAnswer, error) {
 }
 
 func (a *API) deleteInvite(c *call) (deletedAnswer, error) {
-	id := c.PathValue("id")
-	return deletedAnswer{id, "invite", true}, a.users.SoftDeleteInvites(c.Context(), user.InviteID(id))
+	id := user.InviteID(c.PathValue("id"))
+	if err := a.mayTouch(c, id); err != nil {
+		return deletedAnswer{}, err
+	}
+	return deletedAnswer{string(id), "invite", true}, a.users.SoftDeleteInvites(c.Context(), id)
+}
+
+// mayTouch refuses a caller whom the roles of the invite are beyond. It leaves it to others to say that there is none.
+// Should it become one of other roles right afterwards, nothing is gained: what shows a token looks at the roles by then.
+func (a *API) mayTouch(c *call, id user.InviteID) error {
+	if c.caller.rights == everything {
+		return nil
+	}
+	invite, err := a.users.RetrieveInvite(c.Context(), id)
+	switch {
+	case errors.Is(err, user.ErrInviteNotFound):
+		return nil
+	case err == nil && !a.reachesAll(c.caller, invite.Roles):
+		return errInviteBeyond
+	}
+	return err
 }
 
 type acceptInvite struct {

@@ -41,7 +41,7 @@ func (a *API) changeState(c *call, change func(context.Context, ...user.ID) erro
 		return userAnswer{}, err
 	}
 	id := user.ID(c.PathValue("id"))
-	if err := change(c.Context(), id); err != nil {
+	if err := a.actOn(c, id, func(ctx context.Context) error { return change(ctx, id) }); err != nil {
 		return userAnswer{}, err
 	}
 	u, err := a.users.RetrieveUser(c.Context(), id)

@@ -37,7 +37,6 @@ var (
 	errNoMethod    = fault.New(fault.NotAllowed, "no_method", "This path does not take this method. The Allow header says which it takes.")
 	errOtherSite   = fault.New(fault.Forbidden, "cross_origin", "This request comes from another site. List its origin in http.cors_origins to allow it.")
 	errUnavailable = fault.New(fault.Unavailable, "database_unavailable", "The database does not answer. Try again in a moment.")
-	errForbidden   = fault.New(fault.Forbidden, "forbidden", "Forbidden")
 
 	// errUnauthorized is what the guards say: Medusa's answer has no type.
 	errUnauthorized = errors.New("unauthorized")

@@ -90,17 +90,20 @@ var errAskedAgain = fault.New(fault.Conflict, "reset_superseded", "Somebody else
 
 // resetUser has a link to set a new password mailed to a user.
 func (a *API) resetUser(c *call) (answer resetAnswer, err error) {
-	err = a.db.InTx(c.Context(), func(ctx context.Context) error {
-		e, err := a.link.RequestPasswordResetFor(ctx, user.ID(c.PathValue("id")))
-		if err != nil || !a.options.ResetTokenInResponse {
+	id := user.ID(c.PathValue("id"))
+	err = a.actOn(c, id, func(ctx context.Context) error {
+		return a.db.InTx(ctx, func(ctx context.Context) error {
+			e, err := a.link.RequestPasswordResetFor(ctx, id)
+			if err != nil || !a.options.ResetTokenInResponse {
+				return err
+			}
+			t, err := a.auth.CreatePasswordResetToken(ctx, e, auth.ByHand)
+			if errors.Is(err, auth.ErrResetToken) {
+				err = errAskedAgain
+			}
+			answer.Token = t.Token
 			return err
-		}
-		t, err := a.auth.CreatePasswordResetToken(ctx, e, auth.ByHand)
-		if errors.Is(err, auth.ErrResetToken) {
-			err = errAskedAgain
-		}
-		answer.Token = t.Token
-		return err
+		})
 	})
 	return answer, err
 }

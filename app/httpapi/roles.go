@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"slices"
 
 	"github.com/latchkey-go/latchkey/modules/user"
@@ -72,7 +73,7 @@ func (a *API) addRoles(c *call, in namedRoles) (addedRolesAnswer, error) {
 		return addedRolesAnswer{}, err
 	}
 	id := user.ID(c.PathValue("id"))
-	if err := a.users.AddRoles(c.Context(), id, in.Roles.value...); err != nil {
+	if err := a.changeRoles(c, id, in.Roles.value, a.users.AddRoles); err != nil {
 		return addedRolesAnswer{}, err
 	}
 	u, err := a.users.RetrieveUser(c.Context(), id)
@@ -80,11 +81,20 @@ func (a *API) addRoles(c *call, in namedRoles) (addedRolesAnswer, error) {
 }
 
 func (a *API) removeRoles(c *call, in namedRoles) (removedRolesAnswer, error) {
-	roles := in.Roles.value
-	return removedRolesAnswer{roles, "user_role", true}, a.users.RemoveRoles(c.Context(), user.ID(c.PathValue("id")), roles...)
+	err := a.changeRoles(c, user.ID(c.PathValue("id")), in.Roles.value, a.users.RemoveRoles)
+	return removedRolesAnswer{in.Roles.value, "user_role", true}, err
 }
 
 func (a *API) removeRole(c *call) (deletedAnswer, error) {
 	role := c.PathValue("role")
-	return deletedAnswer{role, "user_role", true}, a.users.RemoveRoles(c.Context(), user.ID(c.PathValue("id")), role)
+	err := a.changeRoles(c, user.ID(c.PathValue("id")), []string{role}, a.users.RemoveRoles)
+	return deletedAnswer{role, "user_role", true}, err
+}
+
+// changeRoles gives or takes roles: none that may do more than the caller, and of nobody who may.
+func (a *API) changeRoles(c *call, id user.ID, roles []string, change func(context.Context, user.ID, ...string) error) error {
+	if !a.reachesAll(c.caller, roles) {
+		return errRolesBeyond
+	}
+	return a.actOn(c, id, func(ctx context.Context) error { return change(ctx, id, roles...) })
 }

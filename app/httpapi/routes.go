@@ -33,27 +33,27 @@ func (a *API) routes() []route {
 		{"DELETE", "/auth/session", signedIn, takesNothing(a.deleteSession)},
 		{"POST", "/auth/token/refresh", signedIn, takesNothing(a.refresh)},
 
-		{"GET", "/admin/users", admin, takesNothing(a.listUsers)},
+		{"GET", "/admin/users", may("user:read"), takesNothing(a.listUsers)},
 		{"GET", "/admin/users/me", member, takesNothing(a.me)},
-		{"GET", "/admin/users/{id}", admin, takesNothing(a.retrieveUser)},
-		{"POST", "/admin/users/{id}", admin, takes(a.updateUser)},
-		{"DELETE", "/admin/users/{id}", admin, takesNothing(a.deleteUser)},
-		{"POST", "/admin/users/{id}/deactivate", admin, takesNothing(a.deactivateUser)},
-		{"POST", "/admin/users/{id}/reactivate", admin, takesNothing(a.reactivateUser)},
-		{"POST", "/admin/users/{id}/restore", admin, takesNothing(a.restoreUser)},
-		{"POST", "/admin/users/{id}/reset-password", admin, takesNothing(a.resetUser)},
-		{"GET", "/admin/users/{id}/auth-providers", admin, takesNothing(a.authProviders)},
-		{"GET", "/admin/users/{id}/roles", admin, takesNothing(a.listRoles)},
-		{"POST", "/admin/users/{id}/roles", admin, takes(a.addRoles)},
-		{"DELETE", "/admin/users/{id}/roles", admin, takes(a.removeRoles)},
-		{"DELETE", "/admin/users/{id}/roles/{role}", admin, takesNothing(a.removeRole)},
+		{"GET", "/admin/users/{id}", may("user:read"), takesNothing(a.retrieveUser)},
+		{"POST", "/admin/users/{id}", may("user:update"), takes(a.updateUser)},
+		{"DELETE", "/admin/users/{id}", may("user:delete"), takesNothing(a.deleteUser)},
+		{"POST", "/admin/users/{id}/deactivate", may("user:update"), takesNothing(a.deactivateUser)},
+		{"POST", "/admin/users/{id}/reactivate", may("user:update"), takesNothing(a.reactivateUser)},
+		{"POST", "/admin/users/{id}/restore", may("user:delete"), takesNothing(a.restoreUser)},
+		{"POST", "/admin/users/{id}/reset-password", may("user:reset"), takesNothing(a.resetUser)},
+		{"GET", "/admin/users/{id}/auth-providers", may("user:read"), takesNothing(a.authProviders)},
+		{"GET", "/admin/users/{id}/roles", may("user:read"), takesNothing(a.listRoles)},
+		{"POST", "/admin/users/{id}/roles", may("user:roles"), takes(a.addRoles)},
+		{"DELETE", "/admin/users/{id}/roles", may("user:roles"), takes(a.removeRoles)},
+		{"DELETE", "/admin/users/{id}/roles/{role}", may("user:roles"), takesNothing(a.removeRole)},
 
-		{"GET", "/admin/invites", admin, takesNothing(a.listInvites)},
-		{"POST", "/admin/invites", admin, takes(a.createInvite)},
+		{"GET", "/admin/invites", may("invite:read"), takesNothing(a.listInvites)},
+		{"POST", "/admin/invites", may("invite:create"), takes(a.createInvite)},
 		{"POST", "/admin/invites/accept", actorUser, takes(a.acceptInvite)},
-		{"GET", "/admin/invites/{id}", admin, takesNothing(a.retrieveInvite)},
-		{"DELETE", "/admin/invites/{id}", admin, takesNothing(a.deleteInvite)},
-		{"POST", "/admin/invites/{id}/resend", admin, takesNothing(a.resendInvite)},
+		{"GET", "/admin/invites/{id}", may("invite:read"), takesNothing(a.retrieveInvite)},
+		{"DELETE", "/admin/invites/{id}", may("invite:delete"), takesNothing(a.deleteInvite)},
+		{"POST", "/admin/invites/{id}/resend", may("invite:update"), takesNothing(a.resendInvite)},
 
 		{"GET", "/.well-known/jwks.json", public, takesNothing(a.keys)},
 		{"GET", "/health", public, takesNothing(a.health)},
@@ -65,6 +65,14 @@ type route struct {
 	method, path string
 	guard        guard
 	handler      handler
+}
+
+// check refuses a route that nobody guards: no guard was named, or a permission that is none.
+func (r route) check() error {
+	if r.guard == nil {
+		return fmt.Errorf("httpapi: %s %s has no guard: say who may call it, even if it is everybody, or by which of the permissions", r.method, r.path)
+	}
+	return nil
 }
 
 // handler does the work of a route: its error, or what to answer. The types say what goes in and comes out.
@@ -112,6 +120,8 @@ type Options struct {
 	// ResetTokenInResponse has POST /admin/users/{id}/reset-password answer with the token, as Medusa does. Otherwise the
 	// user alone gets it, by mail.
 	ResetTokenInResponse bool
+	// Roles are the permissions that roles give. nil: admin gives everything, and no other role anything.
+	Roles Roles
 }
 
 // API is the JSON API. It is an http.Handler, safe for concurrent use.
@@ -123,12 +133,14 @@ type API struct {
 	site    *web.Site
 	log     *slog.Logger
 	options Options
+	roles   byRole
 	mux     *http.ServeMux
 	methods []string // that any route has
 	handler http.Handler
 }
 
-// New returns the API. It fails if a route has no guard.
+// New returns the API. It fails if a route has no guard, or one that wants a permission that is none, and for roles that
+// give what there is not.
 func New(p Params) (*API, error) {
 	site := p.Site
 	if site == nil {
@@ -137,11 +149,15 @@ func New(p Params) (*API, error) {
 			return nil, err
 		}
 	}
+	roles, err := p.Options.Roles.rights()
+	if err != nil {
+		return nil, err
+	}
 	a := &API{db: p.DB, users: p.Users, auth: p.Auth, link: p.Link, site: site,
-		log: cmp.Or(p.Log, slog.Default()).With("module", "httpapi"), options: p.Options, mux: http.NewServeMux()}
+		log: cmp.Or(p.Log, slog.Default()).With("module", "httpapi"), options: p.Options, roles: roles, mux: http.NewServeMux()}
 	for _, r := range a.routes() {
-		if r.guard == nil {
-			return nil, fmt.Errorf("httpapi: %s %s has no guard: say who may call it, even if it is everybody", r.method, r.path)
+		if err := r.check(); err != nil {
+			return nil, err
 		}
 		a.mux.Handle(r.method+" "+r.path, a.guarded(r))
 		if !slices.Contains(a.methods, r.method) {

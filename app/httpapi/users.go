@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"context"
+
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
@@ -99,9 +101,14 @@ func (a *API) updateUser(c *call, in updateUser) (userAnswer, error) {
 	if err != nil {
 		return userAnswer{}, err
 	}
-	users, err := a.users.UpdateUsers(c.Context(), user.Update{
+	update := user.Update{
 		ID: user.ID(c.PathValue("id")), FirstName: in.FirstName.field(), LastName: in.LastName.field(),
 		AvatarURL: in.AvatarURL.field(), Metadata: in.Metadata.field(),
+	}
+	var users []user.User
+	err = a.actOn(c, update.ID, func(ctx context.Context) (err error) {
+		users, err = a.users.UpdateUsers(ctx, update)
+		return err
 	})
 	if err != nil {
 		return userAnswer{}, err
@@ -116,7 +123,8 @@ func (a *API) deleteUser(c *call) (deletedAnswer, error) {
 	if id == c.caller.user.ID {
 		return deletedAnswer{}, errSelfDelete
 	}
-	return deletedAnswer{string(id), "user", true}, a.users.SoftDeleteUsers(c.Context(), id)
+	err := a.actOn(c, id, func(ctx context.Context) error { return a.users.SoftDeleteUsers(ctx, id) })
+	return deletedAnswer{string(id), "user", true}, err
 }
 
 type authProvidersAnswer struct {

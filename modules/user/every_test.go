@@ -113,6 +113,14 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				Bad:       func(ctx context.Context, s things) (any, error) { return s.RetrieveUser(ctx, "\x00") },
 				BadIs:     user.ErrNotFound,
 			},
+			"HoldUser": {
+				Does:      databasetest.Reads,
+				One:       func(ctx context.Context, s things) (any, error) { return s.HoldUser(ctx, s.ada.ID) },
+				Unknown:   func(ctx context.Context, s things) (any, error) { return s.HoldUser(ctx, nobodysID) },
+				UnknownIs: user.ErrNotFound,
+				Bad:       func(ctx context.Context, s things) (any, error) { return s.HoldUser(ctx, "\x00") },
+				BadIs:     user.ErrNotFound,
+			},
 			"FindUser": {
 				Does:      databasetest.Reads,
 				One:       func(ctx context.Context, s things) (any, error) { return s.FindUser(ctx, s.ada.Email) },
@@ -296,6 +304,11 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 			"AdminExists": {
 				Does:    databasetest.Reads,
 				One:     func(ctx context.Context, s things) (any, error) { return s.AdminExists(ctx) },
+				Without: "it is asked for nothing in particular",
+			},
+			"InviteRoles": {
+				Does:    databasetest.Reads,
+				One:     func(_ context.Context, s things) (any, error) { return s.InviteRoles(), nil },
 				Without: "it is asked for nothing in particular",
 			},
 			"CreateInvites": {

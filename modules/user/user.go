@@ -24,7 +24,7 @@ type ID string
 // NewID mints an id, for those who need to know it before the user is created.
 func NewID() ID { return ID(id.New("user")) }
 
-// The roles that Latchkey itself knows. Others are names the application gives a meaning.
+// The roles that Latchkey itself knows. Others are names to which the configuration or the application gives a meaning.
 const (
 	RoleAdmin  = "admin"  // may do everything on /admin
 	RoleMember = "member" // may see itself
@@ -281,6 +281,23 @@ const attempts = 10
 // RetrieveUser returns the user, or ErrNotFound. Deleted users are not found.
 func (s *Service) RetrieveUser(ctx context.Context, id ID) (User, error) {
 	users, err := s.store.usersByID(ctx, []ID{id})
+	if err != nil {
+		return User{}, err
+	}
+	if len(users) == 0 {
+		return User{}, ErrNotFound.Msg("User with id: %s was not found", id)
+	}
+	return users[0], nil
+}
+
+// HoldUser returns the user, a softly deleted one too, or ErrNotFound. Inside a transaction nobody else can change them or
+// their roles until that ends.
+func (s *Service) HoldUser(ctx context.Context, id ID) (User, error) {
+	rows, err := s.store.lockUsers(ctx, []ID{id}, either)
+	if err != nil {
+		return User{}, err
+	}
+	users, err := s.store.withRoles(ctx, rows)
 	if err != nil {
 		return User{}, err
 	}
