@@ -191,6 +191,12 @@ var escalations = []fixture{
 	{"support resets an admin", "support", "POST /admin/users/{admin}/reset-password", "", 403, userBeyond},
 	{"support resets an owner", "support", "POST /admin/users/{owner}/reset-password", "", 403, userBeyond},
 	{"support resets nobody", "support", "POST /admin/users/user_none/reset-password", "", 404, problem("not_found", "User with id: user_none was not found", "user_not_found")},
+	{"support deactivates an admin", "support", "POST /admin/users/{admin}/deactivate", "", 403, userBeyond},
+	{"support reactivates an owner", "support", "POST /admin/users/{owner}/reactivate", "", 403, userBeyond},
+	{"support deactivates a member", "support", "POST /admin/users/{member}/deactivate?fields=id", "", 200, `{"user":{"id":"{member}"}}`},
+	{"support reactivates them", "support", "POST /admin/users/{member}/reactivate?fields=id", "", 200, `{"user":{"id":"{member}"}}`},
+	{"a remover restores an admin", "remover", "POST /admin/users/{admin}/restore", "", 403, userBeyond},
+	{"support restores", "support", "POST /admin/users/{member}/restore", "", 403, insufficient("user:delete")},
 	{"support deletes", "support", "DELETE /admin/users/{member}", "", 403, insufficient("user:delete")},
 	{"a remover deletes an admin", "remover", "DELETE /admin/users/{admin}", "", 403, userBeyond},
 	{"a remover deletes support", "remover", "DELETE /admin/users/{support}", "", 403, userBeyond},
@@ -472,6 +478,19 @@ func TestWhoIsAboutToRiseIsActedOnByNobodyBelow(t *testing.T) {
 		}
 		if _, err := sc.users.RetrieveUser(t.Context(), user.ID(sc.ids["member"])); err != nil {
 			t.Errorf("afterwards: %v", err)
+		}
+	})
+}
+
+func TestADeletedUserOfMoreIsRestoredByNobodyBelow(t *testing.T) {
+	eachStaffed(t, func(t *testing.T, sc scene) {
+		check(t, sc.users.SoftDeleteUsers(t.Context(), user.ID(sc.ids["owner"])))
+		path := sc.fill("/admin/users/{owner}/restore")
+		if a := sc.do(t, "POST", path, "", bearer(sc.tokens["remover"])); a.status != 403 || a.body != userBeyond {
+			t.Errorf("by a remover: %d %s", a.status, a.body)
+		}
+		if a := sc.do(t, "POST", path, "", bearer(sc.tokens["admin"])); a.status != 200 {
+			t.Errorf("by an admin: %d %s", a.status, a.body)
 		}
 	})
 }
