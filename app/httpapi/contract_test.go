@@ -287,6 +287,7 @@ var usersRoutes = []fixture{
 	{"list by operators", "admin", "GET /admin/users?created_at[$gte]=2020-01-01&$or[0][email]=ada@example.com&$or[1][first_name]=Bob&fields=id", "", 200,
 		`{"users":[{"id":"{member}"}],"count":1,"offset":0,"limit":50}`},
 	{"page of a list", "admin", "GET /admin/users?limit=1&offset=1&order=-email&fields=email", "", 200, `{"users":[{"email":"ada@example.com","id":"{member}"}],"count":2,"offset":1,"limit":1}`},
+	{"list by roles", "admin", "GET /admin/users?roles[]=admin&roles[]=nobodys&fields=email", "", 200, `{"users":[{"email":"admin@example.com","id":"{admin}"}],"count":1,"offset":0,"limit":50}`},
 	{"list of a negative limit", "admin", "GET /admin/users?limit=-1", "", 400, invalid("limit must not be negative")},
 	{"list of a word for a limit", "admin", "GET /admin/users?limit=abc", "", 400, invalid("Expected type: 'number' for field 'limit', got: 'string'")},
 	{"list of more than a page holds", "admin", "GET /admin/users?limit=1001", "", 400, invalid("limit must be at most 1000")},

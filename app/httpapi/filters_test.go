@@ -138,6 +138,22 @@ func TestListsAreFilteredByAndAndOr(t *testing.T) {
 	})
 }
 
+func TestListsOfUsersAreFilteredByRoles(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		admin := s.admin(t, "zoe@example.com")
+		for name, roles := range map[string][]string{"ada": {"admin", "editor"}, "bob": {"editor"}, "dan": {"a"}, "eve": nil} {
+			_, err := s.users.CreateUsers(t.Context(), user.Draft{Email: name + "@example.com", Roles: roles})
+			check(t, err)
+		}
+		s.wantListed(t, "/admin/users", admin, nil, map[string]string{
+			"roles=admin": "ada zoe", "roles[]=editor": "ada bob", "roles[]=editor&roles[]=admin": "ada bob zoe", "roles[0]=editor&roles[1]=nobodys": "ada bob",
+			"roles=editor&roles=a": "ada bob dan", "roles.0=a": "dan", "roles=nobodys": "", "roles=": "", "roles=Admin": "", "roles=admin,editor": "", "roles=%25": "",
+			"roles=editor&q=bob": "bob", "$or[0][roles]=admin&$or[1][email]=eve@example.com": "ada eve zoe", "$and[0][roles]=admin&$and[1][roles]=editor": "ada",
+			"roles='+OR+''%3D'": "",
+		})
+	})
+}
+
 func TestListsShowTheDeletedToWhomAsks(t *testing.T) {
 	each(t, func(t *testing.T, s *server) {
 		admin := s.admin(t, "zoe@example.com")
@@ -226,7 +242,6 @@ func TestBadFiltersAreNamed(t *testing.T) {
 				"$OR[0][email]=x":                     "Unrecognized fields: '$OR[0][email]'",
 				"$nor[0][email]=x":                    "Unrecognized fields: '$nor[0][email]'",
 				"metadata[x]=1":                       "Unrecognized fields: 'metadata[x]'",
-				"roles=admin":                         "Unrecognized fields: 'roles'",
 				"created_at[=2020-01-01":              "Unrecognized fields: 'created_at['",
 				"created_at]$gt[=2020-01-01":          "Unrecognized fields: 'created_at]$gt['",
 				"[created_at]=2020-01-01":             "Unrecognized fields: '[created_at]'",
@@ -257,7 +272,8 @@ func TestBadFiltersAreNamed(t *testing.T) {
 		}
 		for do, says := range map[string]string{
 			"/admin/users?expires_at=2020-01-01": "Unrecognized fields: 'expires_at'", "/admin/users?$or[0][email][]=x": "Unrecognized fields: '$or[0][email][]'", "/admin/users?accepted=true": "Unrecognized fields: 'accepted'",
-			"/admin/invites?$or[0][first_name]=x": "Unrecognized fields: '$or[0][first_name]'", "/admin/invites?last_name=x": "Unrecognized fields: 'last_name'", "/admin/invites?accepted[$eq]=true": "Unrecognized fields: 'accepted[$eq]'",
+			"/admin/invites?$or[0][first_name]=x": "Unrecognized fields: '$or[0][first_name]'", "/admin/invites?last_name=x": "Unrecognized fields: 'last_name'", "/admin/invites?roles=admin": "Unrecognized fields: 'roles'",
+			"/admin/users?roles[$in]=admin": "Unrecognized fields: 'roles[$in]'", "/admin/users?roles[0][x]=admin": "Unrecognized fields: 'roles[0][x]'", "/admin/invites?accepted[$eq]=true": "Unrecognized fields: 'accepted[$eq]'",
 		} {
 			if a := s.do(t, "GET", do, "", bearer(admin)); a.status != 400 || a.get("message") != "Invalid request: "+says {
 				t.Errorf("%s: %d %s, want %s", do, a.status, a.body, says)

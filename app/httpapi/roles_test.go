@@ -68,7 +68,7 @@ func TestOfTwoAdminsWhoDemoteEachOtherOneIsLeft(t *testing.T) {
 			together(2, func(i int) {
 				answers[i], _ = s.try(t.Context(), "DELETE", "/admin/users/"+ids[1-i]+"/roles/admin", "", bearer(tokens[i]))
 			})
-			admins, err := s.users.ListUsers(t.Context(), user.Filter{Role: user.RoleAdmin}, user.Page{})
+			admins, err := s.users.ListUsers(t.Context(), user.Filter{Roles: []string{user.RoleAdmin}}, user.Page{})
 			check(t, err)
 			done := 0
 			for i, a := range answers {

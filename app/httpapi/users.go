@@ -30,6 +30,7 @@ var userFilters = filters[user.Filter]{
 	"email":      word(func(f *user.Filter, v string) { f.Emails = []string{v} }),
 	"first_name": word(func(f *user.Filter, v string) { f.FirstName = &v }),
 	"last_name":  word(func(f *user.Filter, v string) { f.LastName = &v }),
+	"roles":      words(func(f *user.Filter) *[]string { return &f.Roles }),
 	"created_at": times(func(f *user.Filter) *user.Times { return &f.CreatedAt }),
 	"updated_at": times(func(f *user.Filter) *user.Times { return &f.UpdatedAt }),
 	"deleted_at": times(func(f *user.Filter) *user.Times { return &f.DeletedAt }),

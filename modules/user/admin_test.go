@@ -89,7 +89,7 @@ func TestOfTwoAdminsWhoEndEachOtherOneIsLeft(t *testing.T) {
 						return second.act(t.Context(), b, two[0].ID)
 					})
 					wantOneWinner(t, errs, user.ErrLastAdmin)
-					left := must(b.ListUsers(t.Context(), user.Filter{Role: "admin"}, user.Page{}))(t)
+					left := must(b.ListUsers(t.Context(), user.Filter{Roles: []string{"admin"}}, user.Page{}))(t)
 					if left = slices.DeleteFunc(left, func(u user.User) bool { return !u.Active() }); len(left) != 1 || t.Failed() {
 						t.Fatalf("%s and %s, round %d: %d active admins are left, want one", first.name, second.name, round, len(left))
 					}

@@ -117,8 +117,8 @@ func ExampleFilter() {
 	since := made[0].CreatedAt
 	for _, f := range []user.Filter{
 		{CreatedAt: user.Times{From: since, Until: since.AddDate(0, 0, 1)}},
-		{Or: []user.Filter{{Role: user.RoleAdmin}, {FirstName: new("Eve")}}},
-		{Or: []user.Filter{{Role: user.RoleAdmin}, {FirstName: new("Eve")}}, WithDeleted: true},
+		{Or: []user.Filter{{Roles: []string{user.RoleAdmin}}, {FirstName: new("Eve")}}},
+		{Or: []user.Filter{{Roles: []string{user.RoleAdmin}}, {FirstName: new("Eve")}}, WithDeleted: true},
 		{DeletedAt: user.Times{From: since}, WithDeleted: true},
 		{CreatedAt: user.Times{NotIn: []user.Span{user.At(since)}}}, // all were made in one call, at one time
 	} {

@@ -17,7 +17,7 @@ type Filter struct {
 	Emails      []string // exact, in any spelling of the canonical address; nil: any; empty: none
 	FirstName   *string  // exact
 	LastName    *string  // exact
-	Role        string   // has this role; empty: any
+	Roles       []string // has one of these roles; nil: any; empty: none
 	CreatedAt   Times
 	UpdatedAt   Times
 	DeletedAt   Times // matches nobody without WithDeleted
@@ -136,8 +136,8 @@ func (f Filter) own() (w where) {
 	if f.LastName != nil {
 		w.add("last_name IN (?)", list(*f.LastName))
 	}
-	if f.Role != "" {
-		w.add("EXISTS (SELECT 1 FROM latchkey_user_role r WHERE r.user_id = u.id AND r.role IN (?))", list(f.Role))
+	if f.Roles != nil {
+		w.add("id IN (SELECT user_id FROM latchkey_user_role WHERE role IN (?))", list(f.Roles...))
 	}
 	w.all = slices.Concat(w.all, f.CreatedAt.on("created_at"), f.UpdatedAt.on("updated_at"), f.DeletedAt.on("deleted_at"))
 	return w

@@ -136,7 +136,7 @@ func (c chance) filter(rows []user.User, depth int) (f user.Filter) {
 		case 4:
 			f.LastName = pick(c, names...)
 		case 5:
-			f.Role = pick(c, roles...)
+			f.Roles = some(c, append(roles, "nobody"))
 		case 6:
 			f.CreatedAt = c.times()
 		case 7:
@@ -167,7 +167,7 @@ func (c chance) filter(rows []user.User, depth int) (f user.Filter) {
 
 // size is how many conditions a filter has, as its bound counts them.
 func size(f user.Filter) (n int) {
-	for _, set := range []bool{f.IDs != nil, f.Emails != nil, f.FirstName != nil, f.LastName != nil, f.Role != ""} {
+	for _, set := range []bool{f.IDs != nil, f.Emails != nil, f.FirstName != nil, f.LastName != nil, f.Roles != nil} {
 		if set {
 			n++
 		}
@@ -200,7 +200,7 @@ func userMatches(f user.Filter, u user.User) bool {
 	this := func(f user.Filter) bool { return userMatches(f, u) }
 	return finds(f.Q, u.Email, text(u.FirstName), text(u.LastName)) &&
 		(f.IDs == nil || slices.Contains(f.IDs, u.ID)) && (f.Emails == nil || slices.ContainsFunc(f.Emails, isTheirs)) &&
-		equals(f.FirstName, u.FirstName) && equals(f.LastName, u.LastName) && (f.Role == "" || u.HasRole(f.Role)) &&
+		equals(f.FirstName, u.FirstName) && equals(f.LastName, u.LastName) && (f.Roles == nil || slices.ContainsFunc(f.Roles, u.HasRole)) &&
 		matches(f.CreatedAt, u.CreatedAt) && matches(f.UpdatedAt, u.UpdatedAt) && matches(f.DeletedAt, u.DeletedAt) &&
 		every(f.And, this) && (f.Or == nil || slices.ContainsFunc(f.Or, this))
 }

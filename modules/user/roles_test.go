@@ -82,7 +82,7 @@ func TestOfAdminsWhoDemoteEachOtherAtOnceOneIsLeft(t *testing.T) {
 					t.Errorf("round %d, caller %d: %v", round, i, err)
 				}
 			}
-			left := must(b.ListUsers(t.Context(), user.Filter{Role: "admin"}, user.Page{}))(t)
+			left := must(b.ListUsers(t.Context(), user.Filter{Roles: []string{"admin"}}, user.Page{}))(t)
 			if len(left) != 1 || refused == 0 {
 				t.Fatalf("round %d: %d admins are left and %d callers refused, want one and some", round, len(left), refused)
 			}
