@@ -275,6 +275,8 @@ var sessions = []fixture{
 	{"sign-out of somebody who is nobody yet", "newcomer", "DELETE /auth/session", "", 200, `{"success":true}`},
 }
 
+const noPlace = "Invalid request: after must be the next of an answer to the same list in the same order, or empty to begin"
+
 var usersRoutes = []fixture{
 	{"list without a token", "", "GET /admin/users", "", 401, unauthorized},
 	{"list with nonsense", "nonsense", "GET /admin/users", "", 401, unauthorized},
@@ -288,6 +290,11 @@ var usersRoutes = []fixture{
 		`{"users":[{"id":"{member}"}],"count":1,"offset":0,"limit":50}`},
 	{"page of a list", "admin", "GET /admin/users?limit=1&offset=1&order=-email&fields=email", "", 200, `{"users":[{"email":"ada@example.com","id":"{member}"}],"count":2,"offset":1,"limit":1}`},
 	{"list by roles", "admin", "GET /admin/users?roles[]=admin&roles[]=nobodys&fields=email", "", 200, `{"users":[{"email":"admin@example.com","id":"{admin}"}],"count":1,"offset":0,"limit":50}`},
+	{"list by place, to its end", "admin", "GET /admin/users?after=&order=-email&fields=email", "", 200,
+		`{"users":[{"email":"admin@example.com","id":"{admin}"},{"email":"ada@example.com","id":"{member}"}],"limit":50}`},
+	{"list behind nonsense", "admin", "GET /admin/users?after=nonsense", "", 400, problem("invalid_data", noPlace, "cursor_invalid")},
+	{"list behind a place and an offset", "admin", "GET /admin/users?after=&offset=0", "", 400, invalid("after and offset cannot be given together")},
+	{"list of nobody behind a place", "admin", "GET /admin/users?after=&limit=0", "", 400, invalid("limit must be at least 1 together with after")},
 	{"list of a negative limit", "admin", "GET /admin/users?limit=-1", "", 400, invalid("limit must not be negative")},
 	{"list of a word for a limit", "admin", "GET /admin/users?limit=abc", "", 400, invalid("Expected type: 'number' for field 'limit', got: 'string'")},
 	{"list of more than a page holds", "admin", "GET /admin/users?limit=1001", "", 400, invalid("limit must be at most 1000")},

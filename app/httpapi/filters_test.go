@@ -273,7 +273,7 @@ func TestBadFiltersAreNamed(t *testing.T) {
 		for do, says := range map[string]string{
 			"/admin/users?expires_at=2020-01-01": "Unrecognized fields: 'expires_at'", "/admin/users?$or[0][email][]=x": "Unrecognized fields: '$or[0][email][]'", "/admin/users?accepted=true": "Unrecognized fields: 'accepted'",
 			"/admin/invites?$or[0][first_name]=x": "Unrecognized fields: '$or[0][first_name]'", "/admin/invites?last_name=x": "Unrecognized fields: 'last_name'", "/admin/invites?roles=admin": "Unrecognized fields: 'roles'",
-			"/admin/users?roles[$in]=admin": "Unrecognized fields: 'roles[$in]'", "/admin/users?roles[0][x]=admin": "Unrecognized fields: 'roles[0][x]'", "/admin/invites?accepted[$eq]=true": "Unrecognized fields: 'accepted[$eq]'",
+			"/admin/users?roles[$in]=admin": "Unrecognized fields: 'roles[$in]'", "/admin/users?roles[0][x]=admin": "Unrecognized fields: 'roles[0][x]'", "/admin/users?$or[0][after]=x": "Unrecognized fields: '$or[0][after]'", "/admin/invites?accepted[$eq]=true": "Unrecognized fields: 'accepted[$eq]'",
 		} {
 			if a := s.do(t, "GET", do, "", bearer(admin)); a.status != 400 || a.get("message") != "Invalid request: "+says {
 				t.Errorf("%s: %d %s, want %s", do, a.status, a.body, says)

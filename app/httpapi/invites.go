@@ -52,9 +52,7 @@ type inviteAnswer struct {
 
 type invitesAnswer struct {
 	Invites []object `json:"invites"`
-	Count   int      `json:"count"`
-	Offset  int      `json:"offset"`
-	Limit   int      `json:"limit"`
+	listing
 }
 
 func (a *API) listInvites(c *call) (invitesAnswer, error) {
@@ -68,12 +66,14 @@ func (a *API) listInvites(c *call) (invitesAnswer, error) {
 	if filter.WithDeleted, err = q.truth("with_deleted"); err != nil {
 		return invitesAnswer{}, err
 	}
-	page, err := q.page()
-	if err != nil {
-		return invitesAnswer{}, err
-	}
-	invites, count, err := a.users.ListAndCountInvites(c.Context(), filter, page)
-	answer := invitesAnswer{Invites: make([]object, len(invites)), Count: count, Offset: page.Offset, Limit: shown(page)}
+	invites, about, err := lister[user.Invite]{
+		read: func(p user.Page) ([]user.Invite, error) { return a.users.ListInvites(c.Context(), filter, p) },
+		count: func(p user.Page) ([]user.Invite, int, error) {
+			return a.users.ListAndCountInvites(c.Context(), filter, p)
+		},
+		after: user.Page.AfterInvite,
+	}.page(q)
+	answer := invitesAnswer{make([]object, len(invites)), about}
 	attributes := choose(a.inviteAttributes(c.caller), q["fields"])
 	for i, invite := range invites {
 		answer.Invites[i] = show(invite, attributes)

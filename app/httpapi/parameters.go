@@ -44,8 +44,12 @@ func parse(raw string) (*parameter, error) {
 		for _, key := range names {
 			at = at.child(key)
 		}
-		if len(p[1]) > maxValue {
-			return nil, errQuery.Msg("Invalid request: '%s' must be at most %d bytes", clean(at.name), maxValue)
+		most := maxValue
+		if at.name == "after" {
+			most = user.MaxCursor
+		}
+		if len(p[1]) > most {
+			return nil, errQuery.Msg("Invalid request: '%s' must be at most %d bytes", clean(at.name), most)
 		}
 		at.values = append(at.values, p[1])
 	}

@@ -39,7 +39,7 @@ func readList[F any](c *call, of filters[F], allowed ...string) (q query, f F, e
 	if err != nil {
 		return nil, f, err
 	}
-	allowed = append(allowed, "limit", "offset", "order", "fields")
+	allowed = append(allowed, "limit", "offset", "after", "order", "fields")
 	if err := root.only(func(name string) bool { return slices.Contains(allowed, name) || of[name] != nil }); err != nil {
 		return nil, f, err
 	}

@@ -43,10 +43,8 @@ type userAnswer struct {
 }
 
 type usersAnswer struct {
-	Users  []object `json:"users"`
-	Count  int      `json:"count"`
-	Offset int      `json:"offset"`
-	Limit  int      `json:"limit"`
+	Users []object `json:"users"`
+	listing
 }
 
 type deletedAnswer struct {
@@ -63,12 +61,12 @@ func (a *API) listUsers(c *call) (usersAnswer, error) {
 	if filter.WithDeleted, err = q.truth("with_deleted"); err != nil {
 		return usersAnswer{}, err
 	}
-	page, err := q.page()
-	if err != nil {
-		return usersAnswer{}, err
-	}
-	users, count, err := a.users.ListAndCountUsers(c.Context(), filter, page)
-	answer := usersAnswer{Users: make([]object, len(users)), Count: count, Offset: page.Offset, Limit: shown(page)}
+	users, about, err := lister[user.User]{
+		read:  func(p user.Page) ([]user.User, error) { return a.users.ListUsers(c.Context(), filter, p) },
+		count: func(p user.Page) ([]user.User, int, error) { return a.users.ListAndCountUsers(c.Context(), filter, p) },
+		after: user.Page.AfterUser,
+	}.page(q)
+	answer := usersAnswer{make([]object, len(users)), about}
 	attributes := choose(userAttributes, q["fields"])
 	for i, u := range users {
 		answer.Users[i] = show(u, attributes)

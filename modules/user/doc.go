@@ -6,7 +6,8 @@
 //	user.go     User, Draft, Update; Service with CreateUsers, Ensure, UpdateUsers, DeleteUsers …
 //	invite.go   Invite and its life: made, renewed, validated, accepted, withdrawn
 //	token.go    invite tokens: derived from the row, never stored
-//	filter.go   what lists can be asked           times.go    … of times
+//	filter.go   what lists can be asked           times.go    … of times      search.go    … of words
+//	page.go     which part of a list, in which order; cursors
 //	bulk.go     BadItems: what is wrong with which of many
 //	hook.go     Hook: what the application does in the same transaction
 //	admin.go    that an active admin is left

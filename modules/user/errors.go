@@ -10,6 +10,7 @@ var (
 	ErrInvalid    = fault.New(fault.Invalid, "user_invalid", "A user or invite has a value that cannot be kept.")
 	ErrLastAdmin  = fault.New(fault.NotAllowed, "last_admin", "This is the last administrator. Make somebody else one first.")
 	ErrQuery      = fault.New(fault.Invalid, "query_invalid", "A list cannot be asked for like that.")
+	ErrCursor     = fault.New(fault.Invalid, "cursor_invalid", "The list has no such place in this order.")
 	ErrOrder      = fault.New(fault.Invalid, "order_unknown", "The list cannot be ordered by that field.")
 
 	ErrInviteNotFound = fault.New(fault.NotFound, "invite_not_found", "No such invite.")

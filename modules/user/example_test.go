@@ -258,3 +258,32 @@ func openBoth() (context.Context, *database.DB, *user.Service, func()) {
 		_ = os.RemoveAll(dir)
 	}
 }
+
+// Pages that follow each other by place cost the same however far they are, and nobody is on two of them.
+func ExamplePage_AfterUser() {
+	ctx, users, end := open()
+	defer end()
+	for _, name := range []string{"Ada", "Bob", "Eve"} {
+		if _, err := users.CreateUsers(ctx, user.Draft{FirstName: &name}); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	for page := (user.Page{Limit: 2, Order: "first_name"}); ; {
+		found, err := users.ListUsers(ctx, user.Filter{}, page)
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, u := range found {
+			fmt.Print(*u.FirstName, " ")
+		}
+		fmt.Println("-", len(found))
+		if len(found) < page.Limit {
+			break
+		}
+		page = page.AfterUser(found[len(found)-1])
+	}
+	// Output:
+	// Ada Bob - 2
+	// Eve - 1
+}

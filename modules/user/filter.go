@@ -1,7 +1,6 @@
 package user
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -49,54 +48,6 @@ const (
 	MaxDepth      = 5   // levels of And and Or within each other
 	MaxConditions = 100 // fields that are set, times in lists, and members of And and Or, in all
 )
-
-// Page says which part of a list is wanted, in which order. A negative Limit other than CountOnly, or a negative Offset,
-// is ErrQuery.
-type Page struct {
-	Limit  int // at most so many; 0 means DefaultLimit, and CountOnly none at all
-	Offset int // so many are passed over
-	// Order is a field, with - before it for descending; empty: by id. What is not there comes after all, or, descending,
-	// before. An unknown field is ErrOrder.
-	Order string
-}
-
-// DefaultLimit is the length of a page that names none; CountOnly asks for none of the rows.
-const (
-	DefaultLimit = 50
-	CountOnly    = -1
-)
-
-var userOrders = []string{"id", "email", "first_name", "last_name", "created_at", "updated_at", "deleted_at"}
-var inviteOrders = []string{"id", "email", "accepted", "expires_at", "created_at", "updated_at", "deleted_at"}
-
-// check refuses what the databases would, or would each take in its own way.
-func (p Page) check(orders []string) error {
-	switch {
-	case p.Limit < CountOnly || p.Offset < 0:
-		return ErrQuery.Msg("Invalid request: limit and offset must not be negative")
-	case p.Order != "" && !slices.Contains(orders, strings.TrimPrefix(p.Order, "-")):
-		return ErrOrder.Msg("Invalid request: order must be one of %s, with - before it for descending", strings.Join(orders, ", "))
-	}
-	return nil
-}
-
-// apply puts the page on q. The id makes every order a total one, so that pages neither repeat nor lose a row.
-func (p Page) apply(q *bun.SelectQuery) *bun.SelectQuery {
-	field, descending := strings.CutPrefix(cmp.Or(p.Order, "id"), "-")
-	direction, nulls := bun.Safe("ASC"), bun.Safe("NULLS LAST") // by default the databases put them at different ends
-	if descending {
-		direction, nulls = "DESC", "NULLS FIRST"
-	}
-	if slices.Contains([]string{"email", "first_name", "last_name", "deleted_at"}, field) {
-		q = q.OrderExpr("? ? ?", bun.Ident(field), direction, nulls)
-	} else {
-		q = q.OrderExpr("? ?", bun.Ident(field), direction)
-	}
-	if field != "id" {
-		q = q.OrderExpr("id ?", direction)
-	}
-	return q.Limit(int64(cmp.Or(p.Limit, DefaultLimit))).Offset(int64(p.Offset))
-}
 
 // where is a filter as SQL: conditions, and filters like it, all of which hold, and others of which one does.
 type where struct {
@@ -221,14 +172,6 @@ func compile[F nested[F]](f F) (where, error) {
 
 func (w *where) add(sql string, args ...any) { w.all = append(w.all, condition{sql: sql, args: args}) }
 
-// search asks for every word of q in a column that holds lower-case text.
-func (w *where) search(column, q string) {
-	w.q = q
-	for _, word := range strings.Fields(strings.ToLower(q)) {
-		w.words = append(w.words, contains(column, word))
-	}
-}
-
 // apply puts the filter on q. What would be an empty group is written out: bun drops it.
 func (w where) apply(q *bun.SelectQuery) *bun.SelectQuery {
 	for _, c := range slices.Concat(w.words, w.all) {
@@ -263,12 +206,6 @@ func (w where) empty() bool {
 // list is bun.List without what cannot even be written into a statement: no row has it.
 func list[T ~string](values ...T) bun.ListValues {
 	return bun.List(slices.DeleteFunc(slices.Clone(values), func(v T) bool { return strings.ContainsRune(string(v), 0) }))
-}
-
-// contains asks for a word as it is written: % and _ stand for themselves.
-func contains(column, word string) condition {
-	pattern := "%" + strings.NewReplacer(`!`, `!!`, `%`, `!%`, `_`, `!_`).Replace(word) + "%"
-	return condition{sql: "? LIKE ? ESCAPE '!'", args: []any{bun.Ident(column), pattern}}
 }
 
 // canonical drops what is no address: it matches nobody.

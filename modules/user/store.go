@@ -224,17 +224,34 @@ func (s store) userByEmail(ctx context.Context, address string) (User, error) {
 
 func (s store) listUsers(ctx context.Context, f Filter, p Page) ([]User, error) {
 	w, err := f.where()
-	if err == nil {
-		err = p.check(userOrders)
+	if err != nil {
+		return nil, err
 	}
+	rows, err := readPage[userRow](ctx, s, w, p, userOrders)
+	if err != nil {
+		return nil, err
+	}
+	return s.withRoles(ctx, rows)
+}
+
+// readPage reads the rows of a page. Beyond a cursor there may be two stretches of the list, that of the rows which have what
+// it is ordered by and that of the others; an index leads to the beginning of either, but not of both at once.
+func readPage[R any](ctx context.Context, s store, w where, p Page, of orders) (rows []*R, err error) {
+	stretches, err := p.stretches(of)
 	if err != nil || p.Limit == CountOnly {
 		return nil, err
 	}
-	var rows []*userRow
-	if err := p.apply(w.apply(s.db.Conn(ctx).NewSelect().Model(&rows))).Scan(ctx); err != nil {
-		return nil, fmt.Errorf("list users: %w", err)
+	limit := cmp.Or(p.Limit, DefaultLimit)
+	for _, stretch := range stretches {
+		var more []*R
+		if err := stretch(w.apply(s.db.Conn(ctx).NewSelect().Model(&more))).Limit(int64(limit - len(rows))).Scan(ctx); err != nil {
+			return nil, fmt.Errorf("list %ss: %w", of.list, err)
+		}
+		if rows = append(rows, more...); len(rows) == limit {
+			break
+		}
 	}
-	return s.withRoles(ctx, rows)
+	return rows, nil
 }
 
 func (s store) countUsers(ctx context.Context, f Filter) (int, error) {
@@ -526,15 +543,12 @@ func (s store) holdOpenInvite(ctx context.Context, address string) (Invite, erro
 
 func (s store) listInvites(ctx context.Context, f InviteFilter, p Page) ([]Invite, error) {
 	w, err := f.where()
-	if err == nil {
-		err = p.check(inviteOrders)
-	}
-	if err != nil || p.Limit == CountOnly {
+	if err != nil {
 		return nil, err
 	}
-	var rows []*inviteRow
-	if err := p.apply(w.apply(s.db.Conn(ctx).NewSelect().Model(&rows))).Scan(ctx); err != nil {
-		return nil, fmt.Errorf("list invites: %w", err)
+	rows, err := readPage[inviteRow](ctx, s, w, p, inviteOrders)
+	if err != nil {
+		return nil, err
 	}
 	invites := make([]Invite, len(rows))
 	for i, r := range rows {
