@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
@@ -23,7 +24,7 @@ type things struct {
 	deleted, deleted2      user.User
 	replaced               user.User // deleted, and somebody else has their address
 	open, open2            user.Invite
-	accepted               user.Invite
+	accepted, expired      user.Invite
 	withdrawn, withdrawn2  user.Invite
 	withdrawnAndInvitedNew user.Invite
 }
@@ -33,6 +34,8 @@ var errKept = errors.New("this user is kept")
 func newThings(t *testing.T, db *database.DB, events event.Emitter) (s things) {
 	t.Helper()
 	users, err := user.New(user.Params{DB: db, Keys: ring(t, secret('a')), Events: events})
+	check(t, err)
+	hasty, err := user.New(user.Params{DB: db, Keys: ring(t, secret('a')), Events: events, Options: user.Options{InviteTTL: time.Microsecond}})
 	check(t, err)
 	b := bench{Service: users, db: db}
 	s.Service = users
@@ -44,6 +47,7 @@ func newThings(t *testing.T, db *database.DB, events event.Emitter) (s things) {
 	b.user(t, s.replaced.Email)
 	s.open, s.open2, s.accepted = b.invite(t, "open@example.com"), b.invite(t, "open2@example.com"), b.invite(t, "accepted@example.com")
 	must(b.UpdateInvites(t.Context(), user.InviteUpdate{ID: s.accepted.ID, Accepted: user.Set(true)}))(t)
+	s.expired = must(hasty.CreateInvites(t.Context(), inviteDrafts("expired@example.com")...))(t)[0]
 	s.withdrawn, s.withdrawn2, s.withdrawnAndInvitedNew = b.invite(t, "withdrawn@example.com"), b.invite(t, "withdrawn2@example.com"), b.invite(t, "again@example.com")
 	check(t, b.SoftDeleteInvites(t.Context(), s.withdrawn.ID, s.withdrawn2.ID, s.withdrawnAndInvitedNew.ID))
 	b.invite(t, s.withdrawnAndInvitedNew.Email)
