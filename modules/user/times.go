@@ -43,7 +43,8 @@ func (t Times) on(column string) (all []condition) {
 	}
 	for _, s := range t.NotIn {
 		c := s.on(column)
-		all = append(all, condition{sql: "NOT (" + c.sql + ")", args: c.args})
+		// Beside a span that is open on both sides, which every time is in: one that is not there is not outside either.
+		all = append(all, condition{sql: "? IS NOT NULL AND NOT (" + c.sql + ")", args: append([]any{bun.Ident(column)}, c.args...)})
 	}
 	return all
 }
