@@ -305,7 +305,7 @@ func (c chance) step(m *model) (call string, do func(people) string) {
 	case 11:
 		f, page, sorted := user.Filter{Q: "example"}, user.Page{Order: "email", Limit: 1 + c.IntN(3), Offset: c.IntN(3)}, false
 		if c.of(2) { // those without an address, and the deleted, have no order that ids would not decide
-			f, page, sorted = user.Filter{Q: pick(c, "", "ada", "u1 EXAMPLE"), Role: pick(c, "", "admin"), WithDeleted: c.of(2)}, user.Page{Order: "email", Limit: 1000}, true
+			f, page, sorted = user.Filter{Q: pick(c, "", "ada", "u1 EXAMPLE"), Roles: pick(c, nil, []string{"admin"}), WithDeleted: c.of(2)}, user.Page{Order: "email", Limit: 1000}, true
 			if c.of(3) {
 				f.Or = []user.Filter{{FirstName: pick(c, sequenceNames...)}, {Emails: some(c, sequenceEmails)}}
 			}

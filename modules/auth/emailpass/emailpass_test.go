@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -381,20 +380,21 @@ func TestSignInsAtOnceAllSucceedWhileTheHashIsMadeAnew(t *testing.T) {
 func TestAnUnknownAddressIsAsMuchWorkAsAWrongPassword(t *testing.T) {
 	d := newDoor(t, databasetest.SQLite(t).Open(t, auth.Migrations()), 7)
 	d.mustRegister(t, "ada@example.com", "correct horse")
-	median := func(email string) time.Duration {
-		var took []time.Duration
-		for range 7 {
+	const known = "ada@example.com"
+	quickest := map[string]time.Duration{} // in turns, so that whatever else the machine does slows all of them
+	for range 15 {
+		for _, email := range []string{known, "eve@example.com", "no address at all"} {
 			start := time.Now()
 			_, err := d.signIn(t.Context(), email, "battery staple")
-			took = append(took, time.Since(start))
+			took := time.Since(start)
 			check(t, email, err, fault.Unauthorized, "Invalid email or password")
+			if before, ok := quickest[email]; !ok || took < before {
+				quickest[email] = took
+			}
 		}
-		slices.Sort(took)
-		return took[len(took)/2]
 	}
-	wrong := median("ada@example.com")
-	for _, email := range []string{"eve@example.com", "no address at all"} {
-		if took := median(email); took < wrong/4 || took > wrong*4 {
+	for email, took := range quickest {
+		if wrong := quickest[known]; took < wrong/4 || took > wrong*4 {
 			t.Errorf("%s takes %v, a wrong password %v: want about the same", email, took, wrong)
 		}
 	}
