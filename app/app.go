@@ -33,7 +33,7 @@ const stopTimeout = 15 * time.Second
 // New returns the server as an fx application, ready to Run. Further options add to it: providers by auth.AsProvider,
 // decorators, hooks of the application's own.
 func New(cfg *Config, opts ...fx.Option) *fx.App {
-	return fx.New(append([]fx.Option{Module(cfg), fx.Invoke(serve)}, opts...)...)
+	return fx.New(append([]fx.Option{Module(cfg), fx.Invoke(serve, warnOfMissingIndexes)}, opts...)...)
 }
 
 // Module is everything the program is made of, but for listening: New adds that.

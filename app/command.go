@@ -353,7 +353,7 @@ func (m *command) migrate(args []string) error {
 	}
 	defer db.Close() //nolint:errcheck // what matters was committed
 	if !*status {
-		if err := db.Migrate(ctx, Migrations()...); err != nil {
+		if err := db.Migrate(context.Background(), Migrations()...); err != nil { // as long as it takes
 			return err
 		}
 	}

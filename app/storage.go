@@ -30,7 +30,8 @@ func Migrations() []database.Migrations {
 	return []database.Migrations{user.Migrations(), auth.Migrations(), link.Migrations(), outbox.Migrations()}
 }
 
-// startTimeout is how long opening and migrating the database may take, other nodes' migrations included.
+// startTimeout is how long opening and migrating the database may take, other nodes' migrations included. What takes longer,
+// on a great many rows, is for the command migrate, which waits.
 const startTimeout = time.Minute
 
 // openDatabase hands out a database that is migrated already, so that no service exists on an old schema. It touches none
@@ -47,6 +48,18 @@ func openDatabase(lc fx.Lifecycle, c *Config, log *slog.Logger, _ providersCheck
 		return nil, errors.Join(fmt.Errorf("migrate: %w", err), db.Close())
 	}
 	return db, nil
+}
+
+// warnOfMissingIndexes says at the start, once, what makes the server slow and what to do about it.
+func warnOfMissingIndexes(lc fx.Lifecycle, users *user.Service, log *slog.Logger) {
+	lc.Append(fx.StartHook(func(ctx context.Context) error {
+		missing, err := users.MissingIndexes(ctx)
+		if err == nil && len(missing) > 0 {
+			log.Warn("searching users and invites has no index and reads every row: the extension pg_trgm was not there and could not be made; "+
+				"have somebody who may make it run these statements", "statements", strings.Join(missing, "; "))
+		}
+		return err
+	}))
 }
 
 // OpenDatabase opens the configured database as it is, without migrating it.

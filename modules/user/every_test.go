@@ -305,6 +305,11 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				},
 				Without: passedOver,
 			},
+			"MissingIndexes": {
+				Does:    databasetest.Reads,
+				One:     func(ctx context.Context, s things) (any, error) { return s.MissingIndexes(ctx) },
+				Without: "it is asked for nothing in particular",
+			},
 			"AdminExists": {
 				Does:    databasetest.Reads,
 				One:     func(ctx context.Context, s things) (any, error) { return s.AdminExists(ctx) },

@@ -6,6 +6,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/email"
 )
 
@@ -55,6 +56,8 @@ type where struct {
 	words   []condition // of q
 	all     []condition
 	and, or []where
+
+	addresses bool // they are asked for, here or in a part
 }
 
 // condition is a piece of SQL that holds or not.
@@ -66,19 +69,20 @@ type condition struct {
 
 // nested is what the filters of the lists have in common.
 type nested[F any] interface {
-	own() where // without what is in And and Or
+	own(database.Dialect) where // without what is in And and Or
 	members() (and, or []F)
 }
 
 func (f Filter) members() (and, or []Filter)             { return f.And, f.Or }
 func (f InviteFilter) members() (and, or []InviteFilter) { return f.And, f.Or }
 
-func (f Filter) own() (w where) {
-	w.search("search", f.Q)
+func (f Filter) own(in database.Dialect) (w where) {
+	w.search(in, userText, f.Q)
 	if f.IDs != nil {
 		w.add("id IN (?)", list(f.IDs...))
 	}
 	if f.Emails != nil {
+		w.addresses = true
 		w.add("email IN (?)", bun.List(canonical(f.Emails)))
 	}
 	if f.FirstName != nil {
@@ -94,8 +98,8 @@ func (f Filter) own() (w where) {
 	return w
 }
 
-func (f InviteFilter) own() (w where) {
-	w.search("email", f.Q)
+func (f InviteFilter) own(in database.Dialect) (w where) {
+	w.search(in, inviteText, f.Q)
 	if f.IDs != nil {
 		w.add("id IN (?)", list(f.IDs...))
 	}
@@ -108,17 +112,22 @@ func (f InviteFilter) own() (w where) {
 }
 
 // where is the whole of the filter, or says why it is none.
-func (f Filter) where() (where, error) {
-	w, err := compile(f)
-	if !f.WithDeleted {
+func (f Filter) where(in database.Dialect) (where, error) {
+	w, err := compile(in, f)
+	switch {
+	case f.WithDeleted:
+	case in == database.SQLite && !w.empty() && !w.addresses:
+		// The index of addresses has the living only, which SQLite takes for a reason to go through all of it, row by row.
+		w.add("+deleted_at IS NULL")
+	default:
 		w.add(string(living))
 	}
 	return w, err
 }
 
 // where is the whole of the filter, or says why it is none.
-func (f InviteFilter) where() (where, error) {
-	w, err := compile(f)
+func (f InviteFilter) where(in database.Dialect) (where, error) {
+	w, err := compile(in, f)
 	if !f.WithDeleted {
 		w.add(string(living))
 	}
@@ -129,7 +138,7 @@ func (f InviteFilter) where() (where, error) {
 
 // compile translates a filter with all that is in it. SQLite has limits to the length of a pattern and to the depth of an
 // expression, to which every word and condition adds; the bounds keep well below them.
-func compile[F nested[F]](f F) (where, error) {
+func compile[F nested[F]](in database.Dialect, f F) (where, error) {
 	var conditions, text int
 	var translate func(f F, depth int) (where, error)
 	members := func(of []F, depth int) (out []where, err error) {
@@ -148,7 +157,7 @@ func compile[F nested[F]](f F) (where, error) {
 		if depth > MaxDepth {
 			return where{}, ErrQuery.Msg("Invalid request: $and and $or may stand at most %d levels within each other", MaxDepth)
 		}
-		w = f.own()
+		w = f.own(in)
 		and, or := f.members()
 		conditions += len(and) + len(or)
 		for _, c := range w.all {
@@ -165,6 +174,7 @@ func compile[F nested[F]](f F) (where, error) {
 			return where{}, err
 		}
 		w.or, err = members(or, depth+1)
+		w.addresses = w.addresses || slices.ContainsFunc(slices.Concat(w.and, w.or), func(m where) bool { return m.addresses })
 		return w, err
 	}
 	return translate(f, 0)

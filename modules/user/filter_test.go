@@ -8,9 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/uptrace/bun"
-
-	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -434,45 +431,6 @@ func TestFilterBeyondItsBoundsIsRefused(t *testing.T) {
 			}
 			if _, n, err := b.ListAndCountUsers(t.Context(), f, user.Page{}); err != nil || n != want {
 				t.Errorf("%s: %d users, %v, want %d", name, n, err, want)
-			}
-		}
-	})
-}
-
-// queries keeps the statements it sees.
-type queries struct{ seen []string }
-
-func (q *queries) BeforeQuery(ctx context.Context, _ *bun.QueryEvent) context.Context { return ctx }
-func (q *queries) AfterQuery(_ context.Context, e *bun.QueryEvent)                    { q.seen = append(q.seen, e.Query) }
-
-func TestFiltersByAddressAndIDUseTheIndex(t *testing.T) {
-	each(t, func(t *testing.T, b bench) {
-		id := must(b.CreateUsers(t.Context(), drafts(numbered(1000)...)...))(t)[500].ID
-		explain, used := "EXPLAIN QUERY PLAN ?", "SEARCH"
-		if b.db.Dialect() == database.Postgres {
-			explain, used = "EXPLAIN ?", "Index Cond"
-		}
-		run := func(sql string, args ...any) (rows []map[string]any) {
-			t.Helper()
-			check(t, b.db.InTx(t.Context(), func(ctx context.Context) error { return b.db.Conn(ctx).NewRaw(sql, args...).Scan(ctx, &rows) }))
-			return rows
-		}
-		run("ANALYZE")
-		conn, ok := b.db.Conn(t.Context()).(*bun.DB)
-		if !ok {
-			t.Fatal("outside a transaction there is another connection than a pool")
-		}
-		seen := new(queries)
-		conn.AddQueryHook(seen)
-		address := user.Filter{Emails: []string{"u0100@example.com", "u0200@example.com"}}
-		for name, f := range map[string]user.Filter{
-			"address": address, "id": {IDs: []user.ID{id}}, "inside": {And: []user.Filter{{Or: []user.Filter{address}}}},
-		} {
-			seen.seen = nil
-			must(b.ListUsers(t.Context(), f, user.Page{}))(t)
-			list := seen.seen[0]
-			if text := fmt.Sprint(run(explain, bun.Safe(list))); !strings.Contains(text, used) || strings.Contains(strings.ToUpper(text), "SEQ SCAN") || strings.Contains(text, "SCAN u") {
-				t.Errorf("%s: %s\nof %s", name, text, list)
 			}
 		}
 	})

@@ -223,7 +223,7 @@ func (s store) userByEmail(ctx context.Context, address string) (User, error) {
 }
 
 func (s store) listUsers(ctx context.Context, f Filter, p Page) ([]User, error) {
-	w, err := f.where()
+	w, err := f.where(s.db.Dialect())
 	if err != nil {
 		return nil, err
 	}
@@ -255,7 +255,7 @@ func readPage[R any](ctx context.Context, s store, w where, p Page, of orders) (
 }
 
 func (s store) countUsers(ctx context.Context, f Filter) (int, error) {
-	w, err := f.where()
+	w, err := f.where(s.db.Dialect())
 	if err != nil {
 		return 0, err
 	}
@@ -264,6 +264,35 @@ func (s store) countUsers(ctx context.Context, f Filter) (int, error) {
 		return 0, fmt.Errorf("count users: %w", err)
 	}
 	return int(n), nil
+}
+
+// missingIndexes are the statements by which the indexes come to be that the migration may not have been allowed to make.
+func (s store) missingIndexes(ctx context.Context) (statements []string, err error) {
+	if s.db.Dialect() != database.Postgres {
+		return nil, ctx.Err()
+	}
+	var found struct{ Home, Ours, Users, Invites string }
+	err = s.db.Conn(ctx).NewRaw(`SELECT
+		coalesce((SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_trgm'), '') AS home,
+		quote_ident(current_schema()) AS ours,
+		coalesce((SELECT 'valid' FROM pg_index WHERE indexrelid = to_regclass('latchkey_user_trigram') AND indisvalid), '') AS users,
+		coalesce((SELECT 'valid' FROM pg_index WHERE indexrelid = to_regclass('latchkey_invite_trigram') AND indisvalid), '') AS invites`).Scan(ctx, &found)
+	if err != nil {
+		return nil, fmt.Errorf("look for the indexes of searching: %w", err)
+	}
+	if found.Users == "" {
+		statements = append(statements, "CREATE INDEX CONCURRENTLY latchkey_user_trigram ON %[2]s.latchkey_user USING gin (search %[1]s.gin_trgm_ops)")
+	}
+	if found.Invites == "" {
+		statements = append(statements, "CREATE INDEX CONCURRENTLY latchkey_invite_trigram ON %[2]s.latchkey_invite USING gin (email %[1]s.gin_trgm_ops)")
+	}
+	for i, statement := range statements {
+		statements[i] = fmt.Sprintf(statement, cmp.Or(found.Home, "public"), found.Ours)
+	}
+	if found.Home == "" && statements != nil {
+		statements = slices.Insert(statements, 0, "CREATE EXTENSION pg_trgm SCHEMA public")
+	}
+	return statements, nil
 }
 
 func (s store) withRoles(ctx context.Context, rows []*userRow) ([]User, error) {
@@ -542,7 +571,7 @@ func (s store) holdOpenInvite(ctx context.Context, address string) (Invite, erro
 }
 
 func (s store) listInvites(ctx context.Context, f InviteFilter, p Page) ([]Invite, error) {
-	w, err := f.where()
+	w, err := f.where(s.db.Dialect())
 	if err != nil {
 		return nil, err
 	}
@@ -558,7 +587,7 @@ func (s store) listInvites(ctx context.Context, f InviteFilter, p Page) ([]Invit
 }
 
 func (s store) countInvites(ctx context.Context, f InviteFilter) (int, error) {
-	w, err := f.where()
+	w, err := f.where(s.db.Dialect())
 	if err != nil {
 		return 0, err
 	}

@@ -331,6 +331,13 @@ func (s *Service) ListAndCountUsers(ctx context.Context, f Filter, p Page) ([]Us
 	return users, n, err
 }
 
+// MissingIndexes returns the statements that make searching fast, where the database has not let the migrations do it: on
+// PostgreSQL they need the extension pg_trgm, and not everybody may make that. Until somebody who may has run them, one
+// after the other, a search finds the same and reads every row. None: nothing is missing.
+func (s *Service) MissingIndexes(ctx context.Context) ([]string, error) {
+	return s.store.missingIndexes(ctx)
+}
+
 // UpdateUsers makes all of the changes or none, and returns the users in the order of the updates. An unknown user is
 // ErrNotFound; of several updates, BadItems names all that are bad. An update that sets nothing leaves UpdatedAt as it is.
 func (s *Service) UpdateUsers(ctx context.Context, updates ...Update) ([]User, error) {

@@ -50,7 +50,7 @@ func tables(tb testing.TB, db *database.DB) (names []string) {
 	tb.Helper()
 	query := "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
 	if db.Dialect() == database.SQLite {
-		query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+		query = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'" // not full-text ones, which follow others
 	}
 	if err := db.Conn(tb.Context()).NewRaw(query).Scan(tb.Context(), &names); err != nil {
 		tb.Fatalf("databasetest: list the tables: %v", err)
