@@ -112,7 +112,7 @@ func (b bench) clear(t testing.TB) {
 // An admin who is made while somebody is being deleted may be that somebody.
 func TestWhoBecomesAnAdminWhileBeingDeletedCountsAsOne(t *testing.T) {
 	each(t, func(t *testing.T, b bench) {
-		for range 10 {
+		for range 6 {
 			two := must(b.CreateUsers(t.Context(), user.Draft{Roles: []string{"admin"}}, user.Draft{}))(t)
 			databasetest.Together(3, func(i int) error {
 				switch i {
