@@ -13,6 +13,8 @@
 //	link.go     Service: SignIn, SignUp, Refresh, Actor, CreateUser
 //	first.go    the first sign-in: policy, provisioning, joining, reclaiming
 //	invite.go   Accept: a user by invite
+//	reset.go    a new password
+//	email.go    another address: of the user, and to sign in by
 //	policy.go   Policy and those that are shipped; Newcomer, Decision, Waiting
 //	store.go    all SQL of the package
 //	errors.go   what can go wrong      events.go   what can happen      fx.go   Module, Params

@@ -35,6 +35,9 @@ func (s *Service) enter(ctx context.Context, e entry) (l Login, err error) {
 	} else if l, err = s.first(ctx, e); err != nil {
 		return l, err
 	}
+	if err := s.proved(ctx, l.Identity); err != nil {
+		return Login{}, err
+	}
 	l.Session, err = s.auth.OpenSession(ctx, l.Identity, e.actorType, e.client)
 	return l, err
 }

@@ -81,6 +81,9 @@ func New(p Params) (*Service, error) {
 	s.auth.OnDelete(s.store.deleteAll)
 	s.users.OnDelete(s.unlink)
 	s.users.OnDeactivate(s.revoke)
+	s.users.OnAddress(func(ctx context.Context, addresses []string) error {
+		return s.auth.CancelEmailChanges(ctx, addresses...)
+	})
 	return s, nil
 }
 

@@ -29,6 +29,7 @@ type person struct {
 	change       auth.Proof // of a new password
 	reset        string     // a token for one, as mailed
 	way          string     // the password, beside which there is another way to sign in
+	to, move     string     // another address that they have asked for, and the token that was mailed there
 }
 
 // acts are all that can change what somebody is or how they sign in.
@@ -79,6 +80,24 @@ func (b bridge) acts() map[string]func(context.Context, person) error {
 			return err
 		},
 		"unlink": func(ctx context.Context, p person) error { return b.auth.DeleteProviderIdentities(ctx, p.way) },
+		"ask to move": func(ctx context.Context, p person) error {
+			return b.link.RequestEmailChange(ctx, p.session, p.to, auth.Input(`{"password":"correct horse"}`))
+		},
+		"move": func(ctx context.Context, p person) error {
+			_, _, err := b.link.ConfirmEmailChange(ctx, p.session, p.move)
+			return err
+		},
+		"squat at the new address": func(ctx context.Context, p person) error {
+			_, err := b.link.SignUp(ctx, "user", "emailpass", credentials(p.to, "another horse"), auth.Client{})
+			if err == nil {
+				_, err = b.signIn(ctx, "emailpass", credentials(p.to, "another horse"))
+			}
+			return err
+		},
+		"prove the new address": func(ctx context.Context, p person) error {
+			_, err := b.signIn(ctx, "vouching", vouched(p.to, p.to, true))
+			return err
+		},
 		"revoke": func(ctx context.Context, p person) error { return b.auth.Revoke(ctx, p.identityID) },
 		"end sessions": func(ctx context.Context, p person) error {
 			return b.auth.EndSessions(ctx, p.identityID, "", "")
@@ -118,8 +137,21 @@ func (b bridge) newPerson(t *testing.T, email string, linked bool) person {
 	if err != nil {
 		t.Fatal(err)
 	}
+	to := "new-" + email
+	again, err := b.auth.ProveAgain(t.Context(), l.Session, auth.Input(`{"password":"correct horse"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants, err := b.auth.RequestEmailChange(t.Context(), l.Session, again, email, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	move, err := b.auth.CreateEmailChangeToken(t.Context(), wants)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return person{email: email, user: l.UserID, session: l.Session, identityID: l.Identity.ID, anotherProof: vouched(email, email, true),
-		change: change, reset: reset.Token, way: l.Identity.Providers[0].ID,
+		change: change, reset: reset.Token, way: l.Identity.Providers[0].ID, to: to, move: move.Token,
 		token: b.users.InviteToken(invites[0], user.ByHand), mail: b.users.InviteToken(invites[0], user.ByMail)}
 }
 
@@ -204,6 +236,10 @@ func (b bridge) wantWhole(t *testing.T) {
 		"users nobody signs in to":   `latchkey_user u WHERE deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM latchkey_link l WHERE l.actor_id = u.id)`,
 		"invites accepted by no one": `latchkey_invite i WHERE accepted AND NOT EXISTS (SELECT 1 FROM latchkey_user u WHERE u.id = i.accepted_by)`,
 		"tokens for no way":          `latchkey_one_time_token t WHERE NOT EXISTS (SELECT 1 FROM latchkey_provider_identity p WHERE p.id = t.provider_identity_id)`,
+		"changes for no identity":    `latchkey_email_change c WHERE NOT EXISTS (SELECT 1 FROM latchkey_auth_identity a WHERE a.id = c.auth_identity_id)`,
+		"users who sign in by the address that somebody else has": `latchkey_user u JOIN latchkey_link l ON l.actor_id = u.id
+			JOIN latchkey_provider_identity p ON p.auth_identity_id = l.auth_identity_id AND p.provider = 'emailpass'
+			JOIN latchkey_user o ON o.email = p.entity_id AND o.id <> u.id AND o.deleted_at IS NULL WHERE u.deleted_at IS NULL`,
 		"live sessions of the deactivated": `latchkey_auth_session s JOIN latchkey_auth_identity a ON a.id = s.auth_identity_id AND a.ver = s.ver
 			JOIN latchkey_link l ON l.auth_identity_id = a.id JOIN latchkey_user u ON u.id = l.actor_id WHERE u.deactivated_at IS NOT NULL`,
 	} {

@@ -67,6 +67,9 @@ func (s *Service) ResetPassword(ctx context.Context, actorType, provider, token 
 			if errors.Is(err, auth.ErrInvalidCredentials) && !errors.Is(err, auth.ErrProofOutdated) {
 				err = auth.ErrResetToken // the identity was revoked or deleted since
 			}
+			if err == nil {
+				err = s.proved(ctx, l.Identity)
+			}
 			return l, err
 		})
 	return err

@@ -39,6 +39,7 @@ type Proof struct {
 
 	spends string    // hash of the one-time token that this proof uses up; empty: none
 	keeps  SessionID // the session that outlives a Change, being the one it was made in; empty: none
+	again  SessionID // the session in which ProveAgain made it; empty: another made it
 }
 
 // snapshot is the stored state that a proof rests on; the zero value says that there was nothing.
@@ -92,9 +93,10 @@ type Service struct {
 	providers map[string]Provider
 	options   Options
 	signer    signer
-	resetKeys []keyring.Key // the first signs, all verify
 	cache     cache
 	onDelete  []func(context.Context, []IdentityID) error
+
+	resetKeys, changeKeys []keyring.Key // the first signs, all verify
 }
 
 // New returns the auth module's service. It fails if a provider's name cannot be used or is used twice, or if a provider
@@ -109,7 +111,6 @@ func New(p Params) (*Service, error) {
 		events:    cmp.Or(p.Events, event.Discard),
 		log:       cmp.Or(p.Log, slog.Default()).With("module", "auth"),
 		providers: map[string]Provider{},
-		resetKeys: p.Keys.Keys(keyring.Reset),
 		options: Options{
 			Issuer:     cmp.Or(p.Options.Issuer, "latchkey"),
 			Algorithm:  cmp.Or(p.Options.Algorithm, AlgEdDSA),
@@ -117,6 +118,7 @@ func New(p Params) (*Service, error) {
 			SessionTTL: cmp.Or(p.Options.SessionTTL, 30*24*time.Hour),
 			IdleTTL:    cmp.Or(p.Options.IdleTTL, 12*time.Hour),
 		},
+		resetKeys: p.Keys.Keys(keyring.Reset), changeKeys: p.Keys.Keys(keyring.EmailChange),
 	}
 	for _, provider := range p.Providers {
 		if err := s.add(provider); err != nil {
@@ -186,7 +188,7 @@ func (s *Service) ValidateCallback(ctx context.Context, provider string, in Inpu
 	if err != nil {
 		return Identity{}, err
 	}
-	return s.Admit(ctx, proof)
+	return s.admitAlone(ctx, proof)
 }
 
 // attempts is how often a caller may Prove and Admit anew when Admit says ErrProofOutdated.
@@ -203,11 +205,22 @@ func (s *Service) admitted(ctx context.Context, prove func() (Proof, error)) (i 
 		if err != nil {
 			return Identity{}, err
 		}
-		if i, err = s.Admit(ctx, proof); !errors.Is(err, ErrProofOutdated) {
+		if i, err = s.admitAlone(ctx, proof); !errors.Is(err, ErrProofOutdated) {
 			return i, err
 		}
 	}
 	return Identity{}, ErrProofOutdated
+}
+
+// admitAlone is Admit where nothing else is part of the transaction.
+func (s *Service) admitAlone(ctx context.Context, p Proof) (i Identity, err error) {
+	err = s.db.InTx(ctx, func(ctx context.Context) error {
+		if i, err = s.Admit(ctx, p); err != nil || !i.Proved.NewlyVerified {
+			return err
+		}
+		return s.CancelEmailChanges(ctx, i.Proved.Email)
+	})
+	return i, err
 }
 
 // Prove lets the provider establish who the caller is. It is slow and writes nothing: call it outside transactions.
@@ -303,6 +316,9 @@ const maxMetadata = 16 << 10
 //
 // ErrInvalidCredentials: the identity was deleted, or its credentials were set anew or revoked, since the proof was made.
 // ErrProofOutdated: something else changed; prove again.
+//
+// What it leaves to the caller is to call off changes to an address that is newly proved, by CancelEmailChanges: in the
+// same transaction, and after whatever that locks users for.
 func (s *Service) Admit(ctx context.Context, p Proof) (Identity, error) {
 	if p.provider == "" {
 		return Identity{}, ErrInvalidCredentials
@@ -331,9 +347,10 @@ func (s *Service) Admit(ctx context.Context, p Proof) (Identity, error) {
 		if i, err = s.RetrieveAuthIdentity(ctx, row.AuthIdentityID); err != nil {
 			return err
 		}
+		verified := row.Email != "" && !row.EmailVerifiedAt.IsZero()
 		i.Proved = Proved{
-			Provider: p.provider, EntityID: p.assertion.EntityID, Email: row.Email,
-			EmailVerified: row.Email != "" && !row.EmailVerifiedAt.IsZero(), Profile: p.assertion.Profile, Created: created,
+			Provider: p.provider, EntityID: p.assertion.EntityID, Email: row.Email, EmailVerified: verified,
+			NewlyVerified: verified && slices.Contains(row.claimed, "email_verified_at"), Profile: p.assertion.Profile, Created: created,
 		}
 		return nil
 	})

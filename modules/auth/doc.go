@@ -21,6 +21,8 @@
 //	session.go    Session: the authority on whether a token lives
 //	token.go      access tokens (JWT) and the key set others verify them with
 //	password.go   the password policy, and Passwords: a bounded pool that hashes and verifies
+//	reset.go      a new password by a mailed token, or by the password of now
+//	email.go      another address: asked for in a session, confirmed there by a token that was mailed to it
 //	settings.go   the providers' own settings
 //	store.go      all SQL of the module
 //	errors.go     what can go wrong       events.go   what can happen       fx.go   Module, Params, AsProvider

@@ -26,5 +26,10 @@ var (
 	ErrSession         = fault.New(fault.Unauthorized, "session_ended", "The session has ended. Sign in again.")
 	ErrToken           = fault.New(fault.Unauthorized, "token_invalid", "The token is not valid.")
 	ErrResetToken      = fault.New(fault.Unauthorized, "reset_token_invalid", "Invalid token")
+	ErrSignInAgain     = fault.New(fault.Forbidden, "sign_in_again", "You signed in a while ago. Sign in again, then do this within five minutes.")
 	ErrFlow            = ErrInvalidCredentials.Msg("This sign-in was started elsewhere, has expired or was finished already. Start again.")
+
+	// Why a token does not confirm a change of address.
+	ErrEmailChange          = fault.New(fault.Invalid, "email_change_invalid", "This link was used already, has expired, or is not valid any more. Ask for the change of address again.")
+	ErrEmailChangeElsewhere = fault.New(fault.Forbidden, "email_change_elsewhere", "This link belongs to another account. Sign in as who asked for the change of address, then open it again.")
 )

@@ -4,7 +4,8 @@ import "time"
 
 // What can happen to identities. Payloads carry ids, and what somebody has typed to be found by; never what proves somebody.
 type (
-	// CredentialsChanged says that a way to sign in was set anew: every session before it has ended.
+	// CredentialsChanged says that a way to sign in was set anew, or is by another address from now on: every session
+	// before it has ended, except maybe the one in which it was done.
 	CredentialsChanged struct {
 		ID       IdentityID `json:"id"`
 		Provider string     `json:"provider"`
@@ -18,6 +19,14 @@ type (
 		ActorType string         `json:"actor_type"`
 		Metadata  map[string]any `json:"metadata"` // the caller's own
 		At        time.Time      `json:"requested_at"`
+	}
+	// EmailChangeRequested says that somebody signed in wants to be known by another address. It holds no token: that is
+	// made when it is sent, by CreateEmailChangeToken.
+	EmailChangeRequested struct {
+		ID         string     `json:"id"` // emailchange_ and a ULID; the token derives from it
+		IdentityID IdentityID `json:"auth_identity_id"`
+		Email      string     `json:"email"` // the new one, canonical
+		At         time.Time  `json:"requested_at"`
 	}
 	// IdentityCreated says that an identity was made: by a first sign-in, a registration, or the app.
 	IdentityCreated struct {
@@ -52,6 +61,7 @@ type (
 
 func (CredentialsChanged) Topic() string      { return "auth.credentials_changed" }
 func (PasswordResetRequested) Topic() string  { return "auth.password_reset" }
+func (EmailChangeRequested) Topic() string    { return "auth.email_change" }
 func (IdentityCreated) Topic() string         { return "auth.auth-identity.created" }
 func (IdentityUpdated) Topic() string         { return "auth.auth-identity.updated" }
 func (IdentityDeleted) Topic() string         { return "auth.auth-identity.deleted" }
@@ -71,3 +81,4 @@ func (e ProviderIdentityCreated) Aggregate() string { return string(e.IdentityID
 func (e ProviderIdentityUpdated) Aggregate() string { return string(e.IdentityID) }
 func (e ProviderIdentityDeleted) Aggregate() string { return string(e.IdentityID) }
 func (e PasswordResetRequested) Aggregate() string  { return e.ID }
+func (e EmailChangeRequested) Aggregate() string    { return e.ID }

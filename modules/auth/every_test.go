@@ -16,6 +16,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
+	"github.com/latchkey-go/latchkey/modules/kernel/email"
 	"github.com/latchkey-go/latchkey/modules/kernel/event"
 )
 
@@ -38,6 +39,12 @@ type people struct {
 
 	asked auth.PasswordResetRequested // of Ada
 	reset string                      // Eve's token to reset her password
+
+	again     auth.Proof // of Ada, in her session
+	moves     string     // the token by which Ada will be ada@lovelace.example
+	eves      auth.Session
+	eveAsks   auth.EmailChangeRequested // whose token was not sent yet
+	squatters auth.IdentityID           // who has registered that address
 }
 
 var errKept = errors.New("this identity is kept")
@@ -72,6 +79,21 @@ func newPeople(t *testing.T, db *database.DB, events event.Emitter) (p people) {
 	made, err := h.CreatePasswordResetToken(t.Context(), ofEve, auth.ByMail)
 	must(t, err)
 	p.reset = made.Token
+	p.again, err = h.ProveAgain(t.Context(), p.session, input("password", "correct horse"))
+	must(t, err)
+	asked, err := h.RequestEmailChange(t.Context(), p.session, p.again, "ada@example.com", "ada@lovelace.example")
+	must(t, err)
+	moves, err := h.CreateEmailChangeToken(t.Context(), asked)
+	must(t, err)
+	p.moves = moves.Token
+	eve, err := h.signIn(t.Context(), "eve@example.com", "battery staple")
+	must(t, err)
+	p.eves, _, _ = h.open(t, eve, "user")
+	again, err := h.ProveAgain(t.Context(), p.eves, input("password", "battery staple"))
+	must(t, err)
+	p.eveAsks, err = h.RequestEmailChange(t.Context(), p.eves, again, "eve@example.com", "new@example.com")
+	must(t, err)
+	p.squatters = h.register(t, "ada@lovelace.example", "correct horse").ID
 	h.OnDelete(func(_ context.Context, ids []auth.IdentityID) error {
 		if slices.Contains(ids, p.kept.ID) {
 			return errKept
@@ -227,6 +249,101 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 					return p.ChangePassword(ctx, p.session, emailpass.Name, auth.Input(`{"current_password":"wrong horse","password":"battery staple"}`))
 				},
 				BadIs: auth.ErrInvalidCredentials,
+			},
+			"AsksForSecret": {
+				Does:    databasetest.Reads,
+				One:     func(ctx context.Context, p people) (any, error) { return p.AsksForSecret(ctx, p.ada.ID) },
+				Without: "who has none, or is not there, is no error",
+			},
+			"ProveAgain": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.ProveAgain(ctx, p.session, input("password", "correct horse"))
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.ProveAgain(ctx, auth.Session{IdentityID: nobody}, input("password", "correct horse"))
+				},
+				UnknownIs: auth.ErrSignInAgain,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.ProveAgain(ctx, p.session, input("password", "wrong horse"))
+				},
+				BadIs: auth.ErrInvalidCredentials,
+			},
+			"RequestEmailChange": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.RequestEmailChange(ctx, p.session, p.again, "ada@example.com", "new@example.com")
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.RequestEmailChange(ctx, p.eves, p.again, "eve@example.com", "new@example.com")
+				},
+				UnknownIs: auth.ErrInvalidCredentials,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.RequestEmailChange(ctx, p.session, p.again, "ada@example.com", "no address")
+				},
+				BadIs: email.ErrInvalid,
+			},
+			"CreateEmailChangeToken": {
+				Does: databasetest.WritesSilently,
+				One: func(ctx context.Context, p people) (any, error) {
+					made, err := p.CreateEmailChangeToken(ctx, p.eveAsks)
+					return made.String(), err // whoever asks for the token gets it
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					p.eveAsks.IdentityID = nobody
+					return p.CreateEmailChangeToken(ctx, p.eveAsks)
+				},
+				UnknownIs: auth.ErrEmailChange,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					p.eveAsks.ID += "X"
+					return p.CreateEmailChangeToken(ctx, p.eveAsks)
+				},
+				BadIs: auth.ErrEmailChange,
+			},
+			"CheckEmailChangeToken": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.CheckEmailChangeToken(ctx, p.session, p.moves)
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.CheckEmailChangeToken(ctx, p.session, p.token)
+				},
+				UnknownIs: auth.ErrEmailChange,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.CheckEmailChangeToken(ctx, p.eves, p.moves)
+				},
+				BadIs: auth.ErrEmailChangeElsewhere,
+			},
+			"ConfirmEmailChange": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, p people) (any, error) {
+					c, now, err := p.ConfirmEmailChange(ctx, p.session, p.moves, []auth.IdentityID{p.squatters})
+					return []any{c, now}, err
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					_, _, err := p.ConfirmEmailChange(ctx, p.eves, p.moves, []auth.IdentityID{p.squatters})
+					return nil, err
+				},
+				UnknownIs: auth.ErrEmailChangeElsewhere,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					_, _, err := p.ConfirmEmailChange(ctx, p.session, p.moves, nil)
+					return nil, err
+				},
+				BadIs: auth.ErrEntityTaken,
+			},
+			"CancelEmailChanges": {
+				Does: databasetest.WritesSilently,
+				One: func(ctx context.Context, p people) (any, error) {
+					return nil, p.CancelEmailChanges(ctx, "ada@lovelace.example")
+				},
+				Many: func(ctx context.Context, p people) (any, error) {
+					return nil, p.CancelEmailChanges(ctx, "nobody@example.com", "ada@lovelace.example")
+				},
+				None: func(ctx context.Context, p people) (any, error) { return nil, p.CancelEmailChanges(ctx) },
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return nil, p.CancelEmailChanges(ctx, "nobody@example.com")
+				},
+				Without: passedOver,
 			},
 			"Prove": {
 				Does: databasetest.Reads,

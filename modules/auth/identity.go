@@ -32,6 +32,7 @@ type Proved struct {
 	EntityID      string // as Medusa's authIdentity.entity_id
 	Email         string // canonical; empty if the provider names none
 	EmailVerified bool   // that the mailbox is theirs is proved, by the provider or earlier by us
+	NewlyVerified bool   // it is, and was not before; see CancelEmailChanges
 	Profile       Profile
 	Created       bool // the identity is new
 }
@@ -218,9 +219,14 @@ func (s *Service) DeleteAuthIdentities(ctx context.Context, ids ...IdentityID) e
 }
 
 // VerifyEmail records that the mailbox of the address was proved to be the identity's. It touches only those ways to sign
-// in that name the address.
+// in that name the address. Changes to the address that are not confirmed yet are off.
 func (s *Service) VerifyEmail(ctx context.Context, id IdentityID, address string) error {
-	return s.db.InTx(ctx, func(ctx context.Context) error { return s.store.verifyEmail(ctx, id, address) })
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		if err := s.store.verifyEmail(ctx, id, address); err != nil {
+			return err
+		}
+		return s.store.deleteEmailChanges(ctx, address)
+	})
 }
 
 // Join moves every way to sign in from one identity to another and deletes the emptied one.

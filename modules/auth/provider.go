@@ -18,7 +18,8 @@ import (
 // Errors that wrap ErrInvalidCredentials or ErrInput are the caller's; any other is the provider's failure.
 type Provider interface{ Name() string }
 
-// Authenticator proves in one step: a password, a token.
+// Authenticator proves in one step: a password, a token. If Attempt.EntityID is set, it lets nobody but that entity prove
+// themselves, whatever the input says.
 type Authenticator interface {
 	Authenticate(context.Context, Attempt) (Assertion, error)
 }
@@ -61,7 +62,7 @@ type Attempt struct {
 	// one its assertion about that entity rests on.
 	Secret func(ctx context.Context, entityID string) ([]byte, error)
 
-	EntityID     string // on Update: whose secret is changed; empty: the input names them
+	EntityID     string // on Authenticate: who must prove themselves; on Update: whose secret is changed; empty: the input names them
 	ProveCurrent bool   // on Update: the input must prove the secret of now as well, or the answer is ErrInvalidCredentials
 
 	State       []byte // on Finish: the State of the Challenge that began this flow

@@ -185,7 +185,7 @@ func (s *Service) insertWays(ctx context.Context, rows []*providerRow) error {
 	if len(taken) > 0 {
 		return ErrEntityTaken.Msg("Provider identity with %s, already exists.", strings.Join(taken, "; "))
 	}
-	return nil
+	return s.proved(ctx, rows...)
 }
 
 func wayCreated(r *providerRow) event.Event { return ProviderIdentityCreated{r.ID, r.AuthIdentityID} }

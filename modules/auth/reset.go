@@ -120,18 +120,13 @@ func (s *Service) CreatePasswordResetToken(ctx context.Context, e PasswordResetR
 		}
 		p = held[0].providerIdentity() // whose address may be another by now
 		row := &oneTimeRow{
-			Purpose: purposeReset, ProviderIdentityID: p.ID, ActorType: e.ActorType, TokenHash: hashed(resetID(s.resetKeys[0], e.ID)), Channel: by,
+			Purpose: purposeReset, ProviderIdentityID: p.ID, ActorType: e.ActorType, TokenHash: hashed(jtiOf(s.resetKeys[0], e.ID)), Channel: by,
 			IssuedAt: database.UTC(e.At).Truncate(time.Microsecond), ExpiresAt: database.Now().Add(resetTTL),
 		}
 		if row, err = s.store.putOneTimeToken(ctx, row); err != nil {
 			return err
 		}
-		jti := ""
-		for _, key := range s.resetKeys { // which may have been another one at the first time
-			if id := resetID(key, e.ID); hashed(id) == row.TokenHash {
-				jti = id
-			}
-		}
+		jti := jtiWith(s.resetKeys, e.ID, row.TokenHash)
 		if jti == "" || !row.SpentAt.IsZero() {
 			return ErrResetToken
 		}
@@ -142,7 +137,7 @@ func (s *Service) CreatePasswordResetToken(ctx context.Context, e PasswordResetR
 			}
 		}
 		t = PasswordResetToken{EntityID: p.EntityID, Email: p.Email, ExpiresAt: database.UTC(row.ExpiresAt)}
-		t.Token, err = s.signReset(resetClaims{
+		t.Token, err = signed(s.resetKeys, resetClaims{
 			EntityID: p.EntityID, Provider: p.Provider, ActorType: row.ActorType, Purpose: purposeReset, ID: jti,
 			Issued: row.IssuedAt.Unix(), Expires: row.ExpiresAt.Unix(),
 		})
@@ -284,31 +279,47 @@ type resetClaims struct {
 	Expires   int64  `json:"exp"`
 }
 
-// resetID is the 256-bit jti of a request: nobody can tell it from the request, and the same request gives it again.
-func resetID(key keyring.Key, request string) string {
+// jtiOf is the 256-bit jti of a request: nobody can tell it from the request, and the same request gives it again.
+func jtiOf(key keyring.Key, request string) string {
 	m := hmac.New(sha256.New, key.Bytes)
 	m.Write([]byte("jti\x00" + request))
 	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }
 
-func (s *Service) signReset(c resetClaims) (string, error) {
+// jtiWith is the jti of a request that has the hash, by whichever of the keys was the first when it was kept; empty: none.
+func jtiWith(keys []keyring.Key, request, hash string) string {
+	for _, key := range keys {
+		if jti := jtiOf(key, request); hashed(jti) == hash {
+			return jti
+		}
+	}
+	return ""
+}
+
+// signed makes a token of the claims.
+func signed(keys []keyring.Key, c jwt.Claims) (string, error) {
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, c)
-	t.Header["kid"] = s.resetKeys[0].ID
-	return t.SignedString(s.resetKeys[0].Bytes)
+	t.Header["kid"] = keys[0].ID
+	return t.SignedString(keys[0].Bytes)
 }
 
 // parseReset returns the claims of a token that was made here. Whether it is still good, its row says.
 func (s *Service) parseReset(token string) (c resetClaims, err error) {
-	if len(token) > maxToken || strings.ContainsAny(token, "\r\n") { // base64 passes over line breaks; a token has one spelling
-		return resetClaims{}, ErrResetToken
-	}
-	_, err = jwt.NewParser(
-		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithStrictDecoding(), jwt.WithExpirationRequired(),
-	).ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return keyNamed(s.resetKeys, t) })
-	if err != nil || c.Purpose != purposeReset {
+	if !parse(s.resetKeys, token, &c) || c.Purpose != purposeReset {
 		return resetClaims{}, ErrResetToken
 	}
 	return c, nil
+}
+
+// parse reads the claims of a token that was signed by one of the keys and has not expired, and reports whether it is one.
+func parse(keys []keyring.Key, token string, into jwt.Claims) bool {
+	if len(token) > maxToken || strings.ContainsAny(token, "\r\n") { // base64 passes over line breaks; a token has one spelling
+		return false
+	}
+	_, err := jwt.NewParser(
+		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithStrictDecoding(), jwt.WithExpirationRequired(),
+	).ParseWithClaims(token, into, func(t *jwt.Token) (any, error) { return keyNamed(keys, t) })
+	return err == nil
 }
 
 // keyNamed is the key that the token's header names.

@@ -16,6 +16,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/id"
 )
 
 // store is all SQL of this module.
@@ -676,4 +677,116 @@ func (s store) carrySession(ctx context.Context, id SessionID, identity Identity
 		return false, fmt.Errorf("carry session: %w", err)
 	}
 	return carried, nil
+}
+
+type emailChangeRow struct {
+	bun.BaseModel `bun:"table:latchkey_email_change,alias:c"`
+
+	AuthIdentityID IdentityID `bun:",pk"`
+	Ver            int64
+	OldEmail       string `bun:",nullzero"`
+	NewEmail       string
+	TokenHash      string
+	IssuedAt       time.Time
+	ExpiresAt      time.Time `bun:",nullzero"`
+}
+
+func (r emailChangeRow) change() EmailChange {
+	return EmailChange{From: r.OldEmail, To: r.NewEmail, ExpiresAt: database.UTC(r.ExpiresAt)}
+}
+
+// putEmailChange makes r the change that is pending for its identity, whatever was before.
+func (s store) putEmailChange(ctx context.Context, r *emailChangeRow) error {
+	_, err := s.db.Conn(ctx).NewInsert().Model(r).On("CONFLICT (auth_identity_id) DO UPDATE").
+		Set("ver = EXCLUDED.ver").Set("old_email = EXCLUDED.old_email").Set("new_email = EXCLUDED.new_email").
+		Set("token_hash = EXCLUDED.token_hash").Set("issued_at = EXCLUDED.issued_at").Set("expires_at = NULL").Returning("NULL").Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("put e-mail change: %w", err)
+	}
+	return nil
+}
+
+// emailChange returns the change that is pending for the identity, expired or not; nil if there is none, or the identity's
+// ver has moved since it was asked for.
+func (s store) emailChange(ctx context.Context, id IdentityID) (*emailChangeRow, error) {
+	var rows []emailChangeRow
+	err := s.db.Conn(ctx).NewSelect().Model(&rows).ColumnExpr("c.*").
+		Join("JOIN latchkey_auth_identity a ON a.id = c.auth_identity_id AND a.ver = c.ver").Where("c.auth_identity_id = ?", id).Scan(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read e-mail change: %w", err)
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	return &rows[0], nil
+}
+
+// extendEmailChange gives the change its expiry, unless it is gone or another one by now.
+func (s store) extendEmailChange(ctx context.Context, r *emailChangeRow) (bool, error) {
+	extended, err := database.Touched(s.db.Conn(ctx).NewUpdate().Model(r).Column("expires_at").WherePK().Where("token_hash = ?", r.TokenHash).Exec(ctx))
+	if err != nil {
+		return false, fmt.Errorf("extend e-mail change: %w", err)
+	}
+	return extended, nil
+}
+
+// takeEmailChange deletes the change and returns it if it can be confirmed; nil otherwise. Of several at once one gets it.
+func (s store) takeEmailChange(ctx context.Context, id IdentityID, hash string, ver int64) (*emailChangeRow, error) {
+	var rows []emailChangeRow
+	err := s.db.Conn(ctx).NewDelete().Model((*emailChangeRow)(nil)).Where("auth_identity_id = ?", id).Where("token_hash = ?", hash).
+		Where("ver = ?", ver).Where("expires_at > ?", database.Now()).Returning("*").Scan(ctx, &rows)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("take e-mail change: %w", err)
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	return &rows[0], nil
+}
+
+// deleteEmailChanges deletes every pending change to one of the addresses.
+func (s store) deleteEmailChanges(ctx context.Context, addresses ...string) error {
+	for chunk := range slices.Chunk(sorted(addresses), chunkSize) {
+		_, err := s.db.Conn(ctx).NewDelete().Model((*emailChangeRow)(nil)).Where("new_email IN (?)", list(chunk...)).Exec(ctx)
+		if err != nil {
+			return fmt.Errorf("delete e-mail changes: %w", err)
+		}
+	}
+	return nil
+}
+
+// waysWithSecret are the identity's provider identities that keep a secret.
+func (s store) waysWithSecret(ctx context.Context, id IdentityID) ([]ProviderIdentity, error) {
+	return s.publicProviderIdentities(ctx, s.publicRows(ctx).Where("p.auth_identity_id = ?", id).Where("p.secret IS NOT NULL").Order("p.id"))
+}
+
+// takeEntity reports whether the provider of a provider identity knows nobody by the entity id, and if so keeps it from
+// others until the transaction ends. It does by a row that comes and goes, because INSERT knows ON CONFLICT and UPDATE
+// does not.
+func (s store) takeEntity(ctx context.Context, of ProviderIdentity, entityID string) (free bool, err error) {
+	now := database.Now()
+	r := &providerRow{ID: id.New(""), AuthIdentityID: of.IdentityID, Provider: of.Provider, EntityID: entityID, CreatedAt: now, UpdatedAt: now}
+	made, err := s.insertProviderIdentities(ctx, []*providerRow{r})
+	if err != nil || !made[r.ID] {
+		return false, err
+	}
+	return true, s.deleteWay(ctx, r.ID)
+}
+
+func (s store) deleteWay(ctx context.Context, id string) error {
+	if _, err := s.db.Conn(ctx).NewDelete().Model((*providerRow)(nil)).Where("id = ?", id).Exec(ctx); err != nil {
+		return fmt.Errorf("delete provider identity: %w", err)
+	}
+	return nil
+}
+
+// moveWay makes a proved address the entity id and the address of a provider identity.
+func (s store) moveWay(ctx context.Context, id, address string) error {
+	now := database.Now()
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*providerRow)(nil)).Set("entity_id = ?", address).Set("email = ?", address).
+		Set("email_verified_at = ?", now).Set("updated_at = ?", now).Where("id = ?", id).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("move provider identity: %w", err)
+	}
+	return nil
 }

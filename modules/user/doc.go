@@ -4,6 +4,7 @@
 // ties the two together. It works alone: an app with its own sign-in needs only New.
 //
 //	user.go     User, Draft, Update; Service with CreateUsers, Ensure, UpdateUsers, DeleteUsers …
+//	email.go    another address for a user
 //	invite.go   Invite and its life: made, renewed, validated, accepted, withdrawn
 //	token.go    invite tokens: derived from the row, never stored
 //	filter.go   what lists can be asked           times.go    … of times      search.go    … of words

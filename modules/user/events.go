@@ -1,6 +1,7 @@
 package user
 
-// What can happen to users and invites. Payloads carry ids only: whoever needs more reads the row.
+// What can happen to users and invites. Payloads carry ids, and an address where the row has another one by then: whoever
+// needs more reads the row.
 type (
 	// Created says that a user was made.
 	Created struct {
@@ -25,6 +26,18 @@ type (
 	// Reactivated says that a user may sign in again.
 	Reactivated struct {
 		ID ID `json:"id"`
+	}
+	// EmailChangeRequested says that a user wants another address. Nothing has changed yet.
+	EmailChangeRequested struct {
+		ID   ID     `json:"id"`
+		From string `json:"from"` // empty: none
+		To   string `json:"to"`
+	}
+	// EmailChanged says that a user has another address, which is proved to be theirs.
+	EmailChanged struct {
+		ID   ID     `json:"id"`
+		From string `json:"from"` // empty: none
+		To   string `json:"to"`
 	}
 
 	// InviteCreated says that an invite was made.
@@ -55,28 +68,32 @@ type (
 
 // The topics are Medusa's where Medusa has them.
 
-func (Created) Topic() string        { return "user.created" }
-func (Updated) Topic() string        { return "user.updated" }
-func (Deleted) Topic() string        { return "user.deleted" }
-func (Restored) Topic() string       { return "user.restored" }
-func (Deactivated) Topic() string    { return "user.deactivated" }
-func (Reactivated) Topic() string    { return "user.reactivated" }
-func (InviteCreated) Topic() string  { return "invite.created" }
-func (InviteUpdated) Topic() string  { return "invite.updated" }
-func (InviteResent) Topic() string   { return "invite.resent" }
-func (InviteAccepted) Topic() string { return "invite.accepted" }
-func (InviteDeleted) Topic() string  { return "invite.deleted" }
-func (InviteRestored) Topic() string { return "invite.restored" }
+func (Created) Topic() string              { return "user.created" }
+func (Updated) Topic() string              { return "user.updated" }
+func (Deleted) Topic() string              { return "user.deleted" }
+func (Restored) Topic() string             { return "user.restored" }
+func (Deactivated) Topic() string          { return "user.deactivated" }
+func (Reactivated) Topic() string          { return "user.reactivated" }
+func (EmailChangeRequested) Topic() string { return "user.email_change_requested" }
+func (EmailChanged) Topic() string         { return "user.email_changed" }
+func (InviteCreated) Topic() string        { return "invite.created" }
+func (InviteUpdated) Topic() string        { return "invite.updated" }
+func (InviteResent) Topic() string         { return "invite.resent" }
+func (InviteAccepted) Topic() string       { return "invite.accepted" }
+func (InviteDeleted) Topic() string        { return "invite.deleted" }
+func (InviteRestored) Topic() string       { return "invite.restored" }
 
-func (e Created) Aggregate() string        { return string(e.ID) }
-func (e Updated) Aggregate() string        { return string(e.ID) }
-func (e Deleted) Aggregate() string        { return string(e.ID) }
-func (e Restored) Aggregate() string       { return string(e.ID) }
-func (e Deactivated) Aggregate() string    { return string(e.ID) }
-func (e Reactivated) Aggregate() string    { return string(e.ID) }
-func (e InviteCreated) Aggregate() string  { return string(e.ID) }
-func (e InviteUpdated) Aggregate() string  { return string(e.ID) }
-func (e InviteResent) Aggregate() string   { return string(e.ID) }
-func (e InviteAccepted) Aggregate() string { return string(e.ID) }
-func (e InviteDeleted) Aggregate() string  { return string(e.ID) }
-func (e InviteRestored) Aggregate() string { return string(e.ID) }
+func (e Created) Aggregate() string              { return string(e.ID) }
+func (e Updated) Aggregate() string              { return string(e.ID) }
+func (e Deleted) Aggregate() string              { return string(e.ID) }
+func (e Restored) Aggregate() string             { return string(e.ID) }
+func (e Deactivated) Aggregate() string          { return string(e.ID) }
+func (e Reactivated) Aggregate() string          { return string(e.ID) }
+func (e EmailChangeRequested) Aggregate() string { return string(e.ID) }
+func (e EmailChanged) Aggregate() string         { return string(e.ID) }
+func (e InviteCreated) Aggregate() string        { return string(e.ID) }
+func (e InviteUpdated) Aggregate() string        { return string(e.ID) }
+func (e InviteResent) Aggregate() string         { return string(e.ID) }
+func (e InviteAccepted) Aggregate() string       { return string(e.ID) }
+func (e InviteDeleted) Aggregate() string        { return string(e.ID) }
+func (e InviteRestored) Aggregate() string       { return string(e.ID) }

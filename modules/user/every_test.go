@@ -80,7 +80,10 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 		New:        newThings,
 		Untested: map[string]string{
 			"OnDelete":     "it only registers; hooks_test.go tries the hooks, and the rows of the deletions",
+			"OnAddress":    "it only registers; email_test.go tries it",
 			"OnDeactivate": "it only registers; hooks_test.go tries the hooks, and the row of DeactivateUsers",
+
+			"RequestEmailChange": "it announces and writes nothing itself; email_test.go",
 		},
 		Methods: map[string]databasetest.Method[things]{
 			"CreateUsers": {
@@ -236,6 +239,20 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 					return s.ConfirmOwner(ctx, user.User{ID: nobodysID, Email: s.ada.Email})
 				},
 				Without: "who is no longer as they were read is reported, and is no error",
+			},
+			"ChangeEmail": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, s things) (any, error) {
+					return s.ChangeEmail(ctx, s.bob.ID, s.bob.Email, "new@example.com")
+				},
+				Unknown: func(ctx context.Context, s things) (any, error) {
+					return s.ChangeEmail(ctx, nobodysID, "", "new@example.com")
+				},
+				UnknownIs: user.ErrNotFound,
+				Bad: func(ctx context.Context, s things) (any, error) {
+					return s.ChangeEmail(ctx, s.bob.ID, s.bob.Email, s.ada.Email)
+				},
+				BadIs: user.ErrEmailTaken,
 			},
 			"DeleteUsers": {
 				Does: databasetest.Writes,

@@ -394,6 +394,26 @@ func (s store) verifyEmail(ctx context.Context, id ID, address string) (changed 
 		Where("id = ?", id).Where("email = ?", address).Where("email_verified_at IS NULL").Where("deleted_at IS NULL").Exec(ctx))
 }
 
+// updateEmail writes the row's address and that it is proved.
+func (s store) updateEmail(ctx context.Context, r *userRow) error {
+	_, err := s.db.Conn(ctx).NewUpdate().Model(r).Column("email", "email_verified_at", "search", "updated_at").WherePK().Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("update e-mail: %w", err)
+	}
+	return nil
+}
+
+// grantedToAddress reports whether the user has a role beyond member that was granted to their address by somebody who
+// may: that is, in another way than with a first sign-in or by the set-up link.
+func (s store) grantedToAddress(ctx context.Context, id ID) (bool, error) {
+	ok, err := s.db.Conn(ctx).NewSelect().Model((*roleRow)(nil)).Where("user_id = ?", id).Where("role <> ?", RoleMember).
+		Where("granted_via NOT IN (?)", bun.List(viaNobody)).Exists(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for granted roles: %w", err)
+	}
+	return ok, nil
+}
+
 func (s store) deleteUsers(ctx context.Context, ids []ID) error {
 	_, err := s.db.Conn(ctx).NewDelete().Model((*userRow)(nil)).Where("id IN (?)", bun.List(ids)).Exec(ctx)
 	if err != nil {

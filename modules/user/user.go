@@ -39,6 +39,9 @@ const (
 	ViaSetup     = "setup" // by the set-up link, as the first admin
 )
 
+// viaNobody are the ways by which roles come that nobody has granted to the address of the user.
+var viaNobody = []string{ViaFirstAuth, ViaSetup}
+
 // User is somebody the application knows. It is a plain value: changing it changes nothing.
 type User struct {
 	ID              ID
@@ -137,6 +140,7 @@ type Service struct {
 	hooks        []Hook
 	onDelete     []func(context.Context, []ID) error
 	onDeactivate []func(context.Context, []ID) error
+	onAddress    []func(context.Context, []string) error
 }
 
 // New returns the user module's service. The database must have been migrated with Migrations.
@@ -175,6 +179,27 @@ func (s *Service) OnDeactivate(f func(context.Context, []ID) error) {
 	s.onDeactivate = append(s.onDeactivate, f)
 }
 
+// OnAddress registers f to run inside every transaction in which addresses become users', or are proved to be: what
+// others are about to do with these addresses is off. Only ChangeEmail does not call it, because its caller is one of
+// those. An error rolls the transaction back. Register before the service is used.
+func (s *Service) OnAddress(f func(ctx context.Context, addresses []string) error) {
+	s.onAddress = append(s.onAddress, f)
+}
+
+// addressed runs what waits for the addresses to become somebody's; empty ones are none.
+func (s *Service) addressed(ctx context.Context, addresses ...string) error {
+	addresses = slices.DeleteFunc(addresses, func(a string) bool { return a == "" })
+	if len(addresses) == 0 {
+		return nil
+	}
+	for _, f := range s.onAddress {
+		if err := f(ctx, addresses); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // CreateUsers makes all of the users or none, and returns them in the order of the drafts. ErrEmailTaken: another user, or
 // another draft before, has the address; ErrIDTaken likewise; ErrInvalid and email.ErrInvalid say what cannot be kept.
 // Of several drafts, BadItems names all that are bad.
@@ -206,6 +231,9 @@ func (s *Service) CreateUsers(ctx context.Context, drafts ...Draft) ([]User, err
 			}
 		}
 		if err := bad.err(); err != nil {
+			return err
+		}
+		if err := s.addressed(ctx, addresses(rows)...); err != nil {
 			return err
 		}
 		users = make([]User, len(rows))
@@ -263,6 +291,9 @@ func (s *Service) Ensure(ctx context.Context, draft Draft) (u User, created bool
 			}
 			if created = made[rows[0].ID]; created {
 				u = rows[0].user(rows[0].roles)
+				if err := s.addressed(ctx, u.Email); err != nil {
+					return err
+				}
 				return s.created(ctx, u)
 			}
 			u, err = s.store.userByEmail(ctx, rows[0].Email)
@@ -462,6 +493,9 @@ func (s *Service) VerifyEmail(ctx context.Context, id ID, address string) error 
 		if err != nil || !changed {
 			return err
 		}
+		if err := s.addressed(ctx, address); err != nil {
+			return err
+		}
 		return s.updated(ctx, id)
 	})
 }
@@ -481,7 +515,10 @@ func (s *Service) ConfirmOwner(ctx context.Context, u User) (ok bool, err error)
 			return err
 		}
 		if !u.EmailVerified() {
-			removed, err := s.store.deleteRoles(ctx, u.ID, []string{ViaFirstAuth, ViaSetup}, RoleMember)
+			if err := s.addressed(ctx, u.Email); err != nil {
+				return err
+			}
+			removed, err := s.store.deleteRoles(ctx, u.ID, viaNobody, RoleMember)
 			if err != nil {
 				return err
 			}
@@ -555,6 +592,9 @@ func (s *Service) RestoreUsers(ctx context.Context, of ...ID) error {
 			}
 		}
 		if err := bad.err(); err != nil {
+			return err
+		}
+		if err := s.addressed(ctx, addresses(rows)...); err != nil {
 			return err
 		}
 		return s.restored(ctx, ids(rows)...)
@@ -802,6 +842,14 @@ func ids(rows []*userRow) []ID {
 	out := make([]ID, len(rows))
 	for i, r := range rows {
 		out[i] = r.ID
+	}
+	return out
+}
+
+func addresses(rows []*userRow) []string {
+	out := make([]string, len(rows))
+	for i, r := range rows {
+		out[i] = r.Email
 	}
 	return out
 }

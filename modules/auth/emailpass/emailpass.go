@@ -63,7 +63,7 @@ func (*Provider) CanonicalEntityID(address string) (string, error) {
 // Authenticate asserts whose password it is. Unknown addresses, nonsense and wrong passwords get the same answer for the
 // same work.
 func (p *Provider) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
-	address, password, err := read(a.Input, "")
+	address, password, err := read(a.Input, a.EntityID)
 	if err != nil {
 		return auth.Assertion{}, err
 	}

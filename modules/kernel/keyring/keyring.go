@@ -25,6 +25,7 @@ const (
 	AccessToken Purpose = "latchkey access token v1"
 	Invite      Purpose = "latchkey invite v1"
 	Reset       Purpose = "latchkey password reset v1"
+	EmailChange Purpose = "latchkey e-mail change v1"
 	Pepper      Purpose = "latchkey password pepper v1"
 )
 
