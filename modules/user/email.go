@@ -97,7 +97,10 @@ func (s *Service) ChangeEmail(ctx context.Context, id ID, from, to string) (u Us
 		if u, err = s.RetrieveUser(ctx, id); err != nil {
 			return err
 		}
-		return s.events.Emit(ctx, Updated{id}, EmailChanged{ID: id, From: from, To: to})
+		if err := s.updated(ctx, id); err != nil {
+			return err
+		}
+		return s.events.Emit(ctx, EmailChanged{ID: id, From: from, To: to})
 	})
 	return u, err
 }

@@ -33,7 +33,7 @@ type announcement struct {
 
 // silent are the methods that announce nothing: they read, register, or are about the set-up link.
 var silent = []string{"AdminExists", "FindUser", "HoldInvite", "HoldOpenInvite", "HoldUser", "InviteRoles", "InviteToken", "ListAndCountInvites", "ListAndCountUsers",
-	"ListInvites", "ListUsers", "MissingIndexes", "OnDeactivate", "OnDelete", "RetrieveInvite", "RetrieveUser", "SetupInvite", "ValidateInviteToken", "WithdrawSetup"}
+	"ListInvites", "ListUsers", "MissingIndexes", "OnAddress", "OnDeactivate", "OnDelete", "RetrieveInvite", "RetrieveUser", "SetupInvite", "ValidateInviteToken", "WithdrawSetup"}
 
 func only[T any](_ T, err error) error { return err }
 
@@ -67,6 +67,15 @@ var announcements = []announcement{
 		func(s things) []string { return topic("user.updated", s.ada.ID) }},
 	{"ConfirmOwner", func(ctx context.Context, s things) error { return only(s.ConfirmOwner(ctx, s.ada)) },
 		func(s things) []string { return topic("user.updated", s.ada.ID) }},
+	{"RequestEmailChange", func(ctx context.Context, s things) error {
+		return only(s.RequestEmailChange(ctx, s.bob.ID, "new@example.com"))
+	},
+		func(s things) []string { return topic("user.email_change_requested", s.bob.ID) }},
+	{"ChangeEmail", func(ctx context.Context, s things) error {
+		return only(s.ChangeEmail(ctx, s.bob.ID, s.bob.Email, "new@example.com"))
+	}, func(s things) []string {
+		return append(topic("user.updated", s.bob.ID), topic("user.email_changed", s.bob.ID)...)
+	}},
 	{"SoftDeleteUsers", func(ctx context.Context, s things) error {
 		return s.SoftDeleteUsers(ctx, s.ada.ID, s.deleted.ID, nobodysID, s.ada.ID)
 	}, func(s things) []string { return topic("user.deleted", s.ada.ID) }},
