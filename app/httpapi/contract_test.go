@@ -674,6 +674,45 @@ var resetting = []fixture{
 	{"callback of an unknown actor type", "", "POST /auth/alien/emailpass/callback", "", 400, problem("not_allowed", `There is no actor type \"alien\".`, "unknown_actor_type")},
 }
 
+// The scene has grace, who has asked for grace@hopper.example and for other@example.com before that, and whose tokens to
+// confirm it are move and superseded; and vouched, who has no password.
+var moving = []fixture{
+	{"ask without a token", "", "POST /admin/users/me/email", `{"email":"new@example.com","current_password":"correct horse"}`, 401, unauthorized},
+	{"ask as who is nobody yet", "newcomer", "POST /admin/users/me/email", `{"email":"new@example.com","current_password":"correct horse"}`, 401, unauthorized},
+	{"ask", "member", "POST /admin/users/me/email", `{"email":"New@Example.com","current_password":"correct horse"}`, 200, `{"success":true}`},
+	{"ask for an address that is somebody's", "member", "POST /admin/users/me/email", `{"email":"admin@example.com","current_password":"correct horse"}`, 200, `{"success":true}`},
+	{"ask for one's own", "member", "POST /admin/users/me/email", `{"email":"ADA@example.com","current_password":"correct horse"}`, 400,
+		problem("invalid_data", "This is your e-mail address already.", "email_same")},
+	{"ask for nonsense", "member", "POST /admin/users/me/email", `{"email":"nonsense","current_password":"correct horse"}`, 400, noAddress},
+	{"ask for nothing", "member", "POST /admin/users/me/email", `{"email":"","current_password":"correct horse"}`, 400, noAddress},
+	{"ask without an address", "member", "POST /admin/users/me/email", `{"current_password":"correct horse"}`, 400, invalid("Field 'email' is required")},
+	{"ask with a number for an address", "member", "POST /admin/users/me/email", `{"email":5}`, 400, invalid("Expected type: 'string' for field 'email', got: '5'")},
+	{"ask with a number for a password", "member", "POST /admin/users/me/email", `{"email":"new@example.com","current_password":12345678}`, 400, invalid("Expected type: 'string' for field 'current_password', got: 'number'")},
+	{"ask without a body", "member", "POST /admin/users/me/email", "", 400, invalid("Field 'email' is required")},
+	{"ask with what is no field", "member", "POST /admin/users/me/email", `{"email":"new@example.com","password":"correct horse"}`, 400, invalid("Unrecognized fields: 'password'")},
+	{"ask with a wrong password", "member", "POST /admin/users/me/email", `{"email":"new@example.com","current_password":"wrong horse"}`, 401, wrong("The current password is not right")},
+	{"ask without a password", "member", "POST /admin/users/me/email", `{"email":"new@example.com"}`, 401, wrong("The current password is not right")},
+	{"ask as who has no password and has just signed in", "vouched", "POST /admin/users/me/email", `{"email":"new@example.com"}`, 200, `{"success":true}`},
+	{"ask for somebody else", "admin", "POST /admin/users/{member}/email", `{"email":"new@example.com","current_password":"correct horse"}`, 404, nothingHere},
+	{"which changes nothing by itself", "member", "GET /admin/users/me", "", 200, `{"user":` + memberJSON + `}`},
+
+	{"confirm without a token", "", "POST /admin/users/me/email/confirm", `{"token":"{token of move}"}`, 401, unauthorized},
+	{"confirm by the mailed token alone", "move", "POST /admin/users/me/email/confirm", `{"token":"{token of move}"}`, 401, unauthorized},
+	{"confirm by GET", "grace", "GET /admin/users/me/email/confirm?token={token of move}", "", 405, otherMethod},
+	{"confirm as somebody else", "member", "POST /admin/users/me/email/confirm", `{"token":"{token of move}"}`, 403, elsewhereMove},
+	{"confirm without a body", "grace", "POST /admin/users/me/email/confirm", "", 400, invalid("Field 'token' is required")},
+	{"confirm with a number", "grace", "POST /admin/users/me/email/confirm", `{"token":5}`, 400, invalid("Expected type: 'string' for field 'token', got: '5'")},
+	{"confirm what is no field", "grace", "POST /admin/users/me/email/confirm", `{"token":"{token of move}","email":"eve@example.com"}`, 400, invalid("Unrecognized fields: 'email'")},
+	{"confirm with nonsense", "grace", "POST /admin/users/me/email/confirm", `{"token":"nonsense"}`, 400, deadMove},
+	{"confirm with an access token", "grace", "POST /admin/users/me/email/confirm", `{"token":"{token of grace}"}`, 400, deadMove},
+	{"confirm with a token that was superseded", "grace", "POST /admin/users/me/email/confirm", `{"token":"{token of superseded}"}`, 400, deadMove},
+	{"confirm with an unknown parameter", "grace", "POST /admin/users/me/email/confirm?x=y", `{"token":"{token of move}"}`, 400, invalid("Unrecognized fields: 'x'")},
+	{"confirm", "grace", "POST /admin/users/me/email/confirm?fields=email", `{"token":"{token of move}"}`, 200, `{"user":{"email":"grace@hopper.example","id":"{grace}"},"token":"<token>"}`},
+	{"the token it was confirmed with", "grace", "GET /admin/users/me", "", 401, unauthorized},
+	{"sign-in by the new address", "", "POST /auth/user/emailpass", credentials("grace@hopper.example", password), 200, token},
+	{"sign-in by the old address", "", "POST /auth/user/emailpass", credentials("grace@example.com", password), 401, wrong("Invalid email or password")},
+}
+
 // by an admin, for somebody else.
 var resettingOthers = []fixture{
 	{"reset of somebody, by nobody", "", "POST /admin/users/{member}/reset-password", "", 401, unauthorized},
@@ -732,6 +771,17 @@ func TestAnswersAreMedusas(t *testing.T) {
 			sc.run(t, resetting)
 		})
 	})
+	t.Run("another address", func(t *testing.T) {
+		each(t, func(t *testing.T, s *server) {
+			sc := newScene(t, s)
+			sc.tokens["vouched"] = s.token(t, "vouched", s.do(t, "POST", "/auth/user/vouching", `{"name":"v","email":"v@example.com"}`))
+			sc.tokens["grace"] = s.member(t, "grace@example.com")
+			sc.ids["grace"] = actor(t, sc.tokens["grace"])
+			sc.tokens["superseded"] = s.moving(t, sc.tokens["grace"], "other@example.com")
+			sc.tokens["move"] = s.moving(t, sc.tokens["grace"], "grace@hopper.example")
+			sc.run(t, moving)
+		})
+	})
 	t.Run("reset others", func(t *testing.T) {
 		each(t, func(t *testing.T, s *server) {
 			sc := newScene(t, s)
@@ -778,7 +828,7 @@ func TestEveryRouteHasFixtures(t *testing.T) {
 		mux.Handle(pattern, http.NotFoundHandler())
 	}
 	succeeds, fails := map[string]bool{}, map[string]bool{}
-	for _, f := range slices.Concat(registering, signingIn, listingProviders, sessions, usersRoutes, lifecycle, invitesRoutes, resetting, resettingOthers, paths) {
+	for _, f := range slices.Concat(registering, signingIn, listingProviders, sessions, usersRoutes, lifecycle, invitesRoutes, resetting, resettingOthers, moving, paths) {
 		method, path, _ := strings.Cut(f.do, " ")
 		u, err := url.Parse("http://example.com" + path)
 		check(t, err)

@@ -1,0 +1,53 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/latchkey-go/latchkey/modules/auth"
+)
+
+type emailChange struct {
+	Email           required[string] `json:"email"`
+	CurrentPassword optional[string] `json:"current_password"`
+}
+
+// requestEmailChange has a link mailed to the address that the caller wants. It does and answers the same if that is
+// somebody's.
+func (a *API) requestEmailChange(c *call, in emailChange) (successAnswer, error) {
+	again, err := json.Marshal(map[string]string{"password": in.CurrentPassword.or()})
+	if err == nil {
+		err = a.link.RequestEmailChange(c.Context(), c.caller.session, in.Email.value, again)
+	}
+	if errors.Is(err, auth.ErrSession) { // it ended on another node a moment ago
+		err = errUnauthorized
+	}
+	return successAnswer{Success: err == nil}, err
+}
+
+type emailConfirmation struct {
+	Token required[string] `json:"token"`
+}
+
+type emailChanged struct {
+	User  object `json:"user"`
+	Token string `json:"token,omitempty"` // in place of the one the caller came with, which is dead
+}
+
+// confirmEmailChange gives the caller the address that the token proves.
+func (a *API) confirmEmailChange(c *call, in emailConfirmation) (emailChanged, error) {
+	attributes, err := readFields(c, userAttributes)
+	if err != nil {
+		return emailChanged{}, err
+	}
+	u, token, err := a.link.ConfirmEmailChange(c.Context(), c.caller.session, in.Token.value)
+	switch {
+	case errors.Is(err, auth.ErrSession):
+		return emailChanged{}, errUnauthorized
+	case err != nil:
+		return emailChanged{}, err
+	case c.caller.claims == nil: // the cookie goes on as it is
+		token = ""
+	}
+	return emailChanged{show(u, attributes), token}, nil
+}
