@@ -1,10 +1,14 @@
-// Package mail writes to people: an invite to join, a link to set a new password.
+// Package mail writes to people: an invite to join, a link to set a new password, a link to confirm another address, and
+// notices to the address that is given up.
 //
 // Mails are consumers of events, so that one is sent if and only if what it is about was committed, and is tried again
 // until it has left:
 //
 //	user.InviteCreated, user.InviteResent  →  invite.txt, invite.html
 //	auth.PasswordResetRequested            →  reset.txt, reset.html
+//	auth.EmailChangeRequested              →  move.txt, move.html, to the new address
+//	user.EmailChangeRequested              →  moving.txt, moving.html, to the old one
+//	user.EmailChanged                      →  moved.txt, moved.html, to the old one
 //
 // The link in a mail is made when the mail is sent and is nowhere at rest; sending once more gives the same link. Who uses
 // it has proved to read the mailbox, so a mail goes to that address alone.

@@ -65,6 +65,13 @@ func (m *Mailer) Consumers() []outbox.Consumer {
 		}),
 		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e user.InviteResent) error { return m.invite(ctx, d, e.ID) }),
 		outbox.On("mail", m.reset),
+		outbox.On("mail", m.move),
+		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e user.EmailChangeRequested) error {
+			return m.notice(ctx, d, "moving", e.From, e.To)
+		}),
+		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e user.EmailChanged) error {
+			return m.notice(ctx, d, "moved", e.From, e.To)
+		}),
 	}
 }
 
@@ -99,6 +106,27 @@ func (m *Mailer) reset(ctx context.Context, d outbox.Delivery, e auth.PasswordRe
 	return m.send(ctx, d, "reset", t.Email, content{URL: m.link("/app/reset-password", t.Token), Expires: t.ExpiresAt})
 }
 
+// move sends the link that confirms another address to that address, while the change can be confirmed. It says who has
+// asked, so that nobody lends their mailbox to an account that is not theirs.
+func (m *Mailer) move(ctx context.Context, d outbox.Delivery, e auth.EmailChangeRequested) error {
+	t, err := m.auth.CreateEmailChangeToken(ctx, e)
+	switch {
+	case errors.Is(err, auth.ErrEmailChange):
+		return nil
+	case err != nil:
+		return err
+	}
+	return m.send(ctx, d, "move", t.To, content{URL: m.link("/app/email/confirm", t.Token), Expires: t.ExpiresAt, Other: t.From})
+}
+
+// notice tells an address that its account is about to have another one, or has. It holds no token.
+func (m *Mailer) notice(ctx context.Context, d outbox.Delivery, name, address, other string) error {
+	if address == "" {
+		return nil // there was none
+	}
+	return m.send(ctx, d, name, address, content{URL: m.options.URL + "/app/reset-password", Other: other})
+}
+
 // link is an address that leads here. It comes from the configuration, never from a request.
 func (m *Mailer) link(path, token string) string {
 	return m.options.URL + path + "?token=" + url.QueryEscape(token)
@@ -110,6 +138,7 @@ type content struct {
 	To      string
 	URL     string
 	Expires time.Time
+	Other   string // the other address, where two are spoken of; empty: none
 }
 
 // When is the expiry in words that do not depend on where the reader is.

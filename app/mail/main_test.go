@@ -112,6 +112,9 @@ func newProgram(t *testing.T, at databasetest.Database, o mail.Options, users us
 	}
 	t.Cleanup(func() {
 		for _, m := range p.box.all() {
+			if isNotice(m) {
+				continue
+			}
 			if token := tokenIn(m.Text); token == "" || strings.Contains(p.log.String(), token) || strings.Contains(p.log.String(), url.QueryEscape(token)) {
 				t.Errorf("the mail has no token, or the log has it:\n%s\n%s", m.Text, p.log)
 			}
@@ -178,6 +181,11 @@ func tokenIn(text string) string {
 		return found[1]
 	}
 	return ""
+}
+
+// isNotice tells the mails that hold no token.
+func isNotice(m mail.Message) bool {
+	return strings.HasPrefix(m.Subject, "Your e-mail address at ") && !strings.Contains(m.Text+m.HTML, "token")
 }
 
 func credentials(address, password string) auth.Input {
