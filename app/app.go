@@ -92,7 +92,7 @@ func newLogger(c *Config, w io.Writer) *slog.Logger {
 }
 
 func userOptions(c *Config) user.Options {
-	return user.Options{InviteTTL: c.Invite.TTL, InviteRoles: c.Invite.DefaultRoles}
+	return user.Options{InviteTTL: c.Invite.TTL, InviteMaxTTL: c.Invite.MaxTTL, InviteMaxPending: c.Invite.MaxPending, InviteRoles: c.Invite.DefaultRoles}
 }
 
 func authOptions(c *Config) auth.Options {

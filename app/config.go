@@ -124,6 +124,8 @@ type ActorConfig struct {
 type InviteConfig struct {
 	DefaultRoles []string      `key:"default_roles" def:"admin"`
 	TTL          time.Duration `key:"ttl" def:"24h"`
+	MaxTTL       time.Duration `key:"max_ttl" def:"720h"`
+	MaxPending   int           `key:"max_pending" def:"10000" min:"1"`
 }
 
 // AdminConfig says what administrators can do to others.

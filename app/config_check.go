@@ -79,6 +79,9 @@ func (c *Config) together(add func(key, format string, args ...any)) {
 	case c.Production():
 		add("secrets", "production needs a secret of its own: set LATCHKEY_SECRETS; %s", howToMakeSecret)
 	}
+	if c.Invite.MaxTTL < c.Invite.TTL {
+		add("invite.max_ttl", "must be at least invite.ttl")
+	}
 	if given, ok := c.Roles[user.RoleAdmin]; ok && !slices.Contains(given, "*") {
 		add("roles."+user.RoleAdmin, `must be ["*"], because somebody has to be able to do everything: make a role of another name for less`)
 	}

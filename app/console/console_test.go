@@ -220,6 +220,31 @@ func TestInviteOpenedBySomebodySignedInWithoutAnAccount(t *testing.T) {
 	})
 }
 
+func TestThePagesOfAnInviteShowItsMessageAsText(t *testing.T) {
+	eachWith(t, options{policy: link.InviteOnly{}}, func(t *testing.T, s *site) {
+		const message = "Hello <b>Ada</b>,\n\nsee https://evil.example/?a=1&b=2"
+		const shown = `<blockquote aria-labelledby="message-of">Hello &lt;b&gt;Ada&lt;/b&gt;,` + "\n\nsee https://evil.example/?a=1&amp;b=2</blockquote>"
+		made, err := s.users.CreateInvites(t.Context(), user.InviteDraft{Email: "ada@example.com", Message: message})
+		if err != nil {
+			t.Fatal(err)
+		}
+		somebody, ada, eve := s.browser(t), s.browser(t), s.browser(t)
+		s.register(t, "other@example.com")
+		ada.signIn("other@example.com")
+		s.person(t, "eve@example.com")
+		eve.signIn("eve@example.com")
+		for _, b := range []*browser{somebody, ada} {
+			b.get(s.path(made[0]))
+			b.want(http.StatusOK, "/app/invite", shown)
+		}
+		eve.get(s.path(made[0]))
+		eve.wantNot("evil.example")
+		_, plain := s.invite(t, "bob@example.com")
+		somebody.get(plain)
+		somebody.wantNot("blockquote")
+	})
+}
+
 func TestInviteOpenedBySomebodyElse(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
 		s.person(t, "eve@example.com", user.RoleMember)

@@ -109,6 +109,12 @@ var wrongTypes = map[string][]struct {
 		{`{"email":"x@example.com","roles":"` + marker + `"}`, 400}, {`{"email":"x@example.com","roles":[` + digits + `]}`, 400}, {`{"email":"x@example.com","roles":{"` + marker + `":1}}`, 400},
 		{`{"email":"x@example.com","metadata":["` + marker + `"]}`, 400}, {`{"email":"x@example.com","roles":["` + marker + `",null]}`, 400},
 	},
+	"/admin/invites/batch": {
+		{`{"emails":"` + marker + `"}`, 400}, {`{"emails":["` + marker + `",null]}`, 400}, {`{"emails":{"` + marker + `":1}}`, 400}, {`{"emails":[` + digits + `]}`, 400},
+		{`{"emails":["x@example.com"],"roles":["` + marker + ` "]}`, 400}, {`{"emails":["x@example.com"],"message":["` + marker + `"]}`, 400},
+		{`{"emails":["x@example.com"],"message":"` + strings.Repeat(marker, 30) + `"}`, 400}, {`{"emails":["x@example.com"],"expires_in":` + digits + `}`, 400},
+		{`{"emails":["x@example.com"],"expires_in":"` + marker + `"}`, 400},
+	},
 	"/admin/invites/accept?token={token of other}": {
 		{`{"email":` + digits + `}`, 400}, {`{"email":["` + marker + `"]}`, 400}, {`{"first_name":{"x":"` + marker + `"}}`, 400}, {`{"last_name":` + digits + `}`, 400},
 		{`{"email":"` + marker + `"}`, 400},
@@ -119,7 +125,7 @@ var wrongTypes = map[string][]struct {
 var bodyRoutes = map[string]string{
 	"/auth/user/emailpass/register": "", "/auth/user/emailpass": "", "/auth/user/emailpass/reset-password": "",
 	"/auth/user/emailpass/update": "", "/auth/user/emailpass/callback": "",
-	"/admin/users/{member}": "admin", "/admin/users/{member}/roles": "admin", "/admin/invites": "admin", "/admin/invites/accept?token={token of other}": "newcomer",
+	"/admin/users/{member}": "admin", "/admin/users/{member}/roles": "admin", "/admin/invites": "admin", "/admin/invites/batch": "admin", "/admin/invites/accept?token={token of other}": "newcomer",
 }
 
 // post sends a body with its content type.

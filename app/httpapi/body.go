@@ -86,7 +86,7 @@ type field interface {
 
 // value is what a field may hold.
 type value interface {
-	string | []string | map[string]any
+	string | int | []string | map[string]any
 }
 
 // required is a field that must be there.
@@ -137,7 +137,7 @@ func decode[T value](name string, raw []byte, into *T) string {
 	if strictjson.Unmarshal(raw, into) == nil && string(raw) != "null" {
 		return ""
 	}
-	expected := map[reflect.Kind]string{reflect.String: "string", reflect.Slice: "array", reflect.Map: "record"}[reflect.TypeFor[T]().Kind()]
+	expected := map[reflect.Kind]string{reflect.String: "string", reflect.Int: "number", reflect.Slice: "array", reflect.Map: "record"}[reflect.TypeFor[T]().Kind()]
 	return "Expected type: '" + expected + "' for field '" + name + "', got: '" + got(raw) + "'"
 }
 

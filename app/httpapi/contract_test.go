@@ -17,6 +17,7 @@ import (
 	"github.com/latchkey-go/latchkey/app/httpapi"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -457,6 +458,12 @@ var invitesRoutes = []fixture{
 		`{"invites":[{"id":"{open}"}],"count":1,"offset":0,"limit":50}`},
 	{"list by an operator that is none", "admin", "GET /admin/invites?expires_at[$foo]=2020-01-01", "", 400, invalid("Unrecognized operator 'expires_at[$foo]': use $eq, $ne, $in, $nin, $gt, $gte, $lt or $lte")},
 	{"list by what is no parameter", "admin", "GET /admin/invites?first_name=x", "", 400, invalid("Unrecognized fields: 'first_name'")},
+	{"list of those that can be accepted", "admin", "GET /admin/invites?status=pending&fields=id", "", 200, `{"invites":[{"id":"{open}"},{"id":"{other}"},{"id":"{doomed}"},{"id":"{taken}"}],"count":4,"offset":0,"limit":50}`},
+	{"list of the expired", "admin", "GET /admin/invites?status=expired&fields=id", "", 200, `{"invites":[{"id":"{expired}"},{"id":"{stale}"}],"count":2,"offset":0,"limit":50}`},
+	{"list of those that were accepted", "admin", "GET /admin/invites?status=accepted&fields=id", "", 200, `{"invites":[],"count":0,"offset":0,"limit":50}`},
+	{"list of a status that is none", "admin", "GET /admin/invites?status=open", "", 400, problem("invalid_data", "Invalid request: status must be one of pending, expired, accepted", "query_invalid")},
+	{"list of a status, and accepted", "admin", "GET /admin/invites?status=pending&accepted=false", "", 400, invalid("say accepted or status, not both")},
+	{"list of a status inside", "admin", "GET /admin/invites?$or[0][status]=pending", "", 400, invalid("Unrecognized fields: '$or[0][status]'")},
 	{"list of accepted ones", "admin", "GET /admin/invites?accepted=true", "", 200, `{"invites":[],"count":0,"offset":0,"limit":50}`},
 	{"one without a token", "", "GET /admin/invites/{open}", "", 401, unauthorized},
 	{"one by a member", "member", "GET /admin/invites/{open}", "", 403, forbidden},
@@ -487,6 +494,24 @@ var invitesRoutes = []fixture{
 	{"create with null for roles", "admin", "POST /admin/invites?fields=roles", `{"email":"r2@example.com","roles":null,"metadata":null}`, 200, `{"invite":{"roles":["admin"],"id":"<invite id>"}}`},
 	{"create with no roles", "admin", "POST /admin/invites?fields=roles", `{"email":"r3@example.com","roles":[]}`, 200, `{"invite":{"roles":["admin"],"id":"<invite id>"}}`},
 	{"create with roles", "admin", "POST /admin/invites?fields=roles", `{"email":"r4@example.com","roles":["member","editor","member"]}`, 200, `{"invite":{"roles":["editor","member"],"id":"<invite id>"}}`},
+	{"create with a message", "admin", "POST /admin/invites?fields=message", `{"email":"m1@example.com","message":" Hello <b>you</b>,\r\nsee https://example.com/x "}`, 200,
+		`{"invite":{"message":"Hello <b>you</b>,\nsee https://example.com/x","id":"<invite id>"}}`},
+	{"create with null for what is optional", "admin", "POST /admin/invites?fields=message", `{"email":"m2@example.com","message":null,"expires_in":null}`, 200, `{"invite":{"message":null,"id":"<invite id>"}}`},
+	{"create with a long message", "admin", "POST /admin/invites", `{"email":"r5@example.com","message":"` + strings.Repeat("é", 501) + `"}`, 400,
+		problem("invalid_data", "message must be plain text of at most 500 characters and 20 lines, without control characters.", "user_invalid")},
+	{"create with a message that turns text round", "admin", "POST /admin/invites", `{"email":"r5@example.com","message":"a\u202eb"}`, 400,
+		problem("invalid_data", "message must be plain text of at most 500 characters and 20 lines, without control characters.", "user_invalid")},
+	{"create with a number for a message", "admin", "POST /admin/invites", `{"email":"r5@example.com","message":5}`, 400, invalid("Expected type: 'string' for field 'message', got: '5'")},
+	{"create for a minute", "admin", "POST /admin/invites?fields=email", `{"email":"m3@example.com","expires_in":60}`, 200, `{"invite":{"email":"m3@example.com","id":"<invite id>"}}`},
+	{"create for 30 days", "admin", "POST /admin/invites?fields=email", `{"email":"m4@example.com","expires_in":2592000}`, 200, `{"invite":{"email":"m4@example.com","id":"<invite id>"}}`},
+	{"create for less than a minute", "admin", "POST /admin/invites", `{"email":"r5@example.com","expires_in":59}`, 400, problem("invalid_data", "An invite can be open for 60 to 2592000 seconds.", "user_invalid")},
+	{"create for no time", "admin", "POST /admin/invites", `{"email":"r5@example.com","expires_in":0}`, 400, problem("invalid_data", "An invite can be open for 60 to 2592000 seconds.", "user_invalid")},
+	{"create for the past", "admin", "POST /admin/invites", `{"email":"r5@example.com","expires_in":-3600}`, 400, problem("invalid_data", "An invite can be open for 60 to 2592000 seconds.", "user_invalid")},
+	{"create for longer than there is time", "admin", "POST /admin/invites", `{"email":"r5@example.com","expires_in":9223372036854775807}`, 400, problem("invalid_data", "An invite can be open for 60 to 2592000 seconds.", "user_invalid")},
+	{"create for a number beyond numbers", "admin", "POST /admin/invites", `{"email":"r5@example.com","expires_in":9223372036854775808}`, 400, invalid("Expected type: 'number' for field 'expires_in', got: 'number'")},
+	{"create for part of a second", "admin", "POST /admin/invites", `{"email":"r5@example.com","expires_in":60.5}`, 400, invalid("Expected type: 'number' for field 'expires_in', got: 'number'")},
+	{"create for a word", "admin", "POST /admin/invites", `{"email":"r5@example.com","expires_in":"3600"}`, 400, invalid("Expected type: 'number' for field 'expires_in', got: 'string'")},
+	{"create until a time", "admin", "POST /admin/invites", `{"email":"r5@example.com","expires_at":"2030-01-01"}`, 400, invalid("Unrecognized fields: 'expires_at'")},
 	{"create with an empty role", "admin", "POST /admin/invites", `{"email":"r5@example.com","roles":[""]}`, 400, problem("invalid_data", "A role must be a name of 1 to 64 bytes, without spaces and commas.", "user_invalid")},
 	{"create with a word for roles", "admin", "POST /admin/invites", `{"email":"r5@example.com","roles":"admin"}`, 400, invalid("Expected type: 'array' for field 'roles', got: 'string'")},
 	{"create without an address", "admin", "POST /admin/invites", `{}`, 400, invalid("Field 'email' is required")},
@@ -496,6 +521,26 @@ var invitesRoutes = []fixture{
 	{"create with what is no field", "admin", "POST /admin/invites", `{"email":"r5@example.com","accepted":true}`, 400, invalid("Unrecognized fields: 'accepted'")},
 	{"create with an unknown parameter", "admin", "POST /admin/invites?x=y", `{"email":"r5@example.com"}`, 400, invalid("Unrecognized fields: 'x'")},
 	{"which has made nothing", "admin", "GET /admin/invites?email=r5@example.com", "", 200, `{"invites":[],"count":0,"offset":0,"limit":50}`},
+
+	{"batch without a token", "", "POST /admin/invites/batch", `{"emails":["b1@example.com"]}`, 401, unauthorized},
+	{"batch by a member", "member", "POST /admin/invites/batch", `{"emails":["b1@example.com"]}`, 403, forbidden},
+	{"batch", "admin", "POST /admin/invites/batch?fields=email,roles,message", `{"emails":["B1@example.com","open@example.com","nonsense","admin@example.com","b1@example.com"],"roles":["member"],"message":"Hi","expires_in":3600}`, 200,
+		`{"invites":[{"email":"B1@example.com","invite":{"email":"b1@example.com","roles":["member"],"message":"Hi","id":"<invite id>"}},` +
+			`{"email":"open@example.com","error":` + problem("invalid_data", "Invite with email: open@example.com, already exists.", "invite_exists") + `},` +
+			`{"email":"nonsense","error":` + noAddress + `},` +
+			`{"email":"admin@example.com","error":` + problem("invalid_data", "User account for following email(s) already exist: admin@example.com", "user_exists") + `},` +
+			`{"email":"b1@example.com","error":` + problem("invalid_data", "Invite with email: b1@example.com, already exists.", "invite_exists") + `}]}`},
+	{"batch by default", "admin", "POST /admin/invites/batch?fields=roles", `{"emails":["b2@example.com"],"roles":[],"metadata":{"a":1}}`, 200, `{"invites":[{"email":"b2@example.com","invite":{"roles":["admin"],"id":"<invite id>"}}]}`},
+	{"batch of one, in full", "admin", "POST /admin/invites/batch", `{"emails":["b3@example.com"]}`, 200, `{"invites":[{"email":"b3@example.com","invite":` + inviteJSON("<invite id>", "b3@example.com", "null") + `}]}`},
+	{"batch of nobody", "admin", "POST /admin/invites/batch", `{"emails":[]}`, 200, `{"invites":[]}`},
+	{"batch without addresses", "admin", "POST /admin/invites/batch", `{"email":"b4@example.com"}`, 400, invalid("Field 'emails' is required; Unrecognized fields: 'email'")},
+	{"batch of a word", "admin", "POST /admin/invites/batch", `{"emails":"b4@example.com"}`, 400, invalid("Expected type: 'array' for field 'emails', got: 'string'")},
+	{"batch of what are no words", "admin", "POST /admin/invites/batch", `{"emails":["b4@example.com",5]}`, 400, invalid("Expected type: 'array' for field 'emails', got: 'array'")},
+	{"batch with what is wrong for all", "admin", "POST /admin/invites/batch", `{"emails":["nonsense","b4@example.com","b5@example.com"],"roles":[""]}`, 400, problem("invalid_data", "A role must be a name of 1 to 64 bytes, without spaces and commas.", "user_invalid")},
+	{"batch for too long", "admin", "POST /admin/invites/batch", `{"emails":["b4@example.com"],"expires_in":2592001}`, 400, problem("invalid_data", "An invite can be open for 60 to 2592000 seconds.", "user_invalid")},
+	{"batch of too many", "admin", "POST /admin/invites/batch", `{"emails":[` + strings.Repeat(`"b4@example.com",`, 1000) + `"b4@example.com"]}`, 400, invalid("emails must be at most 1000")},
+	{"batch of as many as there may be", "admin", "POST /admin/invites/batch?limit=1", `{"emails":[` + strings.Repeat(`"b4@example.com",`, 999) + `"b4@example.com"]}`, 400, invalid("Unrecognized fields: 'limit'")},
+	{"which has made none", "admin", "GET /admin/invites?email[]=b4@example.com&email[]=b5@example.com", "", 200, `{"invites":[],"count":0,"offset":0,"limit":50}`},
 
 	{"resend without a token", "", "POST /admin/invites/{open}/resend", "", 401, unauthorized},
 	{"resend by a member", "member", "POST /admin/invites/{open}/resend", "", 403, forbidden},
@@ -1277,6 +1322,61 @@ func TestTheDefaultRolesOfInvitesAreASetting(t *testing.T) {
 			if got := a.get("invite", "roles"); got != "[editor member]" {
 				t.Errorf("with %q: %d %s", roles, a.status, a.body)
 			}
+		}
+	})
+}
+
+func TestABatchFillsWhatRoomThereIs(t *testing.T) {
+	eachWith(t, settings{user: user.Options{InviteMaxPending: 2}}, func(t *testing.T, s *server) {
+		admin := bearer(s.admin(t, "admin@example.com"))
+		full := problem("not_allowed", "There may be at most 2 invites open at a time. Withdraw some, or wait until they are accepted or expire.", "invites_full")
+		invited := func(address string) string {
+			return `{"email":"` + address + `","invite":{"email":"` + address + `","id":"<invite id>"}}`
+		}
+		a := s.do(t, "POST", "/admin/invites/batch?fields=email", `{"emails":["a@example.com","b@example.com","c@example.com"]}`, admin)
+		if want := `{"invites":[` + invited("a@example.com") + "," + invited("b@example.com") + `,{"email":"c@example.com","error":` + full + `}]}`; a.status != 200 || (scene{}).plain(a.body) != want {
+			t.Errorf("%d %s, want %s", a.status, a.body, want)
+		}
+		if a := s.do(t, "POST", "/admin/invites", `{"email":"d@example.com"}`, admin); a.status != 400 || a.body != full {
+			t.Errorf("one more: %d %s", a.status, a.body)
+		}
+		if n := s.count(t, "invite"); n != 2 {
+			t.Errorf("%d invites, want 2", n)
+		}
+	})
+}
+
+func TestABatchWhoseMetadataTheApplicationRefusesMakesNone(t *testing.T) {
+	refusal := fault.New(fault.Invalid, "team_missing", "metadata.team is missing.")
+	eachWith(t, settings{user: user.Options{CheckMetadata: func(_ context.Context, _ user.MetadataOf, metadata map[string]any) error {
+		if metadata != nil && metadata["team"] == nil {
+			return refusal
+		}
+		return nil
+	}}}, func(t *testing.T, s *server) {
+		admin := bearer(s.admin(t, "admin@example.com"))
+		batch := func(metadata string) answer {
+			return s.do(t, "POST", "/admin/invites/batch?fields=email", `{"emails":["nonsense","a@example.com"],"metadata":`+metadata+`}`, admin)
+		}
+		if a := batch(`{"n":1}`); a.status != 400 || a.body != problem("invalid_data", "metadata.team is missing.", "team_missing") || s.count(t, "invite") != 0 {
+			t.Errorf("%d %s, want the refusal, and no invite", a.status, a.body)
+		}
+		if a := batch(`{"team":"blue"}`); a.status != 200 || s.count(t, "invite") != 1 {
+			t.Errorf("%d %s, want an invite", a.status, a.body)
+		}
+	})
+}
+
+func TestABatchOfAThousandIsAnswered(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		admin := bearer(s.admin(t, "admin@example.com"))
+		emails := make([]string, 1000)
+		for i := range emails {
+			emails[i] = fmt.Sprintf(`"person.number.%04d@a-company.example.com"`, i)
+		}
+		a := s.do(t, "POST", "/admin/invites/batch?fields=id", `{"emails":[`+strings.Join(emails, ",")+`],"expires_in":86400}`, admin)
+		if a.status != 200 || strings.Count(a.body, `"invite":`) != 1000 || strings.Contains(a.body, `"error"`) || s.count(t, "invite") != 1000 {
+			t.Errorf("%d %.300s", a.status, a.body)
 		}
 	})
 }

@@ -2,9 +2,12 @@ package httpapi
 
 import (
 	"errors"
+	"math"
 	"slices"
+	"time"
 
 	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/kernel/email"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -28,6 +31,7 @@ func (a *API) inviteAttributes(by caller) []attribute[user.Invite] {
 		{"updated_at", false, func(i user.Invite) any { return stamp(i.UpdatedAt) }},
 		{"deleted_at", false, func(i user.Invite) any { return stamp(i.DeletedAt) }},
 		{"roles", true, func(i user.Invite) any { return append([]string{}, i.Roles...) }},
+		{"message", true, func(i user.Invite) any { return text(i.Message) }},
 		{"accepted_at", true, func(i user.Invite) any { return stamp(i.AcceptedAt) }},
 		{"accepted_by", true, func(i user.Invite) any { return text(string(i.AcceptedBy)) }},
 	}
@@ -56,9 +60,12 @@ type invitesAnswer struct {
 }
 
 func (a *API) listInvites(c *call) (invitesAnswer, error) {
-	q, filter, err := readList(c, inviteFilters, "accepted", "with_deleted")
+	q, filter, err := readList(c, inviteFilters, "accepted", "status", "with_deleted")
 	if err != nil {
 		return invitesAnswer{}, err
+	}
+	if filter.Status = user.InviteStatus(q["status"]); filter.Status != "" && q["accepted"] != "" {
+		return invitesAnswer{}, errQuery.Msg("Invalid request: say accepted or status, not both")
 	}
 	if filter.Accepted, err = q.truth("accepted"); err != nil {
 		return invitesAnswer{}, err
@@ -82,9 +89,19 @@ func (a *API) listInvites(c *call) (invitesAnswer, error) {
 }
 
 type createInvite struct {
-	Email    required[string]         `json:"email"`
-	Roles    optional[[]string]       `json:"roles"`
-	Metadata optional[map[string]any] `json:"metadata"`
+	Email     required[string]         `json:"email"`
+	Roles     optional[[]string]       `json:"roles"`
+	Metadata  optional[map[string]any] `json:"metadata"`
+	Message   optional[string]         `json:"message"`
+	ExpiresIn optional[int]            `json:"expires_in"` // seconds
+}
+
+type createInvites struct {
+	Emails    required[[]string]       `json:"emails"`
+	Roles     optional[[]string]       `json:"roles"`
+	Metadata  optional[map[string]any] `json:"metadata"`
+	Message   optional[string]         `json:"message"`
+	ExpiresIn optional[int]            `json:"expires_in"`
 }
 
 func (a *API) createInvite(c *call, in createInvite) (inviteAnswer, error) {
@@ -92,15 +109,93 @@ func (a *API) createInvite(c *call, in createInvite) (inviteAnswer, error) {
 	if err != nil {
 		return inviteAnswer{}, err
 	}
-	draft := user.InviteDraft{Email: in.Email.value, Metadata: in.Metadata.or()}
-	if draft.Roles, err = a.invitedTo(c.caller, in.Roles.or()); err != nil {
+	drafts, err := a.drafts(c.caller, createInvites{required[[]string]{[]string{in.Email.value}}, in.Roles, in.Metadata, in.Message, in.ExpiresIn})
+	if err != nil {
 		return inviteAnswer{}, err
 	}
-	invites, err := a.users.CreateInvites(c.Context(), draft)
+	invites, err := a.users.CreateInvites(c.Context(), drafts...)
 	if err != nil {
 		return inviteAnswer{}, err
 	}
 	return inviteAnswer{show(invites[0], attributes)}, nil
+}
+
+// maxInvites is how many addresses can be invited at a time.
+const maxInvites = 1000
+
+type batchAnswer struct {
+	Invites []object `json:"invites"`
+}
+
+// createInvites invites many addresses at once, each by itself: what is wrong with one is its answer and no other's.
+func (a *API) createInvites(c *call, in createInvites) (batchAnswer, error) {
+	attributes, err := readFields(c, a.inviteAttributes(c.caller))
+	if err != nil {
+		return batchAnswer{}, err
+	}
+	if len(in.Emails.value) > maxInvites {
+		return batchAnswer{}, errBody.Msg("Invalid request: emails must be at most %d", maxInvites)
+	}
+	drafts, err := a.drafts(c.caller, in)
+	if err != nil {
+		return batchAnswer{}, err
+	}
+	results, err := a.users.InviteEach(c.Context(), drafts...)
+	if err == nil {
+		err = inCommon(results)
+	}
+	if err != nil {
+		return batchAnswer{}, err
+	}
+	answer := batchAnswer{make([]object, len(results))}
+	for i, r := range results {
+		what := pair{"invite", show(r.Invite, attributes)}
+		if r.Err != nil {
+			_, p := problemOf(r.Err)
+			what = pair{"error", p}
+		}
+		answer.Invites[i] = object{{"email", drafts[i].Email}, what}
+	}
+	return answer, nil
+}
+
+// inCommon is what is wrong with what the invites of a batch have in common, so that none was made; nil: nothing.
+func inCommon(results []user.InviteResult) (wrong error) {
+	for _, r := range results {
+		switch {
+		case r.Err == nil:
+			return nil
+		case errors.Is(r.Err, email.ErrInvalid), errors.Is(r.Err, user.ErrInviteExists), errors.Is(r.Err, user.ErrUserExists), errors.Is(r.Err, user.ErrInvitesFull):
+		default: // it is no address that is wrong
+			wrong = r.Err
+		}
+	}
+	return wrong
+}
+
+// drafts are the invites that the caller asks for.
+func (a *API) drafts(by caller, in createInvites) ([]user.InviteDraft, error) {
+	roles, err := a.invitedTo(by, in.Roles.or())
+	if err != nil {
+		return nil, err
+	}
+	d := user.InviteDraft{Roles: roles, Metadata: in.Metadata.or(), Message: in.Message.or()}
+	if in.ExpiresIn.value != nil {
+		if d.TTL = seconds(*in.ExpiresIn.value); d.TTL == 0 {
+			d.TTL = -1 // it was asked for, and is too short: zero would mean that nothing was
+		}
+	}
+	drafts := make([]user.InviteDraft, len(in.Emails.value))
+	for i, address := range in.Emails.value {
+		drafts[i] = d
+		drafts[i].Email = address
+	}
+	return drafts, nil
+}
+
+// seconds is a duration; of what is longer than one can be, the longest.
+func seconds(n int) time.Duration {
+	return time.Duration(max(-1, min(int64(n), math.MaxInt64/int64(time.Second)))) * time.Second
 }
 
 // invitedTo are the roles of an invite by the caller: those that were named, none of which may do more than the caller,

@@ -53,6 +53,8 @@ func TestListsAreReadByWhatComesNext(t *testing.T) {
 			"/admin/invites?order=-email&limit=3":                          "eve dan bob|ada",
 			"/admin/invites?order=email&limit=4":                           "ada bob dan eve",
 			"/admin/invites?order=email&limit=4&accepted=true":             "",
+			"/admin/invites?order=email&limit=3&status=pending":            "ada bob dan|eve",
+			"/admin/invites?order=email&limit=3&status=expired":            "",
 		} {
 			if got := strings.Join(s.follow(t, admin, path), "|"); got != want {
 				t.Errorf("%s: %s, want %s", path, got, want)

@@ -50,20 +50,30 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		a.answer(w, r, http.StatusUnauthorized, problem{Message: "Unauthorized"})
 		return
 	}
-	f, ok := fault.Of(err)
-	if !ok || f.Kind == fault.Internal {
+	f, p := problemOf(err)
+	if f == nil {
 		if !errors.Is(err, context.Canceled) { // the caller has gone
 			a.log.Error("request failed", "request_id", web.RequestID(r.Context()), "method", r.Method, "path", r.URL.Path, "error", err)
 		}
 		a.answer(w, r, http.StatusInternalServerError, problem{Code: "unknown_error", Type: "unknown_error", Message: "An unknown error occurred."})
 		return
 	}
-	status, t := web.Status(f.Kind), types[f.Kind]
+	status := web.Status(f.Kind)
 	if errors.Is(err, errNoMethod) {
 		status = http.StatusMethodNotAllowed
 	}
 	web.SetRetryAfter(w, f.RetryAfter)
-	a.answer(w, r, status, problem{Code: t.code, Type: t.typ, Message: f.Message, Reason: f.Reason})
+	a.answer(w, r, status, p)
+}
+
+// problemOf is what to say of an error that is the caller's to know, and the fault it is; nil: it is none.
+func problemOf(err error) (*fault.Error, problem) {
+	f, ok := fault.Of(err)
+	if !ok || f.Kind == fault.Internal {
+		return nil, problem{}
+	}
+	t := types[f.Kind]
+	return f, problem{Code: t.code, Type: t.typ, Message: f.Message, Reason: f.Reason}
 }
 
 // refuse answers what web.Site does not let through.

@@ -52,6 +52,7 @@ func (a *API) routes() []route {
 
 		{"GET", "/admin/invites", may("invite:read"), takesNothing(a.listInvites)},
 		{"POST", "/admin/invites", may("invite:create"), takes(a.createInvite)},
+		{"POST", "/admin/invites/batch", may("invite:create"), takes(a.createInvites)},
 		{"POST", "/admin/invites/accept", actorUser, takes(a.acceptInvite)},
 		{"GET", "/admin/invites/{id}", may("invite:read"), takesNothing(a.retrieveInvite)},
 		{"DELETE", "/admin/invites/{id}", may("invite:delete"), takesNothing(a.deleteInvite)},

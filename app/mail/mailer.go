@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/mail"
 	"net/url"
+	"regexp"
 	"strings"
 	texttemplate "text/template"
 	"time"
@@ -87,7 +88,7 @@ func (m *Mailer) invite(ctx context.Context, d outbox.Delivery, id user.InviteID
 		return nil
 	}
 	return m.send(ctx, d, "invite", i.Email, content{
-		URL: m.link("/app/invite", m.users.InviteToken(i, user.ByMail)), Expires: i.ExpiresAt,
+		URL: m.link("/app/invite", m.users.InviteToken(i, user.ByMail)), Expires: i.ExpiresAt, message: i.Message,
 	})
 }
 
@@ -139,10 +140,26 @@ type content struct {
 	URL     string
 	Expires time.Time
 	Other   string // the other address, where two are spoken of; empty: none
+
+	message string // of whoever invites; empty: none
 }
 
 // When is the expiry in words that do not depend on where the reader is.
 func (c content) When() string { return c.Expires.UTC().Format("2 January 2006, 15:04 MST") }
+
+// Message is what whoever invites says, line by line, so that templates can show that it is not us who say it. Mail programs
+// make links of what looks like an address, whatever we do; so here nothing does.
+func (c content) Message() []string {
+	if c.message == "" {
+		return nil
+	}
+	text := addresses.ReplaceAllString(c.message, "$1 $2")
+	return strings.Split(text, "\n")
+}
+
+// addresses finds where what looks like an address of a site can be broken: before the slashes, and before the name of a
+// domain.
+var addresses = regexp.MustCompile(`(:|[.\x{3002}\x{ff0e}\x{ff61}])(//|\pL[\pL\pN-])`)
 
 func (m *Mailer) send(ctx context.Context, d outbox.Delivery, name, to string, c content) error {
 	c.To, c.Site = to, m.site

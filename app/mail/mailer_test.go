@@ -284,6 +284,34 @@ func TestWhatGoesIntoAMailIsText(t *testing.T) {
 	})
 }
 
+// What an inviter writes is quoted, as text, and nothing in it is or becomes a link.
+func TestTheMessageOfAnInviteIsQuotedAndHoldsNoLinks(t *testing.T) {
+	each(t, func(t *testing.T, p *program) {
+		const message = "Hello <a href=\"https://evil.example/x\">Ada</a>!\nOpen http://evil.example:80/login or www.evil.example, evil。example, ftp://a.bc.de.\n\n" +
+			"{{.URL}} & e.g. 3.5 % of ... {{template \"reset.txt\"}}\nSubject: no"
+		if _, err := p.users.CreateInvites(t.Context(), user.InviteDraft{Email: "ada@example.com", Message: message}, user.InviteDraft{Email: "bob@example.com"}); err != nil {
+			t.Fatal(err)
+		}
+		sent := p.wantMails(t, 2)
+		slices.SortFunc(sent, func(a, b mail.Message) int { return strings.Compare(a.To, b.To) })
+		ada, bob := sent[0], sent[1]
+		wantLink(t, ada, "/app/invite")
+		want := "\n\nWhoever invites you writes:\n\n" +
+			"> Hello <a href=\"https: //evil. example/x\">Ada</a>!\n" +
+			"> Open http: //evil. example:80/login or www. evil. example, evil。 example, ftp: //a. bc. de.\n" +
+			"> \n" +
+			"> {{. URL}} & e.g. 3.5 % of ... {{template \"reset. txt\"}}\n" +
+			"> Subject: no\n"
+		if !strings.HasSuffix(ada.Text, want) || ada.Subject != bob.Subject || strings.Contains(bob.Text+bob.HTML, "writes") {
+			t.Errorf("%s\nends with\n%s\nwant\n%s\nand without a message\n%s", ada.Subject, ada.Text, want, bob.Text)
+		}
+		if strings.Count(ada.HTML, "<a ") != 1 || strings.Count(ada.HTML, "<blockquote>") != 1 || strings.Count(ada.HTML, "://") != 1 ||
+			!strings.Contains(ada.HTML, "Hello &lt;a href=&#34;https: //evil. example/x&#34;&gt;Ada&lt;/a&gt;!<br>Open ") {
+			t.Errorf("the HTML:\n%s", ada.HTML)
+		}
+	})
+}
+
 func TestWithoutASenderNobodyConsumesAnything(t *testing.T) {
 	m, err := mail.New(mail.Params{})
 	if err != nil || len(m.Consumers()) != 0 {

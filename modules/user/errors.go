@@ -18,6 +18,7 @@ var (
 
 	ErrInviteNotFound = fault.New(fault.NotFound, "invite_not_found", "No such invite.")
 	ErrInviteExists   = fault.New(fault.Invalid, "invite_exists", "An invite for this address is already open.")
+	ErrInvitesFull    = fault.New(fault.NotAllowed, "invites_full", "There are as many open invites as there may be.")
 	ErrUserExists     = fault.New(fault.Invalid, "user_exists", "A user with this proved address already exists.")
 
 	// Why a token does not open an invite.

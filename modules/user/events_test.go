@@ -99,6 +99,9 @@ var announcements = []announcement{
 	{"CreateInvites", func(ctx context.Context, s things) error {
 		return only(s.CreateInvites(ctx, inviteDrafts(s.expired.Email, "new@example.com")...))
 	}, func(s things) []string { return append(topic("invite.resent", s.expired.ID), "invite.created new") }},
+	{"InviteEach", func(ctx context.Context, s things) error {
+		return only(s.InviteEach(ctx, inviteDrafts(s.open.Email, "new@example.com", "nonsense", s.expired.Email, "NEW@example.com")...))
+	}, func(s things) []string { return append(topic("invite.resent", s.expired.ID), "invite.created new") }},
 	{"UpdateInvites", func(ctx context.Context, s things) error {
 		return only(s.UpdateInvites(ctx, user.InviteUpdate{ID: s.open.ID, Roles: user.Set([]string{"a"})}, user.InviteUpdate{ID: s.open2.ID},
 			user.InviteUpdate{ID: s.open.ID, Metadata: user.Set(metadata{"a": 1})}))

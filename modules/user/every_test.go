@@ -352,6 +352,17 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				BadIs:   user.ErrInviteExists,
 				Without: noLookup,
 			},
+			"InviteEach": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, s things) (any, error) {
+					return s.InviteEach(ctx, inviteDrafts("new@example.com")...)
+				},
+				Many: func(ctx context.Context, s things) (any, error) {
+					return s.InviteEach(ctx, inviteDrafts("new@example.com", s.open.Email, "nonsense", "newer@example.com")...)
+				},
+				None:    func(ctx context.Context, s things) (any, error) { return s.InviteEach(ctx) },
+				Without: "what is wrong with a draft is its result, and keeps no other from being made",
+			},
 			"RetrieveInvite": {
 				Does:      databasetest.Reads,
 				One:       func(ctx context.Context, s things) (any, error) { return s.RetrieveInvite(ctx, s.open.ID) },

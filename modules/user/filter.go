@@ -36,9 +36,10 @@ type InviteFilter struct {
 	ExpiresAt   Times
 	CreatedAt   Times
 	UpdatedAt   Times
-	DeletedAt   Times // matches none without WithDeleted
-	Accepted    bool  // the accepted instead of the open ones; counts in the outermost filter only
-	WithDeleted bool  // withdrawn ones too; counts in the outermost filter only
+	DeletedAt   Times        // matches none without WithDeleted
+	Accepted    bool         // the accepted instead of the open ones; counts in the outermost filter only
+	Status      InviteStatus // only those, whatever Accepted says; counts in the outermost filter only. Another than the three is ErrQuery
+	WithDeleted bool         // withdrawn ones too; counts in the outermost filter only
 
 	And []InviteFilter // matches all of these as well
 	Or  []InviteFilter // matches one of these as well; nil: any; empty: none
@@ -131,7 +132,20 @@ func (f InviteFilter) where(in database.Dialect) (where, error) {
 	if !f.WithDeleted {
 		w.add(string(living))
 	}
-	w.add("accepted = ?", f.Accepted)
+	switch f.Status {
+	case "":
+		w.add("accepted = ?", f.Accepted)
+	case StatusPending:
+		w.add("NOT accepted")
+		w.add("expires_at > ?", database.Now())
+	case StatusExpired:
+		w.add("NOT accepted")
+		w.add("expires_at <= ?", database.Now())
+	case StatusAccepted:
+		w.add("accepted")
+	default:
+		return where{}, ErrQuery.Msg("Invalid request: status must be one of pending, expired, accepted")
+	}
 	w.add("email IS NOT NULL") // a set-up link is not somebody's invite: it is shown by nothing but the start of the server
 	return w, err
 }

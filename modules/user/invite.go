@@ -28,6 +28,8 @@ type Invite struct {
 	AcceptedBy ID        // who became a user by it
 	IssuedAt   time.Time // when the token that is good now was made
 	ExpiresAt  time.Time
+	TTL        time.Duration // how long its tokens are good, as was asked for; zero: Options.InviteTTL
+	Message    string        // for the invited person, plain text; empty: none
 	Metadata   map[string]any
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
@@ -42,11 +44,25 @@ type Invite struct {
 // Setup reports whether this is the set-up link: whoever accepts it becomes the first admin, with an address of their own.
 func (i Invite) Setup() bool { return i.Email == "" }
 
+// InviteStatus is what can be done with an invite.
+type InviteStatus string
+
+// The statuses.
+const (
+	StatusPending  InviteStatus = "pending"  // it can be accepted
+	StatusExpired  InviteStatus = "expired"  // it can be renewed
+	StatusAccepted InviteStatus = "accepted" // it was accepted
+)
+
 // InviteDraft is an invite to be.
 type InviteDraft struct {
 	Email    string   // made canonical
 	Roles    []string // nil: Options.InviteRoles
 	Metadata map[string]any
+	// Message is for the invited person: plain text of at most MaxMessage characters; empty: none.
+	Message string
+	// TTL is how long its tokens are good, those of a renewal, too: from a minute to Options.InviteMaxTTL; zero: Options.InviteTTL.
+	TTL time.Duration
 }
 
 // InviteUpdate changes one invite. Fields that are not set stay as they are.
@@ -63,21 +79,34 @@ func (s *Service) InviteRoles() []string { return slices.Clone(s.inviteRoles) }
 // CreateInvites makes all of the invites or none, in the order of the drafts. An expired invite for an address is
 // renewed: same id, new token. ErrInviteExists is for an address with an invite that can still be accepted, or with a draft
 // before, ErrUserExists for that of a user who has proved it; somebody who only claims an address does not keep it from
-// being invited. Of several drafts, BadItems names all that are bad.
+// being invited. ErrInvitesFull is for what there is no room for within Options.InviteMaxPending. Of several drafts, BadItems
+// names all that are bad.
 func (s *Service) CreateInvites(ctx context.Context, drafts ...InviteDraft) ([]Invite, error) {
+	made, _, err := s.makeInvites(ctx, drafts, (*badItems).err)
+	if err != nil || len(made) == 0 {
+		return nil, err
+	}
+	return invitesOf(made), nil
+}
+
+// makeInvites makes those of the invites that can be made, and returns them, in the order of their drafts and with the
+// indexes of these, and what is wrong with the others. If verdict makes an error of that, it is the call's, and none is made.
+func (s *Service) makeInvites(ctx context.Context, drafts []InviteDraft, verdict func(*badItems) error) (invites []*inviteRow, bad badItems, err error) {
 	refused := badItems{of: len(drafts)}
 	drawn, err := s.inviteRows(ctx, drafts, &refused)
 	if err != nil {
-		return nil, err
+		return nil, bad, err
 	}
 	if len(drawn) == 0 {
-		return nil, refused.err()
+		return nil, refused, verdict(&refused)
 	}
-	var invites []Invite
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
-		bad := refused
+		invites, bad = nil, refused
 		rows, err := s.refuseProvedUsers(ctx, drawn, &bad)
 		if err != nil {
+			return err
+		}
+		if rows, err = s.refuseBeyondRoom(ctx, rows, &bad); err != nil {
 			return err
 		}
 		made, err := s.store.insertInvites(ctx, rows)
@@ -88,33 +117,25 @@ func (s *Service) CreateInvites(ctx context.Context, drafts ...InviteDraft) ([]I
 		if err != nil {
 			return err
 		}
-		if err := bad.err(); err != nil {
+		if err := verdict(&bad); err != nil {
 			return err
 		}
-		invites = make([]Invite, len(rows))
-		for i, r := range rows {
-			if renewed[r.index] != nil {
-				r = renewed[r.index]
-			}
-			invites[i] = r.invite()
-		}
-		return emitAll(ctx, s.events, rows, func(r *inviteRow) event.Event {
+		var say []event.Event
+		for _, r := range rows {
 			if old := renewed[r.index]; old != nil {
-				return InviteResent{old.ID}
+				invites, say = append(invites, old), append(say, InviteResent{old.ID})
+			} else if made[r.ID] {
+				invites, say = append(invites, r), append(say, InviteCreated{r.ID})
 			}
-			return InviteCreated{r.ID}
-		})
+		}
+		return s.events.Emit(ctx, say...)
 	})
-	return invites, err
+	return invites, bad, err
 }
 
 // refuseProvedUsers returns those of the rows whose address no user has proved.
 func (s *Service) refuseProvedUsers(ctx context.Context, rows []*inviteRow, bad *badItems) (free []*inviteRow, err error) {
-	emails := make([]string, len(rows))
-	for i, r := range rows {
-		emails[i] = r.Email
-	}
-	proved, err := s.store.provedEmails(ctx, emails)
+	proved, err := s.store.provedEmails(ctx, inviteEmails(rows))
 	if err != nil {
 		return nil, err
 	}
@@ -135,11 +156,7 @@ func (s *Service) renewExpired(ctx context.Context, rows []*inviteRow, made map[
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	emails := make([]string, len(rows))
-	for i, r := range rows {
-		emails[i] = r.Email
-	}
-	locked, err := s.store.lockExpired(ctx, emails, database.Now())
+	locked, err := s.store.lockExpired(ctx, inviteEmails(rows), database.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +177,7 @@ func (s *Service) renewExpired(ctx context.Context, rows []*inviteRow, made map[
 		}
 		delete(expired, r.Email) // of two drafts for it the first has it
 		old.renew(r)
-		old.Roles, old.Metadata = r.Roles, r.Metadata
+		old.Roles, old.Metadata, old.Message, old.TTL, old.index = r.Roles, r.Metadata, r.Message, r.TTL, r.index
 		renewed[r.index] = old
 	}
 	return renewed, s.store.updateInvites(ctx, slices.Collect(maps.Values(renewed)))
@@ -346,8 +363,9 @@ func (s *Service) removeInvites(ctx context.Context, ids []InviteID, which state
 	})
 }
 
-// RestoreInvites undoes SoftDeleteInvites. ErrInviteExists: the address has another open invite by now; of several invites,
-// BadItems names all of which that is so. A set-up link does not come back: make a new one.
+// RestoreInvites undoes SoftDeleteInvites. ErrInviteExists: the address has another open invite by now; ErrInvitesFull: there
+// is no room for it within Options.InviteMaxPending. Of several invites, BadItems names all of which that is so. A set-up link
+// does not come back: make a new one.
 func (s *Service) RestoreInvites(ctx context.Context, ids ...InviteID) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
 		rows, err := s.store.lockInvites(ctx, ids, deleted)
@@ -355,14 +373,24 @@ func (s *Service) RestoreInvites(ctx context.Context, ids ...InviteID) error {
 			return err
 		}
 		rows = slices.DeleteFunc(rows, func(r *inviteRow) bool { return r.Email == "" })
+		room, err := s.room(ctx)
+		if err != nil {
+			return err
+		}
 		bad := badItems{of: len(ids)}
 		for _, r := range inOrder(rows, (*inviteRow).address) {
 			restored, err := s.store.restoreInvite(ctx, r)
 			if err != nil {
 				return err
 			}
+			var why error
 			if !restored {
-				if err := bad.add(slices.Index(ids, r.ID), inviteExists(r.Email)); err != nil {
+				why = inviteExists(r.Email)
+			} else if r.pending() {
+				why = room.take()
+			}
+			if why != nil {
+				if err := bad.add(slices.Index(ids, r.ID), why); err != nil {
 					return err
 				}
 			}
@@ -375,7 +403,8 @@ func (s *Service) RestoreInvites(ctx context.Context, ids ...InviteID) error {
 }
 
 // RefreshInviteTokens renews all of the open invites or none: same ids, new tokens and expiry; the tokens before are dead.
-// ErrInvalid is for those that do not exist, ErrInviteUsed for accepted ones; of several invites, BadItems names all of them.
+// ErrInvalid is for those that do not exist, ErrInviteUsed for accepted ones, ErrInvitesFull for expired ones that there is no
+// room for within Options.InviteMaxPending; of several invites, BadItems names all of them.
 func (s *Service) RefreshInviteTokens(ctx context.Context, ids ...InviteID) ([]Invite, error) {
 	var invites []Invite
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
@@ -387,6 +416,10 @@ func (s *Service) RefreshInviteTokens(ctx context.Context, ids ...InviteID) ([]I
 		for _, r := range locked {
 			rows[r.ID] = r
 		}
+		room, err := s.room(ctx)
+		if err != nil {
+			return err
+		}
 		bad := badItems{of: len(ids)}
 		for i, id := range ids {
 			err := error(nil)
@@ -394,13 +427,13 @@ func (s *Service) RefreshInviteTokens(ctx context.Context, ids ...InviteID) ([]I
 				err = ErrInvalid.Msg("The following invites do not exist: %s", id)
 			} else if r.Accepted {
 				err = ErrInviteUsed.Msg("Invite %s was accepted already and cannot be sent again.", id)
-			} else {
-				r.renew(s.freshInvite())
+			} else if r.Email != "" && !r.pending() {
+				err = room.take()
 			}
-			if err != nil {
-				if err := bad.add(i, err); err != nil {
-					return err
-				}
+			if err == nil {
+				rows[id].renew(s.freshInvite(min(rows[id].TTL, s.inviteMaxTTL)))
+			} else if err := bad.add(i, err); err != nil {
+				return err
 			}
 		}
 		if err := bad.err(); err != nil {
@@ -474,6 +507,9 @@ func (s *Service) AcceptInvite(ctx context.Context, i Invite, by ID) error {
 	})
 }
 
+// minTTL is the least that can be asked for: a mail takes its time.
+const minTTL = time.Minute
+
 // setupTTL is how long a set-up link can be used, whatever invites are given.
 const setupTTL = 24 * time.Hour
 
@@ -487,8 +523,8 @@ func (s *Service) SetupInvite(ctx context.Context) (Invite, error) {
 		} else if exists {
 			return ErrSetupDone
 		}
-		r := s.freshInvite()
-		r.Roles, r.ExpiresAt = database.Strings{RoleAdmin}, r.IssuedAt.Add(setupTTL)
+		r := s.freshInvite(setupTTL)
+		r.Roles = database.Strings{RoleAdmin}
 		err := s.store.putSetup(ctx, r)
 		invite = r.invite()
 		return err
@@ -501,12 +537,12 @@ func (s *Service) WithdrawSetup(ctx context.Context) error {
 	return s.db.InTx(ctx, s.store.withdrawSetup)
 }
 
-// freshInvite is a row with a new token and expiry.
-func (s *Service) freshInvite() *inviteRow {
+// freshInvite is a row with a new token, which is good for so long; 0: as long as is usual.
+func (s *Service) freshInvite(ttl time.Duration) *inviteRow {
 	now := database.Now()
 	return &inviteRow{
 		ID: InviteID(id.New("invite")), Nonce: rand.Text(),
-		IssuedAt: now, ExpiresAt: now.Add(s.inviteTTL), CreatedAt: now, UpdatedAt: now,
+		IssuedAt: now, ExpiresAt: now.Add(cmp.Or(ttl, s.inviteTTL)), CreatedAt: now, UpdatedAt: now,
 	}
 }
 
@@ -526,8 +562,13 @@ func (s *Service) inviteRows(ctx context.Context, drafts []InviteDraft, bad *bad
 	return rows, nil
 }
 
+// inviteRow is the row that a draft becomes, or says what is wrong with it.
 func (s *Service) inviteRow(ctx context.Context, d InviteDraft) (r *inviteRow, err error) {
-	r = s.freshInvite()
+	if d.TTL != 0 && (d.TTL < minTTL || d.TTL > s.inviteMaxTTL) {
+		return nil, ErrInvalid.Msg("An invite can be open for %d to %d seconds.", int(minTTL.Seconds()), int(s.inviteMaxTTL.Seconds()))
+	}
+	r = s.freshInvite(d.TTL)
+	r.TTL = d.TTL
 	if r.Email, err = email.Canonical(d.Email); err != nil {
 		return nil, err
 	}
@@ -539,6 +580,9 @@ func (s *Service) inviteRow(ctx context.Context, d InviteDraft) (r *inviteRow, e
 		return nil, err
 	}
 	if r.Metadata, err = cleanMetadata(d.Metadata); err != nil {
+		return nil, err
+	}
+	if r.Message, err = cleanMessage(d.Message); err != nil {
 		return nil, err
 	}
 	return r, s.checkMetadata(ctx, OfInvite, r.Metadata)

@@ -198,6 +198,13 @@ func TestApplicationChecksTheWholeMetadata(t *testing.T) {
 				_, err := b.CreateInvites(t.Context(), user.InviteDraft{Email: "x@example.com", Metadata: m})
 				return err
 			},
+			"invite each": func(m metadata, _ user.Field[metadata]) error {
+				results, err := b.InviteEach(t.Context(), user.InviteDraft{Email: "x@example.com", Metadata: m})
+				if err == nil {
+					err = results[0].Err
+				}
+				return err
+			},
 			"update": func(_ metadata, f user.Field[metadata]) error {
 				_, err := b.UpdateUsers(t.Context(), user.Update{ID: u.ID, Metadata: f})
 				return err

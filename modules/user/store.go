@@ -61,6 +61,8 @@ type inviteRow struct {
 	Nonce      string
 	IssuedAt   time.Time
 	ExpiresAt  time.Time
+	TTL        time.Duration `bun:",nullzero"`
+	Message    string        `bun:",nullzero"`
 	Metadata   database.Object
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
@@ -81,7 +83,7 @@ func (r *userRow) user(roles []string) User {
 func (r *inviteRow) invite() Invite {
 	return Invite{
 		ID: r.ID, Email: r.Email, Roles: r.Roles, Accepted: r.Accepted, AcceptedAt: database.UTC(r.AcceptedAt), AcceptedBy: r.AcceptedBy,
-		IssuedAt: database.UTC(r.IssuedAt), ExpiresAt: database.UTC(r.ExpiresAt), Metadata: r.Metadata,
+		IssuedAt: database.UTC(r.IssuedAt), ExpiresAt: database.UTC(r.ExpiresAt), TTL: r.TTL, Message: r.Message, Metadata: r.Metadata,
 		CreatedAt: database.UTC(r.CreatedAt), UpdatedAt: database.UTC(r.UpdatedAt), DeletedAt: database.UTC(r.DeletedAt), nonce: r.Nonce,
 	}
 }
@@ -579,8 +581,7 @@ func (s store) inviteByID(ctx context.Context, id InviteID, lock string) (Invite
 // holdOpenInvite returns the invite for the address that can be accepted now, locked, if there is one.
 func (s store) holdOpenInvite(ctx context.Context, address string) (Invite, error) {
 	var rows []*inviteRow
-	q := s.db.Conn(ctx).NewSelect().Model(&rows).
-		Where("email = ?", address).Where("NOT accepted").Where("deleted_at IS NULL").Where("expires_at > ?", database.Now())
+	q := pending(s.db.Conn(ctx).NewSelect().Model(&rows)).Where("email = ?", address)
 	if err := s.db.ForUpdate(q, "UPDATE").Scan(ctx); err != nil {
 		return Invite{}, fmt.Errorf("hold open invite: %w", err)
 	}
@@ -618,6 +619,36 @@ func (s store) countInvites(ctx context.Context, f InviteFilter) (int, error) {
 	return int(n), nil
 }
 
+// pending narrows q to the invites that can be accepted, in words that the index on expires_at has.
+func pending(q *bun.SelectQuery) *bun.SelectQuery {
+	return q.Where("NOT accepted").Where("deleted_at IS NULL").Where("expires_at > ?", database.Now())
+}
+
+// countPending returns how many invites can be accepted, the set-up link not among them.
+func (s store) countPending(ctx context.Context) (int, error) {
+	n, err := pending(s.db.Conn(ctx).NewSelect().Model((*inviteRow)(nil))).Where("email IS NOT NULL").Count(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("count pending invites: %w", err)
+	}
+	return int(n), nil
+}
+
+// invited are those of the addresses that have an invite which can be accepted.
+func (s store) invited(ctx context.Context, emails []string) (open map[string]bool, err error) {
+	open = map[string]bool{}
+	for chunk := range slices.Chunk(emails, chunkSize) {
+		var found []string
+		err := pending(s.db.Conn(ctx).NewSelect().Model((*inviteRow)(nil)).Column("email")).Where("email IN (?)", bun.List(chunk)).Scan(ctx, &found)
+		if err != nil {
+			return nil, fmt.Errorf("look for open invites: %w", err)
+		}
+		for _, address := range found {
+			open[address] = true
+		}
+	}
+	return open, nil
+}
+
 // acceptInvite closes the invite if it is still the one the token was made from, and reports whether it was.
 func (s store) acceptInvite(ctx context.Context, i Invite, by ID) (bool, error) {
 	now := database.Now()
@@ -640,7 +671,7 @@ func (s store) lockInvites(ctx context.Context, ids []InviteID, which state) (ro
 }
 
 func (s store) updateInvites(ctx context.Context, rows []*inviteRow) error {
-	err := updateRows(ctx, s.db.Conn(ctx), rows, "accepted", "accepted_at", "nonce", "issued_at", "expires_at", "roles", "metadata", "updated_at")
+	err := updateRows(ctx, s.db.Conn(ctx), rows, "accepted", "accepted_at", "nonce", "issued_at", "expires_at", "ttl", "message", "roles", "metadata", "updated_at")
 	if err != nil {
 		return fmt.Errorf("update invites: %w", err)
 	}
@@ -712,6 +743,14 @@ func (s store) withdrawSetup(ctx context.Context) error {
 		return fmt.Errorf("withdraw set-up invite: %w", err)
 	}
 	return nil
+}
+
+func inviteEmails(rows []*inviteRow) []string {
+	out := make([]string, len(rows))
+	for i, r := range rows {
+		out[i] = r.Email
+	}
+	return out
 }
 
 func inviteIDs(rows []*inviteRow) []InviteID {

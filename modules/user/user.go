@@ -110,8 +110,10 @@ func (f Field[T]) IsSet() bool { return f.set }
 
 // Options are the module's settings. The zero value is usable.
 type Options struct {
-	InviteTTL   time.Duration // how long an invite can be accepted; 24 h if zero
-	InviteRoles []string      // the roles of an invite that names none; admin, as Medusa's, if nil
+	InviteTTL        time.Duration // how long an invite can be accepted; 24 h if zero
+	InviteMaxTTL     time.Duration // how long a draft may ask for; 30 days, or InviteTTL if that is longer, if zero
+	InviteMaxPending int           // how many invites may be open for accepting at a time; as many as are made if zero
+	InviteRoles      []string      // the roles of an invite that names none; admin, as Medusa's, if nil
 	// CheckMetadata may refuse metadata. It is asked whenever a user or invite is made, and when the metadata of one changes,
 	// about the whole of what is to be kept, merged; nil if there is none. Its error is that of the call: make it a fault of
 	// the kind fault.Invalid to tell callers what to mend. It is called inside transactions and must not change what it is given.
@@ -135,12 +137,15 @@ type Service struct {
 	log          *slog.Logger
 	inviteKeys   []keyring.Key
 	inviteTTL    time.Duration
+	inviteMaxTTL time.Duration
 	inviteRoles  []string
 	check        func(context.Context, MetadataOf, map[string]any) error
 	hooks        []Hook
 	onDelete     []func(context.Context, []ID) error
 	onDeactivate []func(context.Context, []ID) error
 	onAddress    []func(context.Context, []string) error
+
+	inviteMaxPending int // 0: no bound
 }
 
 // New returns the user module's service. The database must have been migrated with Migrations.
@@ -165,6 +170,11 @@ func New(p Params) (*Service, error) {
 	}
 	if s.inviteRoles == nil {
 		s.inviteRoles = []string{RoleAdmin}
+	}
+	s.inviteMaxTTL = cmp.Or(p.Options.InviteMaxTTL, max(30*24*time.Hour, s.inviteTTL))
+	s.inviteMaxPending = p.Options.InviteMaxPending
+	if s.inviteMaxTTL < s.inviteTTL || s.inviteMaxPending < 0 {
+		return nil, errors.New("user: InviteMaxTTL must be at least InviteTTL, and InviteMaxPending must not be negative")
 	}
 	return s, nil
 }
