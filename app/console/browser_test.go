@@ -45,19 +45,23 @@ type site struct {
 	secrets []string // what must be found nowhere but in pages
 }
 
-// asked keeps the requests for a new password, for which a mailer would send links.
+// asked keeps the requests for a new password and for another address, for which a mailer would send links.
 type asked struct {
 	next     event.Emitter
 	mu       sync.Mutex
 	requests []auth.PasswordResetRequested
+	moves    []auth.EmailChangeRequested
 }
 
 func (a *asked) Emit(ctx context.Context, events ...event.Event) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, e := range events {
-		if e, ok := e.(auth.PasswordResetRequested); ok {
+		switch e := e.(type) {
+		case auth.PasswordResetRequested:
 			a.requests = append(a.requests, e)
+		case auth.EmailChangeRequested:
+			a.moves = append(a.moves, e)
 		}
 	}
 	return a.next.Emit(ctx, events...)

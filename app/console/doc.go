@@ -1,17 +1,20 @@
-// Package console is the pages that people meet: signing in, accepting an invite, becoming the first administrator, and
-// signing out. They are plain HTML without script, on top of the same services as the API. Like the API it is an
+// Package console is the pages that people meet: signing in, accepting an invite, becoming the first administrator,
+// changing the e-mail address, and signing out. They are plain HTML without script, on top of the same services as the API. Like the API it is an
 // http.Handler that an application mounts in any router; it knows no driver and no configuration.
 //
 //	GET   /app          who is signed in
 //	*     /app/login    sign in
 //	*     /app/invite   accept an invite: sign up (or in), accept, signed in
 //	*     /app/reset-password   ask for a link by mail; with the link's token, set a new password
+//	*     /app/email    ask for another address
+//	*     /app/email/confirm   with the token of the link that was mailed there, take it
 //	POST  /app/logout   sign out
 //
 //	console.go   Console: paths to handlers, headers, answers
 //	login.go     /app, /app/login, /app/logout
 //	invite.go    /app/invite
 //	reset.go     /app/reset-password
+//	email.go     /app/email, /app/email/confirm
 //	visitor.go   who is there by the cookie; the cookie after signing in and out
 //	form.go      what a form may send
 //	problem.go   faults to statuses, and to what a page says

@@ -21,8 +21,8 @@ type form struct {
 	Email     string
 	FirstName string
 	LastName  string
-	Token     string // of the invite or of the reset link
-	As        string // the session that accepts it; empty: whoever the password proves
+	Token     string // of the link: of an invite, to set a new password, to confirm an address
+	As        string // the session that accepts an invite, in which it is empty for whoever the password proves; or that confirms an address
 	password  string
 }
 

@@ -60,10 +60,14 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) error {
 	if err := c.enter(w, r, l.Session); err != nil {
 		return err
 	}
-	if l.Waiting == nil {
+	v := &visitor{session: l.Session, Email: l.Identity.Proved.Email}
+	switch {
+	case l.Waiting != nil:
+	case f.Token != "": // they came by the link that confirms an address, which no redirect may carry
+		return c.offerAddressTo(w, r, v, form{Token: f.Token}, nil)
+	default:
 		return redirect(w, "/app")
 	}
-	v := &visitor{session: l.Session, Email: l.Identity.Proved.Email}
 	return c.show(w, r, "home", view{Title: "You are signed in", Visitor: v, Waiting: l.Waiting})
 }
 

@@ -35,7 +35,10 @@ var (
 
 	errNoEmail    = fault.New(fault.Invalid, "email_missing", "Enter your e-mail address.")
 	errNoPassword = fault.New(fault.Invalid, "password_missing", "Enter a password.")
+	errCurrent    = fault.New(fault.Unauthorized, "password_wrong", "The password is not right.")
 	errOther      = fault.New(fault.Conflict, "visitor_changed", "Who is signed in here has changed meanwhile. Look again who would accept the invite.")
+
+	errOtherConfirms = fault.New(fault.Conflict, "visitor_changed", "Who is signed in here has changed meanwhile. Look again whose address would change.")
 )
 
 // isDead reports whether the error says that an invite link leads nowhere, for whomever.
@@ -57,9 +60,9 @@ func problemOf(err error) *problem {
 		p.Status = http.StatusMethodNotAllowed
 	case is(auth.ErrInvalidCredentials):
 		p.Fields = []string{"password", "email"} // which of them is wrong, nobody learns
-	case is(auth.ErrPassword), is(errNoPassword):
+	case is(auth.ErrPassword), is(errNoPassword), is(errCurrent):
 		p.Fields = []string{"password"}
-	case is(email.ErrInvalid), is(errNoEmail):
+	case is(email.ErrInvalid), is(errNoEmail), is(user.ErrSameEmail):
 		p.Fields = []string{"email"}
 	}
 	return p
