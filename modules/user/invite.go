@@ -229,6 +229,9 @@ func (s *Service) ListAndCountInvites(ctx context.Context, f InviteFilter, p Pag
 	if err != nil {
 		return nil, 0, err
 	}
+	if n, told := p.total(len(invites)); told {
+		return invites, n, nil
+	}
 	n, err := s.store.countInvites(ctx, f)
 	return invites, n, err
 }

@@ -116,6 +116,12 @@ func (o orders) by(order string) (field orderField, descending bool, err error) 
 	return o.fields[i], descending, nil
 }
 
+// total is how many rows a list has of which this page has so many, if that tells.
+func (p Page) total(rows int) (n int, told bool) {
+	last := p.Limit != CountOnly && rows < cmp.Or(p.Limit, DefaultLimit)
+	return p.Offset + rows, last && p.After == "" && (rows > 0 || p.Offset == 0)
+}
+
 // A stretch takes from all rows those that follow each other in a list, and puts them in their order.
 type stretch func(q *bun.SelectQuery) *bun.SelectQuery
 

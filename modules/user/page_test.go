@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/uptrace/bun"
+
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
@@ -296,4 +298,31 @@ func TestCursorsFollowTheCollationOfTheDatabase(t *testing.T) {
 			t.Errorf("by %s: %q, want %q", order, fmt.Sprint(userIDs(got)), fmt.Sprint(userIDs(want)))
 		}
 	}
+}
+
+func TestAPageThatTellsTheCountIsNotCountedAgain(t *testing.T) {
+	each(t, func(t *testing.T, b bench) {
+		must(b.CreateUsers(t.Context(), drafts(numbered(7)...)...))(t)
+		must(b.CreateInvites(t.Context(), inviteDrafts(numbered(7)...)...))(t)
+		ran := new(queries)
+		b.db.Conn(t.Context()).(*bun.DB).AddQueryHook(ran)
+		for p, counted := range map[user.Page]bool{
+			{}: false, {Limit: 8}: false, {Limit: 7}: true, {Limit: 6}: true, {Limit: 1, Offset: 6}: true, {Limit: 2, Offset: 6}: false, {Offset: 6}: false, {Offset: 7}: true, {Offset: 8}: true,
+			{Limit: user.CountOnly}: true, {Limit: user.CountOnly, Offset: 3}: true,
+		} {
+			for what, list := range map[string]func() (int, error){
+				"users": func() (int, error) { _, n, err := b.ListAndCountUsers(t.Context(), user.Filter{}, p); return n, err },
+				"invites": func() (int, error) {
+					_, n, err := b.ListAndCountInvites(t.Context(), user.InviteFilter{}, p)
+					return n, err
+				},
+			} {
+				ran.seen = nil
+				n := must(list())(t)
+				if asked := strings.Contains(fmt.Sprint(ran.seen), "count(*)"); n != 7 || asked != counted {
+					t.Errorf("%s, %+v: %d in all, by counting: %t, want 7, %t", what, p, n, asked, counted)
+				}
+			}
+		}
+	})
 }

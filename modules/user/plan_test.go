@@ -90,16 +90,19 @@ func TestFiltersByAddressAndIDUseTheIndex(t *testing.T) {
 			"address": address, "id": {IDs: []user.ID{ada.ID}}, "inside": {And: []user.Filter{{Or: []user.Filter{address}}}}, "with others": {Emails: address.Emails, Q: "exa", FirstName: ada.FirstName},
 		} {
 			b.ran.seen = nil
-			_, n, err := b.ListAndCountUsers(t.Context(), f, user.Page{})
-			if check(t, err); n == 0 {
+			if found := must(b.ListUsers(t.Context(), f, user.Page{}))(t); len(found) == 0 {
 				t.Errorf("%s finds nobody", name)
 			}
+			list := b.ran.seen[0]
+			b.ran.seen = nil
+			_, _, err := b.ListAndCountUsers(t.Context(), f, user.Page{Limit: user.CountOnly})
+			check(t, err)
 			used := "SEARCH u USING"
 			if b.db.Dialect() == database.Postgres {
 				used = "Index Cond"
 			}
-			b.wantPlan(t, name, b.ran.seen[0], []string{used}, []string{"Seq Scan", "SCAN u"})
-			b.wantPlan(t, name+", counted", b.ran.seen[2], []string{used}, []string{"Seq Scan", "SCAN u"})
+			b.wantPlan(t, name, list, []string{used}, []string{"Seq Scan", "SCAN u"})
+			b.wantPlan(t, name+", counted", b.ran.seen[0], []string{used}, []string{"Seq Scan", "SCAN u"})
 		}
 	})
 }

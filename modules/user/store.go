@@ -175,28 +175,16 @@ func (s store) deleteNamedRoles(ctx context.Context, id ID, roles []string) (rem
 	return removed, nil
 }
 
-// usersByID returns those of the users that live, in the order of the ids. It is in the way of every request, so it is one
-// statement, with a row for each role of a user.
+// usersByID returns those of the users that live, in the order of the ids.
 func (s store) usersByID(ctx context.Context, ids []ID) ([]User, error) {
 	found := make(map[ID]User, len(ids))
 	for chunk := range slices.Chunk(ids, chunkSize) {
-		var rows []*userRow
-		err := s.db.Conn(ctx).NewSelect().Model(&rows).ColumnExpr("u.*, r.role").
-			Join("LEFT JOIN latchkey_user_role r ON r.user_id = u.id").
-			Where("u.id IN (?)", list(chunk...)).Where("u.deleted_at IS NULL").Scan(ctx)
+		users, err := s.livingUsers(ctx, "u.id IN (?)", list(chunk...))
 		if err != nil {
 			return nil, fmt.Errorf("read users: %w", err)
 		}
-		of := make(map[ID][]string, len(rows))
-		for _, r := range rows {
-			if r.Role != "" {
-				of[r.ID] = append(of[r.ID], r.Role)
-			}
-		}
-		for _, r := range rows {
-			if _, again := found[r.ID]; !again {
-				found[r.ID] = r.user(of[r.ID])
-			}
+		for _, u := range users {
+			found[u.ID] = u
 		}
 	}
 	users := make([]User, 0, len(found))
@@ -209,19 +197,37 @@ func (s store) usersByID(ctx context.Context, ids []ID) ([]User, error) {
 }
 
 func (s store) userByEmail(ctx context.Context, address string) (User, error) {
-	var rows []*userRow
-	err := s.db.Conn(ctx).NewSelect().Model(&rows).Where("email = ?", address).Where("deleted_at IS NULL").Scan(ctx)
+	users, err := s.livingUsers(ctx, "u.email = ?", address)
 	if err != nil {
 		return User{}, fmt.Errorf("read user by e-mail: %w", err)
-	}
-	users, err := s.withRoles(ctx, rows)
-	if err != nil {
-		return User{}, err
 	}
 	if len(users) == 0 {
 		return User{}, ErrNotFound
 	}
 	return users[0], nil
+}
+
+// livingUsers returns the users who live and of whom the condition holds. It is in the way of every request, so it is one
+// statement, with a row for each role of a user.
+func (s store) livingUsers(ctx context.Context, condition string, args ...any) (users []User, err error) {
+	var rows []*userRow
+	err = s.db.Conn(ctx).NewSelect().Model(&rows).ColumnExpr("u.*, r.role").
+		Join("LEFT JOIN latchkey_user_role r ON r.user_id = u.id").
+		Where(condition, args...).Where("u.deleted_at IS NULL").Scan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	of := make(map[ID][]string, len(rows))
+	for _, r := range rows {
+		of[r.ID] = append(of[r.ID], r.Role)
+	}
+	for _, r := range rows {
+		if roles, first := of[r.ID]; first {
+			users = append(users, r.user(slices.DeleteFunc(roles, func(role string) bool { return role == "" })))
+			delete(of, r.ID)
+		}
+	}
+	return users, nil
 }
 
 func (s store) listUsers(ctx context.Context, f Filter, p Page) ([]User, error) {

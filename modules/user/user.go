@@ -368,6 +368,9 @@ func (s *Service) ListAndCountUsers(ctx context.Context, f Filter, p Page) ([]Us
 	if err != nil {
 		return nil, 0, err
 	}
+	if n, told := p.total(len(users)); told {
+		return users, n, nil
+	}
 	n, err := s.store.countUsers(ctx, f)
 	return users, n, err
 }
