@@ -268,6 +268,7 @@ func TestAnAttackersPendingChangeNeverBecomesTheVictims(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, s *server) {
+				s.admin(t, "keeper@example.com") // who was there may be the only one
 				gone, err := s.users.CreateUsers(t.Context(), user.Draft{Email: victims})
 				check(t, err)
 				check(t, s.users.SoftDeleteUsers(t.Context(), gone[0].ID))
