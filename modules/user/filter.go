@@ -115,13 +115,8 @@ func (f InviteFilter) own(in database.Dialect) (w where) {
 // where is the whole of the filter, or says why it is none.
 func (f Filter) where(in database.Dialect) (where, error) {
 	w, err := compile(in, f)
-	switch {
-	case f.WithDeleted:
-	case in == database.SQLite && !w.empty() && !w.addresses:
-		// The index of addresses has the living only, which SQLite takes for a reason to go through all of it, row by row.
-		w.add("+deleted_at IS NULL")
-	default:
-		w.add(string(living))
+	if !f.WithDeleted {
+		w.living(in)
 	}
 	return w, err
 }
@@ -130,11 +125,15 @@ func (f Filter) where(in database.Dialect) (where, error) {
 func (f InviteFilter) where(in database.Dialect) (where, error) {
 	w, err := compile(in, f)
 	if !f.WithDeleted {
-		w.add(string(living))
+		w.living(in)
 	}
-	switch f.Status {
+	switch f.Status { // as the indexes have it: NOT accepted
 	case "":
-		w.add("accepted = ?", f.Accepted)
+		if f.Accepted {
+			w.add("accepted")
+		} else {
+			w.add("NOT accepted")
+		}
 	case StatusPending:
 		w.add("NOT accepted")
 		w.add("expires_at > ?", database.Now())
@@ -148,6 +147,16 @@ func (f InviteFilter) where(in database.Dialect) (where, error) {
 	}
 	w.add("email IS NOT NULL") // a set-up link is not somebody's invite: it is shown by nothing but the start of the server
 	return w, err
+}
+
+// living asks for rows that are not deleted, after all that the caller asks. The indexes of addresses have those alone,
+// which SQLite takes for a reason to go through all of such an index, row by row, whatever else is asked.
+func (w *where) living(in database.Dialect) {
+	if in == database.SQLite && !w.empty() && !w.addresses {
+		w.add("+deleted_at IS NULL")
+	} else {
+		w.add(string(living))
+	}
 }
 
 // compile translates a filter with all that is in it. SQLite has limits to the length of a pattern and to the depth of an

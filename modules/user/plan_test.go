@@ -175,5 +175,17 @@ func TestListsAndSearchesUseTheirIndexes(t *testing.T) {
 			wants = []string{"Bitmap Index Scan on latchkey_invite_trigram"}
 		}
 		b.wantPlan(t, "word of an invite", b.ran.seen[0], wants, []string{"Seq Scan", "SCAN i"})
+
+		b.ran.seen = nil
+		_, n, err := b.ListAndCountInvites(t.Context(), user.InviteFilter{}, user.Page{})
+		if check(t, err); n == 0 {
+			t.Error("there is no invite")
+		}
+		list, count := []string{"SCAN i USING INDEX sqlite_autoindex_latchkey_invite_1"}, []string{"USING INDEX latchkey_invite_email"}
+		if b.db.Dialect() == database.Postgres {
+			list, count = []string{"using latchkey_invite_pkey"}, nil
+		}
+		b.wantPlan(t, "invites", b.ran.seen[0], list, []string{"TEMP B-TREE", "Sort", "Seq Scan"})
+		b.wantPlan(t, "invites, counted", b.ran.seen[1], count, nil)
 	})
 }

@@ -149,7 +149,7 @@ func TestSearchOfInvitesFindsWhatAPlainLoopFinds(t *testing.T) {
 }
 
 // before are the migrations of users up to a version.
-func before(t *testing.T, version string) database.Migrations {
+func before(t testing.TB, version string) database.Migrations {
 	t.Helper()
 	m := user.Migrations()
 	old := fstest.MapFS{}
