@@ -53,10 +53,9 @@ func (s *Service) CheckEmailChangeToken(ctx context.Context, session auth.Sessio
 // are dead.
 //
 // Whoever registered with the new address and has neither proved it nor become a user loses that sign-in, as when an
-// account is reclaimed. user.ErrEmailTaken, ErrEmailInUse: the address is another account's; user.ErrEmailMoved: the user has another than when it was
-// asked for. The other errors are those of
-// auth.Service.CheckEmailChangeToken and user.Service.ChangeEmail, and auth.ErrSession. After an error nothing has changed,
-// and the token is as good as before.
+// account is reclaimed. user.ErrEmailTaken, ErrEmailInUse: the address is another account's; user.ErrEmailMoved: the user
+// has another than when it was asked for. The other errors are those of auth.Service.CheckEmailChangeToken and
+// user.Service.ChangeEmail, and auth.ErrSession. After an error nothing has changed, and the token is as good as before.
 func (s *Service) ConfirmEmailChange(ctx context.Context, session auth.Session, token string) (u user.User, access string, err error) {
 	var now auth.Session
 	for range attempts {

@@ -29,12 +29,7 @@ func (c *Console) askForNewAddress(w http.ResponseWriter, r *http.Request, f for
 	if page.Secret, err = c.auth.AsksForSecret(r.Context(), v.session.IdentityID); err != nil {
 		return err
 	}
-	if wrong != nil {
-		if page.Problem = problemOf(wrong); page.Problem == nil {
-			return wrong
-		}
-	}
-	return c.show(w, r, "email", page)
+	return c.showAgain(w, r, "email", page, wrong)
 }
 
 // changeEmail has a link mailed to the new address; what it says is the same if that is somebody's.
@@ -100,12 +95,7 @@ func (c *Console) offerAddressTo(w http.ResponseWriter, r *http.Request, v *visi
 	if err != nil {
 		return c.turnAway(w, r, err)
 	}
-	if wrong != nil {
-		if page.Problem = problemOf(wrong); page.Problem == nil {
-			return wrong
-		}
-	}
-	return c.show(w, r, "confirm", page)
+	return c.showAgain(w, r, "confirm", page, wrong)
 }
 
 // confirmEmail gives the account of the session that the button named its new address: who else is signed in by now has

@@ -55,12 +55,7 @@ func (c *Console) showInvite(w http.ResponseWriter, r *http.Request, page string
 	if v.Invite.Setup() {
 		v.Title = "Become the first administrator"
 	}
-	if wrong != nil {
-		if v.Problem = problemOf(wrong); v.Problem == nil {
-			return wrong
-		}
-	}
-	return c.show(w, r, page, v)
+	return c.showAgain(w, r, page, v, wrong)
 }
 
 // turnAway says why a link leads nowhere.

@@ -32,12 +32,7 @@ func (c *Console) askToSignIn(w http.ResponseWriter, r *http.Request, f form, wr
 		return err
 	}
 	page := view{Title: "Sign in", Form: f, Visitor: v}
-	if wrong != nil {
-		if page.Problem = problemOf(wrong); page.Problem == nil {
-			return wrong
-		}
-	}
-	return c.show(w, r, "login", page)
+	return c.showAgain(w, r, "login", page, wrong)
 }
 
 // login signs in. Somebody whose sign-in leads to no account is told why at once: that is kept nowhere.

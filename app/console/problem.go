@@ -71,6 +71,16 @@ func problemOf(err error) *problem {
 // internalProblem is all that is told of what is ours to mend.
 var internalProblem = problem{Status: http.StatusInternalServerError, Message: "Something went wrong on our side. Try again in a moment."}
 
+// showAgain shows the page with what was wrong just now; nil: nothing was.
+func (c *Console) showAgain(w http.ResponseWriter, r *http.Request, page string, v view, wrong error) error {
+	if wrong != nil {
+		if v.Problem = problemOf(wrong); v.Problem == nil {
+			return wrong
+		}
+	}
+	return c.show(w, r, page, v)
+}
+
 // fail answers an error with a page of its own. What is not the caller's doing is logged, and its text stays here.
 func (c *Console) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)

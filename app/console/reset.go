@@ -58,7 +58,7 @@ func (c *Console) sendLink(w http.ResponseWriter, r *http.Request, f form) error
 
 // askForAddress shows the form that asks for a link, and why what was typed before did not do.
 func (c *Console) askForAddress(w http.ResponseWriter, r *http.Request, f form, wrong error) error {
-	return c.showReset(w, r, "forgot", view{Title: "Forgot your password?", Form: f}, wrong)
+	return c.showAgain(w, r, "forgot", view{Title: "Forgot your password?", Form: f}, wrong)
 }
 
 // askForPassword shows the form for the new password while the link is good.
@@ -70,14 +70,5 @@ func (c *Console) askForPassword(w http.ResponseWriter, r *http.Request, f form,
 	if err != nil {
 		return err
 	}
-	return c.showReset(w, r, "reset", view{Title: "Choose a new password", Form: f, Reset: t.EntityID}, wrong)
-}
-
-func (c *Console) showReset(w http.ResponseWriter, r *http.Request, page string, v view, wrong error) error {
-	if wrong != nil {
-		if v.Problem = problemOf(wrong); v.Problem == nil {
-			return wrong
-		}
-	}
-	return c.show(w, r, page, v)
+	return c.showAgain(w, r, "reset", view{Title: "Choose a new password", Form: f, Reset: t.EntityID}, wrong)
 }

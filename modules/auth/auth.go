@@ -279,7 +279,7 @@ func (s *Service) prove(ctx context.Context, action Action, provider string, a A
 	if err != nil {
 		return Proof{}, err
 	}
-	if assertion.EntityID == "" || !storable(assertion.EntityID) {
+	if assertion.EntityID == "" || !database.Storable(assertion.EntityID, maxText) {
 		return Proof{}, fmt.Errorf("auth: provider %s asserts an entity id that cannot be kept: empty, too long or not text", provider)
 	}
 	basis, ok := seen[assertion.EntityID]

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/uptrace/bun"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
 )
 
 // IdentityFilter says which identities a list holds: those that match all that is set. Its zero value matches all.
@@ -71,7 +73,7 @@ func (p Page) apply(q *bun.SelectQuery) *bun.SelectQuery {
 
 func (f IdentityFilter) apply(q *bun.SelectQuery) *bun.SelectQuery {
 	if f.IDs != nil {
-		q = q.Where("a.id IN (?)", list(f.IDs...))
+		q = q.Where("a.id IN (?)", database.List(f.IDs...))
 	}
 	if f.Provider != "" || f.EntityID != "" {
 		known := q.NewSelect().Model((*providerRow)(nil)).ColumnExpr("p.auth_identity_id")
@@ -82,16 +84,16 @@ func (f IdentityFilter) apply(q *bun.SelectQuery) *bun.SelectQuery {
 
 func (f ProviderIdentityFilter) apply(q *bun.SelectQuery) *bun.SelectQuery {
 	if f.IDs != nil {
-		q = q.Where("p.id IN (?)", list(f.IDs...))
+		q = q.Where("p.id IN (?)", database.List(f.IDs...))
 	}
 	if f.IdentityIDs != nil {
-		q = q.Where("p.auth_identity_id IN (?)", list(f.IdentityIDs...))
+		q = q.Where("p.auth_identity_id IN (?)", database.List(f.IdentityIDs...))
 	}
 	if f.Provider != "" {
-		q = q.Where("p.provider IN (?)", list(f.Provider))
+		q = q.Where("p.provider IN (?)", database.List(f.Provider))
 	}
 	if f.EntityID != "" {
-		q = q.Where("p.entity_id IN (?)", list(f.EntityID))
+		q = q.Where("p.entity_id IN (?)", database.List(f.EntityID))
 	}
 	if f.Email != "" {
 		address, err := CanonicalEmail(f.Email)
@@ -101,12 +103,4 @@ func (f ProviderIdentityFilter) apply(q *bun.SelectQuery) *bun.SelectQuery {
 		q = q.Where("p.email = ?", address)
 	}
 	return q
-}
-
-// list is bun.List without what no row has.
-func list[T ~string](values ...T) bun.ListValues { return bun.List(writable(values)) }
-
-// writable leaves out what cannot even be written into a statement.
-func writable[T ~string](values []T) []T {
-	return slices.DeleteFunc(slices.Clone(values), func(v T) bool { return strings.ContainsRune(string(v), 0) })
 }

@@ -196,7 +196,7 @@ func (s *Service) OnDelete(f func(context.Context, []IdentityID) error) {
 // DeleteAuthIdentities removes the identities with every way to sign in and every session. Those who do not exist are
 // passed over.
 func (s *Service) DeleteAuthIdentities(ctx context.Context, ids ...IdentityID) error {
-	ids = writable(ids)
+	ids = database.Writable(ids)
 	return s.db.InTx(ctx, func(ctx context.Context) error {
 		for _, f := range s.onDelete {
 			if err := f(ctx, ids); err != nil {

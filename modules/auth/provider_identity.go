@@ -141,7 +141,7 @@ func (s *Service) newProviderRow(d ProviderIdentityDraft, now time.Time) (r *pro
 			return nil, err
 		}
 	}
-	if r.EntityID == "" || !storable(r.EntityID) {
+	if r.EntityID == "" || !database.Storable(r.EntityID, maxText) {
 		return nil, ErrInvalid.Msg("An entity id must be text of 1 to %d bytes without NUL characters.", maxText)
 	}
 	if d.Email != "" {

@@ -52,7 +52,7 @@ func (s *Service) RequestPasswordReset(ctx context.Context, r ResetRequest) (Pas
 	e := PasswordResetRequested{
 		ID: id.New("reset"), Provider: r.Provider, EntityID: r.EntityID, ActorType: r.ActorType, Metadata: r.Metadata, At: database.Now(),
 	}
-	if !storable(r.EntityID) {
+	if !database.Storable(r.EntityID, maxText) {
 		return e, nil // nobody can have it
 	}
 	return e, s.db.InTx(ctx, func(ctx context.Context) error { return s.events.Emit(ctx, e) })

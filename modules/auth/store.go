@@ -9,9 +9,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/uptrace/bun"
 
@@ -104,7 +102,7 @@ func (r sessionRow) session() Session {
 
 // snapshot reads what a proof about the entity rests on.
 func (s store) snapshot(ctx context.Context, provider, entityID string) (snapshot, error) {
-	if !storable(entityID) {
+	if !database.Storable(entityID, maxText) {
 		return snapshot{}, nil // nothing of the kind can have been kept
 	}
 	rows, err := s.providerRows(ctx, s.withVer(ctx).Where("p.provider = ?", provider).Where("p.entity_id = ?", entityID))
@@ -234,7 +232,7 @@ func (s store) publicProviderIdentities(ctx context.Context, q *bun.SelectQuery)
 // deleteIdentities takes provider identities and sessions along by their foreign keys.
 func (s store) deleteIdentities(ctx context.Context, ids []IdentityID) error {
 	for chunk := range slices.Chunk(ids, chunkSize) {
-		if _, err := s.db.Conn(ctx).NewDelete().Model((*identityRow)(nil)).Where("id IN (?)", list(chunk...)).Exec(ctx); err != nil {
+		if _, err := s.db.Conn(ctx).NewDelete().Model((*identityRow)(nil)).Where("id IN (?)", database.List(chunk...)).Exec(ctx); err != nil {
 			return fmt.Errorf("delete auth identities: %w", err)
 		}
 	}
@@ -348,11 +346,6 @@ func (s store) takeFlow(ctx context.Context, hash, provider string) (*flowRow, e
 // maxText is how long an entity id may be, in bytes.
 const maxText = 1024
 
-// storable reports whether s is text that can be a key in both databases.
-func storable(s string) bool {
-	return len(s) <= maxText && utf8.ValidString(s) && !strings.ContainsRune(s, 0)
-}
-
 // sameJSON compares as the database would: after a round trip through JSON.
 func sameJSON(a, b map[string]any) bool {
 	var again map[string]any
@@ -419,7 +412,7 @@ func (s store) identitiesByID(ctx context.Context, ids []IdentityID) ([]Identity
 	found := make(map[IdentityID]Identity, len(ids))
 	for chunk := range slices.Chunk(ids, chunkSize) {
 		var rows []*identityRow
-		if err := s.db.Conn(ctx).NewSelect().Model(&rows).Where("id IN (?)", list(chunk...)).Scan(ctx); err != nil {
+		if err := s.db.Conn(ctx).NewSelect().Model(&rows).Where("id IN (?)", database.List(chunk...)).Scan(ctx); err != nil {
 			return nil, fmt.Errorf("read auth identities: %w", err)
 		}
 		identities, err := s.withProviders(ctx, rows)
@@ -496,7 +489,7 @@ func inOrderOf[K comparable, V any](keys []K, found map[K]V) []V {
 func (s store) lockIdentities(ctx context.Context, ids []IdentityID, lock string) (rows []*identityRow, err error) {
 	for chunk := range slices.Chunk(sorted(ids), chunkSize) {
 		var some []*identityRow
-		q := s.db.Conn(ctx).NewSelect().Model(&some).Where("id IN (?)", list(chunk...)).Order("id")
+		q := s.db.Conn(ctx).NewSelect().Model(&some).Where("id IN (?)", database.List(chunk...)).Order("id")
 		if err := s.db.ForUpdate(q, lock).Scan(ctx); err != nil {
 			return nil, fmt.Errorf("lock auth identities: %w", err)
 		}
@@ -509,7 +502,7 @@ func (s store) lockIdentities(ctx context.Context, ids []IdentityID, lock string
 func (s store) lockProviderIdentities(ctx context.Context, ids []string) (rows []*providerRow, err error) {
 	for chunk := range slices.Chunk(sorted(ids), chunkSize) {
 		var some []*providerRow
-		q := s.db.Conn(ctx).NewSelect().Model(&some).Where("id IN (?)", list(chunk...)).Order("id")
+		q := s.db.Conn(ctx).NewSelect().Model(&some).Where("id IN (?)", database.List(chunk...)).Order("id")
 		if err := s.db.ForUpdate(q, "NO KEY UPDATE").Scan(ctx); err != nil {
 			return nil, fmt.Errorf("lock provider identities: %w", err)
 		}
@@ -555,8 +548,8 @@ func (s store) deleteProviderIdentities(ctx context.Context, ids []string) (dele
 		for i := 0; i < len(wanted); i += chunkSize {
 			end := min(i+chunkSize, len(wanted))
 			var gone []*providerRow
-			err := s.db.Conn(ctx).NewDelete().Model((*providerRow)(nil)).Where("id IN (?)", list(wanted[i:end]...)).
-				Where("auth_identity_id IN (?)", list(owners[i:end]...)). // what was moved to another meanwhile is for the next turn
+			err := s.db.Conn(ctx).NewDelete().Model((*providerRow)(nil)).Where("id IN (?)", database.List(wanted[i:end]...)).
+				Where("auth_identity_id IN (?)", database.List(owners[i:end]...)). // what was moved to another meanwhile is for the next turn
 				Returning("id, auth_identity_id").Scan(ctx, &gone)
 			if err != nil && !errors.Is(err, sql.ErrNoRows) {
 				return nil, fmt.Errorf("delete provider identities: %w", err)
@@ -570,7 +563,7 @@ func (s store) deleteProviderIdentities(ctx context.Context, ids []string) (dele
 func (s store) withoutWays(ctx context.Context, ids []IdentityID) (empty []string, err error) {
 	for chunk := range slices.Chunk(ids, chunkSize) {
 		var some []string
-		err := s.db.Conn(ctx).NewSelect().Model((*identityRow)(nil)).Column("id").Where("id IN (?)", list(chunk...)).
+		err := s.db.Conn(ctx).NewSelect().Model((*identityRow)(nil)).Column("id").Where("id IN (?)", database.List(chunk...)).
 			Where("NOT EXISTS (SELECT 1 FROM latchkey_provider_identity p WHERE p.auth_identity_id = a.id)").Order("id").Scan(ctx, &some)
 		if err != nil {
 			return nil, fmt.Errorf("look for ways to sign in: %w", err)
@@ -747,7 +740,7 @@ func (s store) takeEmailChange(ctx context.Context, id IdentityID, hash string, 
 // deleteEmailChanges deletes every pending change to one of the addresses.
 func (s store) deleteEmailChanges(ctx context.Context, addresses ...string) error {
 	for chunk := range slices.Chunk(sorted(addresses), chunkSize) {
-		_, err := s.db.Conn(ctx).NewDelete().Model((*emailChangeRow)(nil)).Where("new_email IN (?)", list(chunk...)).Exec(ctx)
+		_, err := s.db.Conn(ctx).NewDelete().Model((*emailChangeRow)(nil)).Where("new_email IN (?)", database.List(chunk...)).Exec(ctx)
 		if err != nil {
 			return fmt.Errorf("delete e-mail changes: %w", err)
 		}

@@ -2,7 +2,6 @@ package user
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/uptrace/bun"
 
@@ -80,20 +79,20 @@ func (f InviteFilter) members() (and, or []InviteFilter) { return f.And, f.Or }
 func (f Filter) own(in database.Dialect) (w where) {
 	w.search(in, userText, f.Q)
 	if f.IDs != nil {
-		w.add("id IN (?)", list(f.IDs...))
+		w.add("id IN (?)", database.List(f.IDs...))
 	}
 	if f.Emails != nil {
 		w.addresses = true
 		w.add("email IN (?)", bun.List(canonical(f.Emails)))
 	}
 	if f.FirstName != nil {
-		w.add("first_name IN (?)", list(*f.FirstName))
+		w.add("first_name IN (?)", database.List(*f.FirstName))
 	}
 	if f.LastName != nil {
-		w.add("last_name IN (?)", list(*f.LastName))
+		w.add("last_name IN (?)", database.List(*f.LastName))
 	}
 	if f.Roles != nil {
-		w.add("id IN (SELECT user_id FROM latchkey_user_role WHERE role IN (?))", list(f.Roles...))
+		w.add("id IN (SELECT user_id FROM latchkey_user_role WHERE role IN (?))", database.List(f.Roles...))
 	}
 	w.all = slices.Concat(w.all, f.CreatedAt.on("created_at"), f.UpdatedAt.on("updated_at"), f.DeletedAt.on("deleted_at"))
 	return w
@@ -102,7 +101,7 @@ func (f Filter) own(in database.Dialect) (w where) {
 func (f InviteFilter) own(in database.Dialect) (w where) {
 	w.search(in, inviteText, f.Q)
 	if f.IDs != nil {
-		w.add("id IN (?)", list(f.IDs...))
+		w.add("id IN (?)", database.List(f.IDs...))
 	}
 	if f.Emails != nil {
 		w.add("email IN (?)", bun.List(canonical(f.Emails)))
@@ -190,7 +189,7 @@ func compile[F nested[F]](in database.Dialect, f F) (where, error) {
 			return where{}, ErrQuery.Msg("Invalid request: a filter may have at most %d conditions: "+
 				"fields, times in a list, and members of $and and $or, counted together", MaxConditions)
 		}
-		if text += len(w.q); text > maxText || !storable(w.q) {
+		if text += len(w.q); text > maxText || !database.Storable(w.q, maxText) {
 			return where{}, ErrQuery.Msg("Invalid request: q must be text of at most %d bytes without NUL characters", maxText)
 		}
 		if w.and, err = members(and, depth+1); err != nil {
@@ -234,11 +233,6 @@ func (w where) apply(q *bun.SelectQuery) *bun.SelectQuery {
 // empty reports whether everything matches.
 func (w where) empty() bool {
 	return len(w.words)+len(w.all) == 0 && w.or == nil && !slices.ContainsFunc(w.and, func(m where) bool { return !m.empty() })
-}
-
-// list is bun.List without what cannot even be written into a statement: no row has it.
-func list[T ~string](values ...T) bun.ListValues {
-	return bun.List(slices.DeleteFunc(slices.Clone(values), func(v T) bool { return strings.ContainsRune(string(v), 0) }))
 }
 
 // canonical drops what is no address: it matches nobody.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/id"
 )
 
@@ -236,7 +237,7 @@ func (o orders) read(cursor, order string, field orderField) (place, error) {
 			return place{}, refused
 		}
 		return at, nil
-	case field.kind == isText && storable(text):
+	case field.kind == isText && database.Storable(text, maxText):
 		at.value = text
 	case field.kind == isTime:
 		micros, err := strconv.ParseInt(text, 10, 64)

@@ -179,7 +179,7 @@ func (s store) deleteNamedRoles(ctx context.Context, id ID, roles []string) (rem
 func (s store) usersByID(ctx context.Context, ids []ID) ([]User, error) {
 	found := make(map[ID]User, len(ids))
 	for chunk := range slices.Chunk(ids, chunkSize) {
-		users, err := s.livingUsers(ctx, "u.id IN (?)", list(chunk...))
+		users, err := s.livingUsers(ctx, "u.id IN (?)", database.List(chunk...))
 		if err != nil {
 			return nil, fmt.Errorf("read users: %w", err)
 		}
@@ -348,7 +348,7 @@ func (s store) confirmOwner(ctx context.Context, u User) (bool, error) {
 func (s store) lockUsers(ctx context.Context, ids []ID, which state) (rows []*userRow, err error) {
 	for chunk := range slices.Chunk(sorted(ids), chunkSize) {
 		var part []*userRow
-		q := s.db.Conn(ctx).NewSelect().Model(&part).Where("id IN (?)", list(chunk...)).Where(string(which)).Order("id")
+		q := s.db.Conn(ctx).NewSelect().Model(&part).Where("id IN (?)", database.List(chunk...)).Where(string(which)).Order("id")
 		if err := s.db.ForUpdate(q, "UPDATE").Scan(ctx); err != nil {
 			return nil, fmt.Errorf("lock users: %w", err)
 		}
@@ -365,7 +365,7 @@ func (s store) takenIDs(ctx context.Context, ids []ID) (taken map[ID]bool, err e
 	var found []ID
 	for chunk := range slices.Chunk(ids, chunkSize) {
 		var part []ID
-		if err := s.db.Conn(ctx).NewSelect().Model((*userRow)(nil)).Column("id").Where("id IN (?)", list(chunk...)).Scan(ctx, &part); err != nil {
+		if err := s.db.Conn(ctx).NewSelect().Model((*userRow)(nil)).Column("id").Where("id IN (?)", database.List(chunk...)).Scan(ctx, &part); err != nil {
 			return nil, fmt.Errorf("look for ids: %w", err)
 		}
 		found = append(found, part...)
@@ -551,7 +551,7 @@ func (s store) invitesByID(ctx context.Context, ids []InviteID) ([]Invite, error
 	found := make(map[InviteID]Invite, len(ids))
 	for chunk := range slices.Chunk(ids, chunkSize) {
 		var rows []*inviteRow
-		err := s.db.Conn(ctx).NewSelect().Model(&rows).Where("id IN (?)", list(chunk...)).Where("deleted_at IS NULL").Scan(ctx)
+		err := s.db.Conn(ctx).NewSelect().Model(&rows).Where("id IN (?)", database.List(chunk...)).Where("deleted_at IS NULL").Scan(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("read invites: %w", err)
 		}
@@ -667,7 +667,7 @@ func (s store) acceptInvite(ctx context.Context, i Invite, by ID) (bool, error) 
 func (s store) lockInvites(ctx context.Context, ids []InviteID, which state) (rows []*inviteRow, err error) {
 	for chunk := range slices.Chunk(sorted(ids), chunkSize) {
 		var part []*inviteRow
-		q := s.db.Conn(ctx).NewSelect().Model(&part).Where("id IN (?)", list(chunk...)).Where(string(which)).Order("id")
+		q := s.db.Conn(ctx).NewSelect().Model(&part).Where("id IN (?)", database.List(chunk...)).Where(string(which)).Order("id")
 		if err := s.db.ForUpdate(q, "UPDATE").Scan(ctx); err != nil {
 			return nil, fmt.Errorf("lock invites: %w", err)
 		}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/email"
@@ -808,7 +807,7 @@ func (r *userRow) check() error {
 		name string
 		v    *string
 	}{{"first_name", r.FirstName}, {"last_name", r.LastName}, {"avatar_url", r.AvatarURL}, {"created_via", &r.CreatedVia}} {
-		if f.v != nil && !storable(*f.v) {
+		if f.v != nil && !database.Storable(*f.v, maxText) {
 			return ErrInvalid.Msg("%s must be text of at most %d bytes without NUL characters.", f.name, maxText)
 		}
 	}
@@ -822,11 +821,6 @@ func (r *userRow) check() error {
 	return nil
 }
 
-// storable reports whether both databases keep s as it is.
-func storable(s string) bool {
-	return len(s) <= maxText && utf8.ValidString(s) && !strings.ContainsRune(s, 0)
-}
-
 func cleanRoles(roles []string) ([]string, error) {
 	roles = slices.Clone(roles)
 	slices.Sort(roles)
@@ -835,7 +829,7 @@ func cleanRoles(roles []string) ([]string, error) {
 		return nil, ErrInvalid.Msg("roles must be at most %d.", maxRoles)
 	}
 	for _, r := range roles {
-		if r == "" || len(r) > 64 || !storable(r) || strings.ContainsFunc(r, func(c rune) bool { return c <= ' ' || c == ',' || c == 0x7f }) {
+		if r == "" || !database.Storable(r, 64) || strings.ContainsFunc(r, func(c rune) bool { return c <= ' ' || c == ',' || c == 0x7f }) {
 			return nil, ErrInvalid.Msg("A role must be a name of 1 to 64 bytes, without spaces and commas.")
 		}
 	}

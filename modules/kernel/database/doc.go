@@ -17,6 +17,6 @@
 // An application that has begun a transaction of its own lets us write into it with [DB.Join].
 //
 // Where the next thing lives: tx.go has the rules of a transaction, retry.go says which failures run it again, join.go
-// the guest's side, migrate.go the schema. This package links no driver; the sub-packages sqlite and postgres open a
-// ready *DB, and databasetest gives a test one of each.
+// the guest's side, migrate.go the schema, text.go what text a statement can hold. This package links no driver; the
+// sub-packages sqlite and postgres open a ready *DB, and databasetest gives a test one of each.
 package database
