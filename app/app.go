@@ -96,7 +96,10 @@ func userOptions(c *Config) user.Options {
 }
 
 func authOptions(c *Config) auth.Options {
-	return auth.Options{Issuer: c.HTTP.PublicURL, Algorithm: c.Auth.Token.Alg, TokenTTL: c.Auth.Token.TTL}
+	return auth.Options{
+		Issuer: c.HTTP.PublicURL, Algorithm: c.Auth.Token.Alg, TokenTTL: c.Auth.Token.TTL,
+		SessionTTL: c.Auth.Session.TTL, IdleTTL: c.Auth.Session.Idle, MaxSessions: c.Auth.Session.Max,
+	}
 }
 
 func passwordOptions(c *Config) auth.PasswordOptions {

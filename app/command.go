@@ -39,6 +39,7 @@ Usage:
   server                                  serve the API and the pages
   server user -e ADDRESS [-p PASSWORD]    make a user, an admin unless --role says otherwise
   server user -e ADDRESS --invite         make an invite instead, and print its link
+  server sessions end --user ADDRESS      sign a user out, everywhere, within a second; --all instead: everybody
   server migrate [--status]               bring the database up to date, or show how it stands
   server config                           show every setting, its value and where that comes from, without secrets
   server --help                           this text; 'server COMMAND --help' for a command's flags
@@ -124,7 +125,7 @@ func (m *command) run(args []string) error {
 		return err
 	}
 	name := flags.Arg(0)
-	run, ok := map[string]func([]string) error{"": m.serve, "user": m.user, "migrate": m.migrate, "config": m.showConfig}[name]
+	run, ok := map[string]func([]string) error{"": m.serve, "user": m.user, "sessions": m.sessions, "migrate": m.migrate, "config": m.showConfig}[name]
 	if name == "help" {
 		fmt.Fprint(m.out, usage)
 		return nil

@@ -75,6 +75,7 @@ type DatabaseConfig struct {
 type AuthConfig struct {
 	Password  PasswordConfig   `key:"password"`
 	Token     TokenConfig      `key:"token"`
+	Session   SessionConfig    `key:"session"`
 	Providers ProviderSettings `key:"providers"`
 }
 
@@ -105,6 +106,14 @@ type PasswordConfig struct {
 type TokenConfig struct {
 	Alg string        `key:"alg" def:"EdDSA" oneof:"EdDSA|HS256"`
 	TTL time.Duration `key:"ttl" def:"24h"`
+}
+
+// SessionConfig says how long people stay signed in, and in how many places.
+type SessionConfig struct {
+	TTL time.Duration `key:"ttl" def:"720h"`
+	// Idle is how long a cookie may go unused; a token that is not refreshed ends by TokenConfig.TTL.
+	Idle time.Duration `key:"idle" def:"12h"`
+	Max  int           `key:"max" def:"0" min:"0"` // 0: in any number
 }
 
 // LinkConfig is the configuration of the link layer.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/app/httpapi"
 	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -78,6 +79,9 @@ func (c *Config) together(add func(key, format string, args ...any)) {
 		add("secrets", "PostgreSQL needs a secret that all nodes share: set LATCHKEY_SECRETS; %s", howToMakeSecret)
 	case c.Production():
 		add("secrets", "production needs a secret of its own: set LATCHKEY_SECRETS; %s", howToMakeSecret)
+	}
+	if c.Auth.Session.Idle < auth.MinIdleTTL {
+		add("auth.session.idle", "must be at least %s, because that a session is in use is noted once a minute", printValue(reflect.ValueOf(auth.MinIdleTTL)))
 	}
 	if c.Invite.MaxTTL < c.Invite.TTL {
 		add("invite.max_ttl", "must be at least invite.ttl")

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
@@ -212,7 +213,7 @@ const attempts = 5
 var errKnown = errors.New("link: the identity was made meanwhile")
 
 // Refresh makes a new access token of the session, for whoever its identity is linked to by now.
-// auth.ErrSession: the actor is gone or deactivated.
+// auth.ErrSession: the session has ended, or the actor is gone or deactivated.
 func (s *Service) Refresh(ctx context.Context, session auth.Session) (string, error) {
 	actor, err := s.Actor(ctx, session)
 	if err != nil {
@@ -225,10 +226,22 @@ func (s *Service) Refresh(ctx context.Context, session auth.Session) (string, er
 	return s.token(ctx, session, identity, actor)
 }
 
-// Actor returns the user that the session's identity is linked to; empty if it is linked to nobody.
+// Actor returns the user that the session's identity is linked to; empty if it is linked to nobody. Linking ends the other
+// sessions of who was nobody, and a session that was checked on another node may be one of those, for as long as that is
+// cached there: so where the link is new the session is read once more. auth.ErrSession: it has ended.
 func (s *Service) Actor(ctx context.Context, session auth.Session) (user.ID, error) {
-	return s.store.actor(ctx, session.IdentityID, session.ActorType)
+	id, since, err := s.store.actorSince(ctx, session.IdentityID, session.ActorType)
+	if err != nil || id == "" || time.Since(since) > newLink {
+		return id, err
+	}
+	if err := s.auth.RecheckSession(ctx, session.ID); err != nil {
+		return "", err
+	}
+	return id, nil
 }
+
+// newLink is for how long a link counts as new: longer by far than sessions are cached and clocks differ.
+const newLink = time.Minute
 
 // AuthProviders are the providers by which the user can sign in, by name, each once; none for who is unknown or has no way.
 func (s *Service) AuthProviders(ctx context.Context, id user.ID) ([]string, error) {

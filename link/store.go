@@ -36,6 +36,19 @@ func (s store) actor(ctx context.Context, identity auth.IdentityID, actorType st
 	return id, nil
 }
 
+// actorSince is actor, and when the link was made.
+func (s store) actorSince(ctx context.Context, identity auth.IdentityID, actorType string) (user.ID, time.Time, error) {
+	var rows []linkRow
+	err := s.db.Conn(ctx).NewSelect().Model(&rows).Where("auth_identity_id = ?", identity).Where("actor_type = ?", actorType).Scan(ctx)
+	if err != nil {
+		return "", time.Time{}, fmt.Errorf("read link: %w", err)
+	}
+	if len(rows) == 0 {
+		return "", time.Time{}, nil
+	}
+	return rows[0].ActorID, rows[0].CreatedAt, nil
+}
+
 // identity returns who is linked to the actor; empty: nobody.
 func (s store) identity(ctx context.Context, actorType string, actor user.ID) (id auth.IdentityID, err error) {
 	err = s.db.Conn(ctx).NewSelect().Model((*linkRow)(nil)).Column("auth_identity_id").

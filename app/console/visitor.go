@@ -57,6 +57,9 @@ func (c *Console) visitor(r *http.Request) (*visitor, error) {
 		return nil, err
 	}
 	id, err := c.link.Actor(r.Context(), *session)
+	if errors.Is(err, auth.ErrSession) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

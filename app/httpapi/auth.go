@@ -91,8 +91,7 @@ func (a *API) deleteSession(c *call) (successAnswer, error) {
 		return successAnswer{}, errUnauthorized
 	}
 	if err == nil {
-		a.site.ClearCookie(c.w)
-		c.w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
+		a.signedOut(c)
 	}
 	return successAnswer{Success: err == nil}, err
 }

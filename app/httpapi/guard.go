@@ -79,7 +79,11 @@ func member(a *API, c *call) error {
 		id = user.ID(c.caller.claims.ActorID)
 	} else {
 		var err error
-		if id, err = a.link.Actor(c.Context(), c.caller.session); err != nil {
+		id, err = a.link.Actor(c.Context(), c.caller.session)
+		if refused(err) {
+			return errUnauthorized
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -86,8 +86,13 @@ type Options struct {
 	Algorithm  string        // AlgEdDSA (if empty) or AlgHS256
 	TokenTTL   time.Duration // lifetime of an access token; 24 h if zero
 	SessionTTL time.Duration // lifetime of a session; 30 days if zero
-	IdleTTL    time.Duration // a cookie that was not used for so long is dead; 12 h if zero
+	IdleTTL    time.Duration // a cookie that was not used for so long is dead; 12 h if zero, and not less than MinIdleTTL
+	// MaxSessions is how many sessions an identity may have at a time: a sign-in beyond them ends the oldest. Zero: any number.
+	MaxSessions int
 }
+
+// MinIdleTTL is the least that Options.IdleTTL can be, because use is noted only once a minute.
+const MinIdleTTL = 2 * noteUseEvery
 
 // Service keeps identities and sessions. It is safe for concurrent use.
 type Service struct {
@@ -122,8 +127,16 @@ func New(p Params) (*Service, error) {
 			TokenTTL:   cmp.Or(p.Options.TokenTTL, 24*time.Hour),
 			SessionTTL: cmp.Or(p.Options.SessionTTL, 30*24*time.Hour),
 			IdleTTL:    cmp.Or(p.Options.IdleTTL, 12*time.Hour),
+
+			MaxSessions: p.Options.MaxSessions,
 		},
 		resetKeys: p.Keys.Keys(keyring.Reset), changeKeys: p.Keys.Keys(keyring.EmailChange),
+	}
+	switch o := s.options; {
+	case o.TokenTTL < 0 || o.SessionTTL < 0 || o.MaxSessions < 0:
+		return nil, errors.New("auth: TokenTTL, SessionTTL and MaxSessions must not be negative")
+	case o.IdleTTL < MinIdleTTL:
+		return nil, fmt.Errorf("auth: IdleTTL must be at least %v: that a session is in use is noted only every %v", MinIdleTTL, noteUseEvery)
 	}
 	for _, provider := range p.Providers {
 		if err := s.add(provider); err != nil {
@@ -330,11 +343,7 @@ func (s *Service) Admit(ctx context.Context, p Proof) (Identity, error) {
 	}
 	var i Identity
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
-		lock := "KEY SHARE"
-		if p.action == Change {
-			lock = "NO KEY UPDATE"
-		}
-		row, err := s.store.lockProviderIdentity(ctx, p.provider, p.assertion.EntityID, lock)
+		row, err := s.store.lockProviderIdentity(ctx, p.provider, p.assertion.EntityID, s.lockFor(p))
 		if err != nil {
 			return err
 		}
@@ -362,6 +371,15 @@ func (s *Service) Admit(ctx context.Context, p Proof) (Identity, error) {
 	return i, err
 }
 
+// lockFor is how Admit locks the identity. Where the number of sessions is bounded, those who sign in take turns, and do so
+// from here on: to lock more than KEY SHARE later, with rows of the identity changed already, would be out of order.
+func (s *Service) lockFor(p Proof) string {
+	if p.action == Change || s.options.MaxSessions > 0 {
+		return "NO KEY UPDATE"
+	}
+	return "KEY SHARE"
+}
+
 // create makes the identity of a proof that nothing was stored for. If somebody else makes it at the same time, it
 // returns theirs, and created is false.
 func (s *Service) create(ctx context.Context, p Proof) (row *providerRow, created bool, err error) {
@@ -380,7 +398,7 @@ func (s *Service) create(ctx context.Context, p Proof) (row *providerRow, create
 	if created {
 		return row, true, s.events.Emit(ctx, IdentityCreated{row.AuthIdentityID}, wayCreated(row))
 	}
-	row, err = s.store.lockProviderIdentity(ctx, p.provider, p.assertion.EntityID, "KEY SHARE")
+	row, err = s.store.lockProviderIdentity(ctx, p.provider, p.assertion.EntityID, s.lockFor(p))
 	if err == nil && row == nil {
 		err = ErrProofOutdated // made and deleted again meanwhile
 	}
@@ -437,7 +455,8 @@ func (s *Service) accept(ctx context.Context, p Proof, row *providerRow) error {
 	if err := s.events.Emit(ctx, CredentialsChanged{row.AuthIdentityID, p.provider}); err != nil {
 		return err
 	}
-	return s.revoke(ctx, row.AuthIdentityID, p.keeps)
+	_, err := s.revoke(ctx, row.AuthIdentityID, p.keeps)
+	return err
 }
 
 // claim takes over what the provider says of the person and reports whether that was news. An address that was proved

@@ -19,6 +19,7 @@
 //	filter.go     what a list of either holds, and which page of it
 //	flow.go       what lasts between the two steps of a provider that redirects
 //	session.go    Session: the authority on whether a token lives
+//	session_list.go   the sessions of an identity: listed, and ended one by one or all at once
 //	token.go      access tokens (JWT) and the key set others verify them with
 //	password.go   the password policy, and Passwords: a bounded pool that hashes and verifies
 //	reset.go      a new password by a mailed token, or by the password of now

@@ -266,7 +266,8 @@ func (s *Service) ConfirmEmailChange(ctx context.Context, session Session, token
 			return err
 		}
 		now, now.ver = session, held[own].Ver+1
-		return s.revoke(ctx, session.IdentityID, session.ID)
+		_, err = s.revoke(ctx, session.IdentityID, session.ID)
+		return err
 	})
 	return c, now, err
 }

@@ -53,15 +53,31 @@ type (
 		ID         string     `json:"id"`
 		IdentityID IdentityID `json:"auth_identity_id"`
 	}
+	// SessionsEnded says that sessions of an identity were ended other than by signing out or by what else happened to it.
+	SessionsEnded struct {
+		ID      IdentityID `json:"auth_identity_id"`
+		Session SessionID  `json:"session,omitempty"` // the one that was ended; empty: all but Kept
+		Kept    SessionID  `json:"kept,omitempty"`    // in which it was asked for; empty: none was spared
+		Count   int        `json:"count"`
+		Reason  string     `json:"reason"` // EndedByOwner, EndedByOperator or EndedByLimit
+	}
 	// IdentityDeleted says that an identity and all its ways to sign in are gone.
 	IdentityDeleted struct {
 		ID IdentityID `json:"id"`
 	}
 )
 
+// Why sessions have ended.
+const (
+	EndedByOwner    = "owner"    // in another session of theirs, or this one
+	EndedByOperator = "operator" // an administrator, the command line, or the app
+	EndedByLimit    = "limit"    // Options.MaxSessions
+)
+
 func (CredentialsChanged) Topic() string      { return "auth.credentials_changed" }
 func (PasswordResetRequested) Topic() string  { return "auth.password_reset" }
 func (EmailChangeRequested) Topic() string    { return "auth.email_change" }
+func (SessionsEnded) Topic() string           { return "auth.sessions_ended" }
 func (IdentityCreated) Topic() string         { return "auth.auth-identity.created" }
 func (IdentityUpdated) Topic() string         { return "auth.auth-identity.updated" }
 func (IdentityDeleted) Topic() string         { return "auth.auth-identity.deleted" }
@@ -74,6 +90,7 @@ func (ProviderIdentityDeleted) Topic() string { return "auth.provider-identity.d
 // the newest wins in whatever order they are handled.
 
 func (e CredentialsChanged) Aggregate() string      { return string(e.ID) }
+func (e SessionsEnded) Aggregate() string           { return string(e.ID) }
 func (e IdentityCreated) Aggregate() string         { return string(e.ID) }
 func (e IdentityUpdated) Aggregate() string         { return string(e.ID) }
 func (e IdentityDeleted) Aggregate() string         { return string(e.ID) }

@@ -648,6 +648,76 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				Unknown: func(ctx context.Context, p people) (any, error) { return nil, p.EndSessions(ctx, nobody, "user", "") },
 				Without: passedOver,
 			},
+			"RecheckSession": {
+				Does:      databasetest.Reads,
+				One:       func(ctx context.Context, p people) (any, error) { return nil, p.RecheckSession(ctx, p.session.ID) },
+				Unknown:   func(ctx context.Context, p people) (any, error) { return nil, p.RecheckSession(ctx, noSession) },
+				UnknownIs: auth.ErrSession,
+				Without:   onlyAnID,
+			},
+			"ListSessions": {
+				Does:    databasetest.Reads,
+				One:     func(ctx context.Context, p people) (any, error) { return p.ListSessions(ctx, p.ada.ID, auth.Page{}) },
+				Unknown: func(ctx context.Context, p people) (any, error) { return p.ListSessions(ctx, "\x00", auth.Page{}) },
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.ListSessions(ctx, p.ada.ID, auth.Page{Order: "secret_hash"})
+				},
+				BadIs: auth.ErrOrder,
+			},
+			"ListAndCountSessions": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return both(p.ListAndCountSessions(ctx, p.ada.ID, auth.Page{Limit: auth.CountOnly}))
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return both(p.ListAndCountSessions(ctx, nobody, auth.Page{}))
+				},
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return both(p.ListAndCountSessions(ctx, p.ada.ID, auth.Page{Offset: -1}))
+				},
+				BadIs: auth.ErrQuery,
+			},
+			"EndSessionOf": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.EndSessionOf(ctx, p.ada.ID, p.session.ID, auth.EndedByOwner)
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.EndSessionOf(ctx, p.eve.ID, p.session.ID, auth.EndedByOwner)
+				},
+				Without: passedOver,
+			},
+			"EndOtherSessions": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, p people) (any, error) {
+					return both(p.EndOtherSessions(ctx, p.session))
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					p.session.ID = noSession
+					return both(p.EndOtherSessions(ctx, p.session))
+				},
+				UnknownIs: auth.ErrSession,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					p.session.IdentityID = p.eve.ID
+					return both(p.EndOtherSessions(ctx, p.session))
+				},
+				BadIs: auth.ErrSession,
+			},
+			"EndAllSessions": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.EndAllSessions(ctx, p.ada.ID, auth.EndedByOperator)
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.EndAllSessions(ctx, nobody, auth.EndedByOperator)
+				},
+				Without: passedOver,
+			},
+			"EndEverySession": {
+				Does:    databasetest.Writes,
+				One:     func(ctx context.Context, p people) (any, error) { return both(p.EndEverySession(ctx)) },
+				Without: "it is asked for nothing in particular",
+			},
 			"Token": {
 				Does:    databasetest.Reads,
 				One:     func(_ context.Context, p people) (any, error) { return p.Token(p.session, p.ada, auth.Actor{}) },

@@ -44,6 +44,7 @@ const (
 var (
 	identityOrders         = []string{"id", "created_at", "updated_at"}
 	providerIdentityOrders = []string{"id", "provider", "entity_id", "created_at", "updated_at"}
+	sessionOrders          = []string{"id", "created_at", "last_used_at", "expires_at"}
 )
 
 // check refuses what the databases would, or would each take in its own way.

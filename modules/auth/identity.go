@@ -232,6 +232,11 @@ func (s *Service) VerifyEmail(ctx context.Context, id IdentityID, address string
 // Join moves every way to sign in from one identity to another and deletes the emptied one.
 func (s *Service) Join(ctx context.Context, from, to IdentityID) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
+		if s.options.MaxSessions > 0 { // whoever joins opens a session there, and takes the turn before anything is changed
+			if _, err := s.store.lockIdentities(ctx, []IdentityID{to}, "NO KEY UPDATE"); err != nil {
+				return err
+			}
+		}
 		if err := s.store.moveProviderIdentities(ctx, from, to); err != nil {
 			return err
 		}

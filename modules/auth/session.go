@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/event"
 	"github.com/latchkey-go/latchkey/modules/kernel/id"
 )
 
@@ -27,7 +28,7 @@ type Session struct {
 	AuthenticatedAt time.Time
 	FactorAt        time.Time // when a second factor was given; zero: never
 	CreatedAt       time.Time
-	LastUsedAt      time.Time // written at most once a minute
+	LastUsedAt      time.Time // noted at most once a minute
 	ExpiresAt       time.Time
 
 	ver int64
@@ -40,7 +41,8 @@ type Client struct {
 }
 
 // OpenSession starts a session for an identity that has just been admitted. Call it in the transaction of Admit: if the
-// credentials are set anew meanwhile, the session is born dead.
+// credentials are set anew meanwhile, the session is born dead. If there are more than Options.MaxSessions then, the oldest
+// end.
 func (s *Service) OpenSession(ctx context.Context, i Identity, actorType string, c Client) (Session, error) {
 	now := database.Now()
 	row := &sessionRow{
@@ -48,8 +50,35 @@ func (s *Service) OpenSession(ctx context.Context, i Identity, actorType string,
 		UserAgent: clip(c.UserAgent, 256), IP: clip(c.IP, 64),
 		AuthenticatedAt: now, CreatedAt: now, LastUsedAt: now, ExpiresAt: now.Add(s.options.SessionTTL),
 	}
-	err := s.db.InTx(ctx, func(ctx context.Context) error { return s.store.insertSession(ctx, row) })
+	err := s.db.InTx(ctx, func(ctx context.Context) error {
+		if s.options.MaxSessions == 0 {
+			return s.store.insertSession(ctx, row)
+		}
+		return s.openOneOfSome(ctx, row)
+	})
 	return row.session(), err
+}
+
+// openOneOfSome starts a session of an identity that may have so many. Of two at once the second waits, and counts the first.
+func (s *Service) openOneOfSome(ctx context.Context, row *sessionRow) error {
+	if _, err := s.store.lockIdentities(ctx, []IdentityID{row.AuthIdentityID}, "NO KEY UPDATE"); err != nil {
+		return err
+	}
+	if err := s.store.insertSession(ctx, row); err != nil {
+		return err
+	}
+	ended, err := s.store.deleteOldestSessions(ctx, row, s.options.MaxSessions-1)
+	if err != nil || len(ended) == 0 {
+		return err
+	}
+	if err := s.forget(ctx, row.AuthIdentityID); err != nil {
+		return err
+	}
+	told := make([]event.Event, len(ended))
+	for i, id := range ended {
+		told[i] = SessionsEnded{ID: row.AuthIdentityID, Session: id, Count: 1, Reason: EndedByLimit}
+	}
+	return s.events.Emit(ctx, told...)
 }
 
 // clip makes text from outside fit for a column.
@@ -141,16 +170,29 @@ func (s *Service) HoldSession(ctx context.Context, id SessionID) error {
 	return err
 }
 
-// touch notes, at most once a minute, that the session is in use. A request does not fail for it, nor wait for long.
+// RecheckSession reads once more, past the cache, whether a session that was checked lives: ErrSession if it does not.
+func (s *Service) RecheckSession(ctx context.Context, id SessionID) error {
+	row, err := s.store.liveSession(ctx, "id", string(id))
+	if err == nil && (row == nil || !row.ExpiresAt.After(time.Now())) {
+		err = ErrSession
+	}
+	return err
+}
+
+// noteUseEvery is how often it is written down that a session is in use.
+const noteUseEvery = time.Minute
+
+// touch notes, from time to time, that the session is in use. A request does not fail for it, nor wait for long. A cookie
+// that was not used for too long by then is dead for good: what its session's tokens do must not wake it up.
 func (s *Service) touch(ctx context.Context, session Session) {
 	now := database.Now()
-	if now.Sub(session.LastUsedAt) < time.Minute {
+	if now.Sub(session.LastUsedAt) < noteUseEvery {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
-		if err := s.store.touchSession(ctx, session.ID, session.LastUsedAt, now); err != nil {
+		if err := s.store.touchSession(ctx, session.ID, session.LastUsedAt, now, now.Add(-s.options.IdleTTL)); err != nil {
 			return err
 		}
 		return s.db.AfterCommit(ctx, func(context.Context) { s.cache.drop(func(e entry) bool { return e.session.ID == session.ID }) })
@@ -176,20 +218,30 @@ func (s *Service) EndSession(ctx context.Context, id SessionID) error {
 
 // EndSessions ends the identity's sessions as one actor type, or as all if it is empty, but for one.
 func (s *Service) EndSessions(ctx context.Context, id IdentityID, actorType string, but SessionID) error {
-	return s.db.InTx(ctx, func(ctx context.Context) error {
-		if err := s.store.deleteSessions(ctx, id, actorType, but); err != nil {
+	_, err := s.endSessions(ctx, id, actorType, but)
+	return err
+}
+
+func (s *Service) endSessions(ctx context.Context, id IdentityID, actorType string, but SessionID) (ended int, err error) {
+	err = s.db.InTx(ctx, func(ctx context.Context) error {
+		if ended, err = s.store.deleteSessions(ctx, id, actorType, but); err != nil {
 			return err
 		}
 		return s.forget(ctx, id)
 	})
+	return ended, err
 }
 
 // Revoke ends every session of the identity and makes every proof and token of before worthless.
-func (s *Service) Revoke(ctx context.Context, id IdentityID) error { return s.revoke(ctx, id, "") }
+func (s *Service) Revoke(ctx context.Context, id IdentityID) error {
+	_, err := s.revoke(ctx, id, "")
+	return err
+}
 
-// revoke is Revoke but for one session, which lives on without the tokens it had. ErrSession: it has ended.
-func (s *Service) revoke(ctx context.Context, id IdentityID, but SessionID) error {
-	return s.db.InTx(ctx, func(ctx context.Context) error {
+// revoke is Revoke but for one session, which lives on without the tokens it had, and returns how many have ended.
+// ErrSession: that one has ended.
+func (s *Service) revoke(ctx context.Context, id IdentityID, but SessionID) (ended int, err error) {
+	err = s.db.InTx(ctx, func(ctx context.Context) error {
 		if err := s.store.bumpVer(ctx, id); err != nil {
 			return err
 		}
@@ -200,8 +252,10 @@ func (s *Service) revoke(ctx context.Context, id IdentityID, but SessionID) erro
 				return ErrSession
 			}
 		}
-		return s.EndSessions(ctx, id, "", but)
+		ended, err = s.endSessions(ctx, id, "", but)
+		return err
 	})
+	return ended, err
 }
 
 // forget drops what this node has cached of the identities once the transaction commits; other nodes notice within

@@ -73,8 +73,24 @@ func TestWhatEndsASessionEndsItAtOnceHereAndWithinASecondElsewhere(t *testing.T)
 		type faces struct{ what, token, cookie string }
 		var ended []faces
 		for what, end := range map[string]func(email string, s auth.Session) error{
-			"EndSession":           func(_ string, s auth.Session) error { return h.EndSession(t.Context(), s.ID) },
-			"EndSessions":          func(_ string, s auth.Session) error { return h.EndSessions(t.Context(), s.IdentityID, "user", "") },
+			"EndSession":  func(_ string, s auth.Session) error { return h.EndSession(t.Context(), s.ID) },
+			"EndSessions": func(_ string, s auth.Session) error { return h.EndSessions(t.Context(), s.IdentityID, "user", "") },
+			"EndSessionOf": func(_ string, s auth.Session) error {
+				_, err := h.EndSessionOf(t.Context(), s.IdentityID, s.ID, auth.EndedByOwner)
+				return err
+			},
+			"EndOtherSessions": func(email string, _ auth.Session) error {
+				again, err := h.signIn(t.Context(), email, "correct horse")
+				must(t, err)
+				own, _, cookie := h.open(t, again, "user")
+				_, _, err = h.EndOtherSessions(t.Context(), own)
+				h.opens(t, "EndOtherSessions, the one it was asked in", "", cookie, nil, nil)
+				return err
+			},
+			"EndAllSessions": func(_ string, s auth.Session) error {
+				_, err := h.EndAllSessions(t.Context(), s.IdentityID, auth.EndedByOperator)
+				return err
+			},
 			"Revoke":               func(_ string, s auth.Session) error { return h.Revoke(t.Context(), s.IdentityID) },
 			"DeleteAuthIdentities": func(_ string, s auth.Session) error { return h.DeleteAuthIdentities(t.Context(), s.IdentityID) },
 			"DeleteProviderIdentities": func(_ string, s auth.Session) error {

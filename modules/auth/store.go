@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -292,9 +293,11 @@ func (s store) setSessionSecret(ctx context.Context, id SessionID, hash string) 
 	return ok, nil
 }
 
-// touchSession notes when the session was used last, unless another request has by now.
-func (s store) touchSession(ctx context.Context, id SessionID, before, now time.Time) error {
+// touchSession notes when the session was used last, unless another request has by now. If that is before idle, its cookie
+// is no more.
+func (s store) touchSession(ctx context.Context, id SessionID, before, now, idle time.Time) error {
 	_, err := s.db.Conn(ctx).NewUpdate().Model((*sessionRow)(nil)).Set("last_used_at = ?", now).
+		Set("secret_hash = CASE WHEN last_used_at < ? THEN NULL ELSE secret_hash END", idle).
 		Where("id = ?", id).Where("last_used_at <= ?", before).Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("touch session: %w", err)
@@ -303,15 +306,116 @@ func (s store) touchSession(ctx context.Context, id SessionID, before, now time.
 }
 
 // deleteSessions removes the sessions of an identity, of one actor type or of all if it is empty, but for one.
-func (s store) deleteSessions(ctx context.Context, id IdentityID, actorType string, but SessionID) error {
+func (s store) deleteSessions(ctx context.Context, id IdentityID, actorType string, but SessionID) (int, error) {
 	q := s.db.Conn(ctx).NewDelete().Model((*sessionRow)(nil)).Where("auth_identity_id = ?", id).Where("id <> ?", but)
 	if actorType != "" {
 		q = q.Where("actor_type = ?", actorType)
 	}
-	if _, err := q.Exec(ctx); err != nil {
-		return fmt.Errorf("delete sessions: %w", err)
+	deleted, err := database.Affected(q.Exec(ctx))
+	if err != nil {
+		return 0, fmt.Errorf("delete sessions: %w", err)
+	}
+	return deleted, nil
+}
+
+// deleteOldestSessions removes the identity's sessions beside r but for the newest, of which so many stay, and those that
+// have expired. It says which of the removed ones lived.
+func (s store) deleteOldestSessions(ctx context.Context, r *sessionRow, stay int) (living []SessionID, err error) {
+	q := s.db.Conn(ctx).NewDelete().Model((*sessionRow)(nil)).Where("auth_identity_id = ?", r.AuthIdentityID).Where("id <> ?", r.ID)
+	if stay > 0 {
+		q = q.Where("id NOT IN (?)", s.db.Conn(ctx).NewSelect().TableExpr("latchkey_auth_session AS n").Column("n.id").
+			Where("n.auth_identity_id = ?", r.AuthIdentityID).Where("n.id <> ?", r.ID).Where("n.ver = ?", r.Ver).
+			Where("n.expires_at > ?", r.CreatedAt).Order("n.created_at DESC", "n.id DESC").Limit(int64(stay)))
+	}
+	var deleted []sessionRow
+	if err := q.Returning("id, ver, expires_at").Scan(ctx, &deleted); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("delete the oldest sessions: %w", err)
+	}
+	for _, d := range deleted {
+		if d.Ver == r.Ver && d.ExpiresAt.After(r.CreatedAt) {
+			living = append(living, d.ID)
+		}
+	}
+	return living, nil
+}
+
+// livingSessions is a query for the identity's sessions that have neither expired nor died with its credentials.
+func (s store) livingSessions(ctx context.Context, of IdentityID) *bun.SelectQuery {
+	q := s.db.Conn(ctx).NewSelect().Model((*sessionRow)(nil))
+	if strings.ContainsRune(string(of), 0) { // which cannot even be written into a statement
+		return q.Where("1 = 0")
+	}
+	return q.Where("auth_identity_id = ?", of).Where("expires_at > ?", database.Now()).
+		Where("ver = (SELECT a.ver FROM latchkey_auth_identity a WHERE a.id = ?)", of)
+}
+
+func (s store) listSessions(ctx context.Context, of IdentityID, p Page) ([]Session, error) {
+	p.Order = cmp.Or(p.Order, "-created_at")
+	if err := p.check(sessionOrders); err != nil || p.Limit == CountOnly {
+		return nil, err
+	}
+	var rows []sessionRow
+	if err := p.apply(s.livingSessions(ctx, of)).Scan(ctx, &rows); err != nil {
+		return nil, fmt.Errorf("list sessions: %w", err)
+	}
+	sessions := make([]Session, len(rows))
+	for i, r := range rows {
+		sessions[i] = r.session()
+	}
+	return sessions, nil
+}
+
+func (s store) countSessions(ctx context.Context, of IdentityID) (int, error) {
+	n, err := s.livingSessions(ctx, of).Count(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("count sessions: %w", err)
+	}
+	return int(n), nil
+}
+
+// deleteSessionOf removes the session if it is the identity's.
+func (s store) deleteSessionOf(ctx context.Context, of IdentityID, id SessionID) (bool, error) {
+	ok, err := database.Touched(s.db.Conn(ctx).NewDelete().Model((*sessionRow)(nil)).Where("id = ?", id).Where("auth_identity_id = ?", of).Exec(ctx))
+	if err != nil {
+		return false, fmt.Errorf("delete session: %w", err)
+	}
+	return ok, nil
+}
+
+// identitiesWithSessions are the first identities behind one that have any session, by id.
+func (s store) identitiesWithSessions(ctx context.Context, behind IdentityID) (ids []IdentityID, err error) {
+	err = s.db.Conn(ctx).NewSelect().Model((*sessionRow)(nil)).Distinct().Column("auth_identity_id").
+		Where("auth_identity_id > ?", behind).Order("auth_identity_id").Limit(chunkSize).Scan(ctx, &ids)
+	if err != nil {
+		return nil, fmt.Errorf("look for sessions: %w", err)
+	}
+	return ids, nil
+}
+
+// bumpVers moves the credential version of the identities on, of which there are no more than one statement holds.
+func (s store) bumpVers(ctx context.Context, ids []IdentityID) error {
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*identityRow)(nil)).
+		Set("ver = ver + 1").Set("updated_at = ?", database.Now()).Where("id IN (?)", database.List(ids...)).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("move ver: %w", err)
 	}
 	return nil
+}
+
+// deleteSessionsOfAll removes every session of the identities, of whom there are no more than one statement holds, and says
+// how many each had.
+func (s store) deleteSessionsOfAll(ctx context.Context, ids []IdentityID) (had map[IdentityID]int, err error) {
+	var owners []IdentityID
+	err = s.db.Conn(ctx).NewDelete().Model((*sessionRow)(nil)).Where("auth_identity_id IN (?)", database.List(ids...)).
+		Returning("auth_identity_id").Scan(ctx, &owners)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("delete sessions: %w", err)
+	}
+	had = make(map[IdentityID]int, len(ids))
+	for _, id := range owners {
+		had[id]++
+	}
+	return had, nil
 }
 
 func (s store) deleteSession(ctx context.Context, id SessionID) (bool, error) {

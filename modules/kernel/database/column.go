@@ -112,9 +112,15 @@ func UTC(t time.Time) time.Time {
 
 // Touched reports whether a statement changed any row.
 func Touched(res sql.Result, err error) (bool, error) {
+	n, err := Affected(res, err)
+	return n > 0, err
+}
+
+// Affected is how many rows a statement changed.
+func Affected(res sql.Result, err error) (int, error) {
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	n, err := res.RowsAffected()
-	return n > 0, err
+	return int(n), err
 }
