@@ -119,7 +119,7 @@ func TestEveryRouteWantsThePermissionThatTheDocumentationSays(t *testing.T) {
 				t.Errorf("docs/http-api.md does not say which permission %s wants", pattern)
 				continue
 			}
-			path = strings.NewReplacer("{id}", "nobody", "{role}", "guest").Replace(path)
+			path = strings.NewReplacer("{id}", "nobody", "{role}", "guest", "{session}", "nothing").Replace(path)
 			if a := s.do(t, method, path, "", bearer(tokens["but-"+wants])); a.status != 403 || a.body != insufficient(wants) {
 				t.Errorf("%s by who has all but %s: %d %s", pattern, wants, a.status, a.body)
 			}
