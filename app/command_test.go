@@ -77,6 +77,89 @@ func TestTheCommandUserMakesAnAdmin(t *testing.T) {
 	})
 }
 
+func TestTheCommandSessionsSignsOutOneOrEverybodyWhileServersRun(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		env := environment(t.TempDir(), at)
+		r := start(t, env)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := r.up(ctx); err != nil {
+			t.Fatal(err)
+		}
+		signIn := func(who string) (header string) {
+			t.Helper()
+			status, body, err := post(r.url+"/auth/user/emailpass", `{"email":"`+who+`@example.com","password":"correct horse"}`)
+			if err != nil || status != 200 {
+				t.Fatalf("sign in %s: %d %s %v", who, status, body, err)
+			}
+			return "Authorization: Bearer " + member(body, "token")
+		}
+		alive := func(header string) bool {
+			t.Helper()
+			status, body, err := post(r.url+"/auth/token/refresh", "", header)
+			if err != nil || status != 200 && status != 401 {
+				t.Fatalf("refresh: %d %s %v", status, body, err)
+			}
+			return status == 200
+		}
+		// within reports whether it is dead, at the latest, a second after the command has ended.
+		within := func(header string) bool {
+			t.Helper()
+			for until := time.Now().Add(time.Second); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+				alive(header) // which does not prolong it
+			}
+			return !alive(header)
+		}
+		for _, who := range []string{"ada", "eve"} {
+			if status, body, err := post(r.url+"/auth/user/emailpass/register", `{"email":"`+who+`@example.com","password":"correct horse"}`); err != nil || status != 200 {
+				t.Fatalf("register: %d %s %v", status, body, err)
+			}
+		}
+		first, second, eve := signIn("ada"), signIn("ada"), signIn("eve")
+
+		for name, c := range map[string]struct {
+			args []string
+			code int
+			says string
+		}{
+			"nothing":            {[]string{"sessions"}, 2, "end"},
+			"another verb":       {[]string{"sessions", "list"}, 2, "end"},
+			"of nobody":          {[]string{"sessions", "end"}, 2, "either --user ADDRESS or --all"},
+			"of one and all":     {[]string{"sessions", "end", "--all", "--user", "ada@example.com"}, 2, "either --user ADDRESS or --all"},
+			"too much":           {[]string{"sessions", "end", "--all", "ada@example.com"}, 2, "either --user ADDRESS or --all"},
+			"an unknown address": {[]string{"sessions", "end", "--user", "nobody@example.com"}, 1, "nobody has the address"},
+			"no address":         {[]string{"sessions", "end", "--user", "nonsense"}, 1, "e-mail"},
+		} {
+			if out, errs, code := run(t, env, c.args...); code != c.code || !strings.Contains(errs, c.says) || out != "" {
+				t.Errorf("%s: exit %d, want %d and %q\n%s%s", name, code, c.code, c.says, out, errs)
+			}
+		}
+		for _, args := range [][]string{{"sessions", "--help"}, {"sessions", "end", "--help"}} {
+			if out, errs, code := run(t, env, args...); code != 0 || !strings.Contains(out, "-all") || !strings.Contains(out, "-user") {
+				t.Errorf("%v: exit %d\n%s%s", args, code, out, errs)
+			}
+		}
+		if !alive(first) || !alive(second) || !alive(eve) {
+			t.Fatal("a command that was refused has ended something")
+		}
+		out, errs, code := run(t, env, "sessions", "end", "--user", "Ada@example.com")
+		if code != 0 || !strings.HasPrefix(out, "Ended 2 sessions of ada@example.com (user_") {
+			t.Errorf("one: exit %d\n%s%s", code, out, errs)
+		}
+		if !within(first) || alive(second) || !alive(eve) {
+			t.Errorf("a second later: %t and %t are alive, and %t of another user", alive(first), alive(second), alive(eve))
+		}
+		third := signIn("ada")
+		if out, errs, code = run(t, env, "sessions", "end", "--all"); code != 0 || out != "Ended 2 sessions of 2 people.\n" {
+			t.Errorf("all: exit %d\n%s%s", code, out, errs)
+		}
+		if !within(third) || alive(eve) {
+			t.Errorf("a second later: %t and %t are alive", alive(third), alive(eve))
+		}
+		signIn("eve") // who may come back
+	})
+}
+
 func TestTheCommandUserPrintsAnInviteLink(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
 		env := environment(t.TempDir(), at, "LATCHKEY_HTTP_PUBLIC_URL=https://id.example.com")

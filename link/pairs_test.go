@@ -2,6 +2,7 @@ package link_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
@@ -102,6 +103,14 @@ func (b bridge) acts() map[string]func(context.Context, person) error {
 		"end sessions": func(ctx context.Context, p person) error {
 			return b.auth.EndSessions(ctx, p.identityID, "", "")
 		},
+		"sign out elsewhere": func(ctx context.Context, p person) error {
+			_, _, err := b.auth.EndOtherSessions(ctx, p.session)
+			return err
+		},
+		"sign everybody out": func(ctx context.Context, _ person) error {
+			_, _, err := b.auth.EndEverySession(ctx)
+			return err
+		},
 	}
 }
 
@@ -182,6 +191,40 @@ func TestNoTwoActsAtOnceDeadlockOrLeaveAnythingHalfDone(t *testing.T) {
 							t.Errorf("%s while %s, linked=%t: %v", first, second, linked, err)
 						}
 					}
+				}
+			}
+		}
+		b.wantWhole(t)
+		if after := b.deadlocks(t); after != before {
+			t.Errorf("%d deadlocks", after-before)
+		}
+	})
+}
+
+// Where the number of sessions is bounded, who signs in locks the identity like who changes what it signs in with.
+func TestSignInsWhoseNumberIsBoundedDeadlockWithNothing(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		db := at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations())
+		b := newBridgeWith(t, db, link.ActorOptions{}, auth.Options{MaxSessions: 1})
+		acts := b.acts()
+		before := b.deadlocks(t)
+		n := 0
+		for _, first := range []string{"sign in", "sign in proved"} {
+			for _, second := range slices.Sorted(maps.Keys(acts)) {
+				n++
+				p := b.newPerson(t, fmt.Sprintf("person%d@example.com", n), true)
+				for _, err := range databasetest.Together(6, func(i int) error {
+					return acts[[]string{first, second}[i%2]](t.Context(), p)
+				}) {
+					if err != nil && fault.KindOf(err) == fault.Internal {
+						t.Errorf("%s while %s: %v", first, second, err)
+					}
+				}
+				var most int
+				err := b.db.Conn(t.Context()).NewRaw(`SELECT count(*) FROM latchkey_auth_session s JOIN latchkey_auth_identity a ON a.id = s.auth_identity_id AND a.ver = s.ver
+					GROUP BY auth_identity_id ORDER BY 1 DESC LIMIT 1`).Scan(t.Context(), &most)
+				if err != nil && !errors.Is(err, sql.ErrNoRows) || most > 1 {
+					t.Errorf("%s while %s: somebody is signed in %d times, %v", first, second, most, err)
 				}
 			}
 		}

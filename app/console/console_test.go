@@ -427,14 +427,44 @@ func TestSigningInAndOut(t *testing.T) {
 		b.want(http.StatusOK, "/app/login", "You are signed in as")
 
 		b.get("/app")
+		told := ""
+		b.client.CheckRedirect = func(r *http.Request, _ []*http.Request) error { // the answer before the page it leads to
+			told = r.Response.Header.Get("Clear-Site-Data")
+			return nil
+		}
 		b.submit("/app/logout", nil)
+		b.client.CheckRedirect = nil
 		b.want(http.StatusOK, "/app/login")
 		b.wantNot("You are signed in as")
+		if told != `"cache", "storage"` {
+			t.Errorf("signing out has Clear-Site-Data %q", told)
+		}
 		if _, err := s.auth.CheckCookie(t.Context(), secret); !errors.Is(err, auth.ErrSession) || b.cookie() != "" {
 			t.Errorf("after signing out: %v and cookie %q, want the session ended and none", err, b.cookie())
 		}
 		b.do("POST", "/app/logout", form, nil)
 		b.want(http.StatusOK, "/app/login") // again is no error
+	})
+}
+
+func TestSigningInAgainEndsTheSessionOfBefore(t *testing.T) {
+	each(t, func(t *testing.T, s *site) {
+		u := s.person(t, "ada@example.com")
+		b := s.browser(t)
+		b.signIn("ada@example.com")
+		before := b.cookie()
+		b.signIn("ada@example.com")
+		b.want(http.StatusOK, "/app", "ada@example.com")
+		if b.cookie() == before || b.cookie() == "" {
+			t.Errorf("the cookie is %q, and was %q", b.cookie(), before)
+		}
+		if _, err := s.auth.CheckCookie(t.Context(), before); !errors.Is(err, auth.ErrSession) {
+			t.Errorf("the cookie of before: %v, want ErrSession", err)
+		}
+		sessions, n, err := s.link.ListAndCountSessions(t.Context(), u.ID, auth.Page{})
+		if err != nil || n != 1 || sessions[0].UserAgent == "" || sessions[0].IP == "" {
+			t.Errorf("%d sessions, %+v, %v: want that of the browser", n, sessions, err)
+		}
 	})
 }
 
