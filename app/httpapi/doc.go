@@ -9,6 +9,7 @@
 //	problem.go   faults to statuses and Medusa's error bodies
 //	object.go    answers: chosen fields in a fixed order
 //	auth.go      register, sign in, sessions, refresh, keys
+//	sessions.go  /auth/sessions, and those of a user
 //	users.go     /admin/users          roles.go   the roles of a user
 //	invites.go   /admin/invites
 //	fx.go        Module, Params

@@ -299,6 +299,7 @@ func TestWhatIsEndedOnOneNodeIsDeadOnAllWithinASecond(t *testing.T) {
 			token := s.member(t, how+"@example.com")
 			cookie := s.openCookie(t, token)
 			faces := []string{bearer(token), cookie}
+			s.oldLinks(t)
 			for _, face := range faces { // both nodes have seen them just now
 				if !s.alive(t, face) || !other.alive(t, face) {
 					t.Fatal("a node does not know the session")

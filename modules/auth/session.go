@@ -147,7 +147,7 @@ func (s *Service) checked(ctx context.Context, key, column, value string, claims
 	if e, ok := s.cache.get(key); ok && e.session.ExpiresAt.After(time.Now()) {
 		return e, nil
 	}
-	generation := s.cache.generation()
+	generation, before := s.cache.generation(), time.Now() // what was read is at least as old as the beginning of the read
 	row, err := s.store.liveSession(ctx, column, value)
 	if err != nil {
 		return entry{}, err
@@ -155,7 +155,7 @@ func (s *Service) checked(ctx context.Context, key, column, value string, claims
 	if row == nil || !row.ExpiresAt.After(time.Now()) {
 		return entry{}, ErrSession
 	}
-	e := entry{session: row.session(), claims: claims, at: time.Now()}
+	e := entry{session: row.session(), claims: claims, at: before}
 	s.cache.put(key, e, generation)
 	return e, nil
 }

@@ -365,6 +365,29 @@ func TestASessionIsReadAnewPastTheCache(t *testing.T) {
 	})
 }
 
+// slowly has every read outside transactions take a while after the database has answered.
+type slowly struct{ by time.Duration }
+
+func (slowly) BeforeQuery(ctx context.Context, _ *bun.QueryEvent) context.Context { return ctx }
+func (s slowly) AfterQuery(context.Context, *bun.QueryEvent)                      { time.Sleep(s.by) }
+
+func TestTheSecondOfACachedSessionBeginsBeforeItIsRead(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		h := newHouse(t, at.Open(t, auth.Migrations()), auth.Options{})
+		elsewhere := newHouse(t, at.Open(t), auth.Options{})
+		s, token, _ := h.open(t, h.register(t, "ada@example.com", "correct horse"), "user")
+		conn, ok := elsewhere.db.Conn(t.Context()).(*bun.DB)
+		if !ok {
+			t.Fatal("outside a transaction there is another connection than a pool")
+		}
+		conn.AddQueryHook(slowly{700 * time.Millisecond})
+		elsewhere.opens(t, "before", token, "", nil, nil)
+		must(t, h.EndSession(t.Context(), s.ID))
+		time.Sleep(500 * time.Millisecond)
+		elsewhere.opens(t, "half a second later, which is more than one after it was read", token, "", auth.ErrSession, nil)
+	})
+}
+
 func TestSettingsOfSessionsThatCannotWorkAreRefused(t *testing.T) {
 	db := databasetest.SQLite(t).Open(t, auth.Migrations())
 	for name, c := range map[string]struct {
