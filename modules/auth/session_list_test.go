@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -385,6 +386,24 @@ func TestTheSecondOfACachedSessionBeginsBeforeItIsRead(t *testing.T) {
 		must(t, h.EndSession(t.Context(), s.ID))
 		time.Sleep(500 * time.Millisecond)
 		elsewhere.opens(t, "half a second later, which is more than one after it was read", token, "", auth.ErrSession, nil)
+	})
+}
+
+func TestASessionThatEndsWhileItIsReadIsNotRemembered(t *testing.T) {
+	each(t, func(t *testing.T, h house) {
+		s, token, cookie := h.open(t, h.register(t, "ada@example.com", "correct horse"), "user")
+		conn, ok := h.db.Conn(t.Context()).(*bun.DB)
+		if !ok {
+			t.Fatal("outside a transaction there is another connection than a pool")
+		}
+		conn.AddQueryHook(slowly{500 * time.Millisecond})
+		var checks sync.WaitGroup
+		checks.Go(func() { _, _, _ = h.CheckToken(t.Context(), token) }) // which may say yes: it began before the end
+		checks.Go(func() { _, _ = h.CheckCookie(t.Context(), cookie) })
+		time.Sleep(100 * time.Millisecond)
+		must(t, h.EndSession(t.Context(), s.ID))
+		checks.Wait()
+		h.opens(t, "afterwards", token, cookie, auth.ErrSession, auth.ErrSession)
 	})
 }
 
