@@ -95,8 +95,7 @@ type Service struct {
 	signer    signer
 	cache     cache
 	onDelete  []func(context.Context, []IdentityID) error
-
-	resetKeys, changeKeys []keyring.Key // the first signs, all verify
+	keys      *keyring.Ring
 }
 
 // New returns the auth module's service. It fails if a provider's name cannot be used or is used twice, or if a provider
@@ -118,7 +117,7 @@ func New(p Params) (*Service, error) {
 			SessionTTL: cmp.Or(p.Options.SessionTTL, 30*24*time.Hour),
 			IdleTTL:    cmp.Or(p.Options.IdleTTL, 12*time.Hour),
 		},
-		resetKeys: p.Keys.Keys(keyring.Reset), changeKeys: p.Keys.Keys(keyring.EmailChange),
+		keys: p.Keys,
 	}
 	for _, provider := range p.Providers {
 		if err := s.add(provider); err != nil {
