@@ -74,8 +74,8 @@ func (r *Ring) look() {
 	}
 	defer r.reload.mu.Unlock()
 	r.looked.Store(int64(time.Since(r.began)))
-	if r.reload.unsettled() || r.source.Changed() {
-		r.reread()
+	if changed := r.source.Changed(); changed || r.reload.unsettled() {
+		r.reread(changed)
 	}
 }
 
@@ -88,13 +88,17 @@ func (r *Ring) reconsider(seen *list) bool {
 	}
 	r.reload.mu.Lock()
 	defer r.reload.mu.Unlock()
-	if r.now.Load() == seen && (time.Since(r.reload.read) >= Rhythm || r.source.Changed()) {
-		r.reread()
+	if r.now.Load() == seen {
+		if changed := r.source.Changed(); changed || time.Since(r.reload.read) >= Rhythm {
+			r.reread(changed)
+		}
 	}
 	return r.now.Load() != seen
 }
 
-func (r *Ring) reread() {
+// reread takes over what the source says now. A list that was written anew since it was last read, and be it the same, has
+// not stayed.
+func (r *Ring) reread(changed bool) {
 	l := &r.reload
 	l.read = time.Now()
 	secrets, err := r.source.Secrets()
@@ -113,7 +117,7 @@ func (r *Ring) reread() {
 	case same(secrets, l.settled):
 		l.next = nil
 		r.use(l.settled)
-	case l.next == nil || !same(secrets, l.next):
+	case changed || l.next == nil || !same(secrets, l.next):
 		l.next, l.since = newList(secrets).secrets, l.read
 		r.use(union(l.settled, secrets))
 	case l.read.Sub(l.since) >= Rhythm:
