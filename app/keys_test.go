@@ -408,7 +408,9 @@ func TestTheCommandKeysSaysWhatToChangeWhereItCannot(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
 		old, dir := freshSecret(), t.TempDir()
 		env := environment(dir, at)
-		with := func(secrets ...string) []string { return append(slices.Clip(env), "LATCHKEY_SECRETS="+strings.Join(secrets, ",")) }
+		with := func(secrets ...string) []string {
+			return append(slices.Clip(env), "LATCHKEY_SECRETS="+strings.Join(secrets, ","))
+		}
 		r := start(t, with(old))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
