@@ -254,6 +254,9 @@ func openKeys(c *Config, custody *auth.Custody, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	err := custody.Open(ctx, c.AcceptLostKeys)
+	if err == nil && len(c.Secrets) == 0 && c.Database.URL.Postgres() {
+		log.Warn("PostgreSQL is served with the secret that was made for development in the data directory; other nodes need the same, in secrets", "data_dir", c.DataDir)
+	}
 	if err == nil && c.AcceptLostKeys {
 		log.Warn("accept_lost_keys is set: a start that lacks secrets or peppers gives up on them; take it out again")
 	}
