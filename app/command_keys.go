@@ -343,7 +343,7 @@ func (m *command) take(ctx context.Context, p *keyParts, s step, lines []string)
 	file := p.source.editable()
 	if file != "" {
 		err = replaceLines(file, after)
-		if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
+		if err != nil && !slices.ContainsFunc(unchangeable, func(e error) bool { return errors.Is(err, e) }) {
 			return nil, fmt.Errorf("%s was not changed: %w", file, err)
 		}
 	}
@@ -354,6 +354,10 @@ func (m *command) take(ctx context.Context, p *keyParts, s step, lines []string)
 	m.sayStep(s, file, after)
 	return after, nil
 }
+
+// unchangeable is what happens to who changes a file that is only lent: of somebody else, mounted read-only, or mounted as
+// this one file.
+var unchangeable = []error{fs.ErrPermission, syscall.EROFS, syscall.EBUSY, syscall.EXDEV}
 
 // checkPeppers makes sure that nobody's password hangs on a pepper that would go.
 func (p *keyParts) checkPeppers(ctx context.Context, lines []string) error {

@@ -239,7 +239,10 @@ func replaceLines(file string, lines []string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(draft, file); err != nil {
+	if err = keepOwner(draft, info); err == nil {
+		err = os.Rename(draft, file)
+	}
+	if err != nil {
 		return errors.Join(err, os.Remove(draft))
 	}
 	if dir, err := os.Open(filepath.Dir(file)); err == nil { // so that the new name outlives a power cut; not every system can

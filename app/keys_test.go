@@ -238,6 +238,42 @@ func TestARotationAcrossTwoNodesRefusesNobody(t *testing.T) {
 	})
 }
 
+func TestAFileOfSecretsThatIsDamagedChangesNothing(t *testing.T) {
+	dir, first, second := t.TempDir(), freshSecret(), freshSecret()
+	file := filepath.Join(dir, "secrets")
+	write(t, file, first+"\n"+second+"\n")
+	r := start(t, environment(dir, databasetest.SQLite(t), "LATCHKEY_SECRETS=file:"+file))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := r.up(ctx); err != nil {
+		t.Fatal(err)
+	}
+	wantCall(t, "register", 200, "POST", r.url+"/auth/user/emailpass/register", adaSignsIn, "")
+	token := member(wantCall(t, "sign in", 200, "POST", r.url+"/auth/user/emailpass", adaSignsIn, ""), "token")
+	for what, damage := range map[string]string{"empty": "", "half a secret": first[:20], "a secret and a half": first + "\n" + second[:20], "no base64": "secret: " + first + "\n", "gone": "-"} {
+		if damage == "-" {
+			if err := os.Remove(file); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			write(t, file, damage)
+		}
+		junk := "eyJhbGciOiJFZERTQSIsImtpZCI6Imp1bmsifQ" + token[strings.Index(token, "."):] // {"alg":"EdDSA","kid":"junk"}
+		for range 5 {
+			time.Sleep(keyring.Rhythm / 2)
+			wantCall(t, what+": a token of an unknown key", 401, "GET", r.url+"/admin/users/me", "", junk)
+			wantCall(t, what+": a token of before", 200, "GET", r.url+"/admin/users/me", "", token)
+		}
+		if keys := strings.Count(wantCall(t, "key set", 200, "GET", r.url+"/.well-known/jwks.json", "", ""), `"kid"`); keys != 2 {
+			t.Errorf("%s: %d keys are published, want 2", what, keys)
+		}
+	}
+	log := r.stderr.String()
+	if !strings.Contains(log, "cannot be read again") || strings.Contains(log, first[:20]) || strings.Contains(log, second[:20]) {
+		t.Errorf("the log does not say it, or shows too much:\n%s", log)
+	}
+}
+
 func TestTheWrongSecretsStopAStart(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
 		dir, mine, other := t.TempDir(), freshSecret(), freshSecret()
