@@ -299,13 +299,13 @@ func TestTokensPassAtANodeThatHasNotReadItsSecretsAgainYet(t *testing.T) {
 		s := &source{secrets: [][]byte{secret(1)}}
 		follows, err := keyring.Open(s, nil)
 		must(t, err)
-		make := func(keys *keyring.Ring) house {
+		node := func(keys *keyring.Ring) house {
 			service, err := auth.New(auth.Params{DB: db, Keys: keys, Options: auth.Options{Algorithm: alg},
 				Providers: []auth.Provider{emailpass.New(passwords(t), emailpass.Config{})}})
 			must(t, err)
 			return house{Service: service, db: db}
 		}
-		here, there := make(follows), make(ring(t, secret(2), secret(1)))
+		here, there := node(follows), node(ring(t, secret(2), secret(1)))
 		ada := here.register(t, "ada@example.com", "correct horse")
 		_, old, _ := here.open(t, ada, "user")
 		s.write(secret(1), secret(2))
