@@ -55,7 +55,7 @@ func core(cfg *Config) fx.Option {
 			fx.Annotate(os.Stdout, fx.As(new(io.Writer)), fx.ResultTags(`name:"terminal"`))),
 		fx.Provide(
 			fx.Annotate(newLogger, fx.ParamTags(``, `name:"log"`)),
-			newKeyring, openDatabase,
+			newKeyring, fx.Annotate(newPeppers, fx.ResultTags(`name:"peppers"`)), openDatabase,
 			fx.Annotate(checkProviders, fx.ParamTags(``, `group:"auth.providers"`)),
 			userOptions, authOptions, passwordOptions, linkOptions,
 			fx.Annotate(mailOptions, fx.ParamTags(``, `optional:"true"`, `name:"terminal"`)),
@@ -68,6 +68,7 @@ func core(cfg *Config) fx.Option {
 			return l
 		}),
 		user.Module, auth.Module, emailpass.Module, link.Module, outbox.Module, mail.Module,
+		fx.Invoke(openKeys),
 	)
 }
 

@@ -41,6 +41,8 @@ Usage:
   server user -e ADDRESS --invite         make an invite instead, and print its link
   server sessions end --user ADDRESS      sign a user out, everywhere, within a second; --all instead: everybody
   server migrate [--status]               bring the database up to date, or show how it stands
+  server keys status                      show which secrets and peppers there are, and what to do next
+  server keys rotate                      take the next step towards a new secret
   server config                           show every setting, its value and where that comes from, without secrets
   server --help                           this text; 'server COMMAND --help' for a command's flags
   server --config FILE [COMMAND …]        any of these, with the configuration from FILE
@@ -87,6 +89,10 @@ func (m *command) main(args []string) int {
 		fmt.Fprintln(m.err, err)
 		return exitUsage
 	}
+	if keys := new(auth.KeysError); errors.As(dig.RootCause(err), &keys) {
+		fmt.Fprint(m.err, explainKeys(keys, m.config))
+		return exitUsage
+	}
 	fmt.Fprintln(m.err, "Error:", dig.RootCause(err))
 	return exitFailed
 }
@@ -125,7 +131,9 @@ func (m *command) run(args []string) error {
 		return err
 	}
 	name := flags.Arg(0)
-	run, ok := map[string]func([]string) error{"": m.serve, "user": m.user, "sessions": m.sessions, "migrate": m.migrate, "config": m.showConfig}[name]
+	run, ok := map[string]func([]string) error{
+		"": m.serve, "user": m.user, "sessions": m.sessions, "migrate": m.migrate, "keys": m.keys, "config": m.showConfig,
+	}[name]
 	if name == "help" {
 		fmt.Fprint(m.out, usage)
 		return nil

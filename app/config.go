@@ -34,9 +34,11 @@ type Config struct {
 	DataDir string `key:"data_dir" def:"./data"`
 	// Secrets are the master secrets: the first signs, all verify. None is fine in
 	// development on SQLite: one is made and kept in DataDir then.
-	Secrets []Secret   `key:"secrets" def:""`
-	Auth    AuthConfig `key:"auth"`
-	Link    LinkConfig `key:"link"`
+	Secrets []Secret `key:"secrets" def:""`
+	// AcceptLostKeys starts the program without secrets or peppers that the database needs.
+	AcceptLostKeys bool       `key:"accept_lost_keys" def:"false"`
+	Auth           AuthConfig `key:"auth"`
+	Link           LinkConfig `key:"link"`
 	// Roles are the permissions that each role gives, by its name; httpapi.Permissions lists them.
 	Roles  map[string][]string `key:"roles" entries:"admin=* member="`
 	Invite InviteConfig        `key:"invite"`
@@ -47,7 +49,8 @@ type Config struct {
 	// sources says where a value came from, by key: sourceFile, or the name of a
 	// variable behind sourceEnv. What is not in it is a default.
 	sources map[string]string
-	file    string // the file that was read, or empty
+	written map[string][]Secret // the texts that secrets were read from, file: references among them, by key
+	file    string              // the file that was read, or empty
 }
 
 // HTTPConfig says where the server listens and whom it trusts.
@@ -100,6 +103,9 @@ type PasswordConfig struct {
 	// MaxWait is how long a caller may wait for a turn; who would wait longer is
 	// turned away at once.
 	MaxWait time.Duration `key:"max_wait" def:"3s"`
+	// Peppers are what hashes are made under: the first makes, all verify. None means
+	// the one that derives from the first secret of the first start.
+	Peppers []Secret `key:"peppers" def:""`
 }
 
 // TokenConfig is about access tokens.
@@ -189,7 +195,7 @@ func loadConfig(args LoadArgs) (*Config, Problems) {
 
 // DefaultConfig is the configuration that nobody has changed.
 func DefaultConfig() *Config {
-	c := &Config{sources: make(map[string]string)}
+	c := &Config{sources: make(map[string]string), written: make(map[string][]Secret)}
 	for _, s := range known.settings {
 		if s.named == nil {
 			s.mustSetDefault(reflect.ValueOf(c).Elem())

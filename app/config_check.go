@@ -75,6 +75,8 @@ func (c *Config) validate(bad map[string]bool) Problems {
 func (c *Config) together(add func(key, format string, args ...any)) {
 	switch {
 	case len(c.Secrets) > 0:
+	case c.Database.URL.Postgres() && !c.Production() && c.hasDevelopmentSecret():
+		// Whether it is the one that the database was made with, the database says.
 	case c.Database.URL.Postgres():
 		add("secrets", "PostgreSQL needs a secret that all nodes share: set LATCHKEY_SECRETS; %s", howToMakeSecret)
 	case c.Production():
@@ -101,9 +103,12 @@ func (c *Config) together(add func(key, format string, args ...any)) {
 	if c.Mail.Driver == "log" {
 		add("mail.driver", "must not be log in production, because mails hold links that open accounts: use file, or none")
 	}
-	for i, s := range c.Secrets {
-		if looksMade(s.Bytes()) {
-			add("secrets", "entry %d is not random, and production refuses it; %s", i+1, howToMakeSecret)
+	for _, list := range []struct {
+		key     string
+		secrets []Secret
+	}{{"secrets", c.Secrets}, {"auth.password.peppers", c.Auth.Password.Peppers}} {
+		if wrong := checkMade(list.secrets); wrong != "" {
+			add(list.key, "%s", wrong)
 		}
 	}
 }
@@ -169,8 +174,18 @@ func checkSecrets(secrets []Secret) string {
 	return ""
 }
 
-// looksMade reports whether a person rather than a random generator made b: it
-// repeats itself or counts, it is readable, or its base64url is. It is wrong about
+// checkMade says which of the secrets production refuses, or "".
+func checkMade(secrets []Secret) string {
+	for i, s := range secrets {
+		if looksMade(s.Bytes()) {
+			return fmt.Sprintf("entry %d is not random, or was published, and production refuses it; %s", i+1, howToMakeSecret)
+		}
+	}
+	return ""
+}
+
+// looksMade reports whether a person rather than a random generator made b, or others
+// know it: it repeats itself or counts, it is readable, or its base64url is. It is wrong about
 // fewer than one in ten million random secrets of 32 bytes.
 func looksMade(b []byte) bool {
 	distinct, counting, readable := make(map[byte]bool), true, true
@@ -182,9 +197,18 @@ func looksMade(b []byte) bool {
 	if len(distinct) < 16 || counting || readable {
 		return true
 	}
-	text := strings.ToLower(base64.RawURLEncoding.EncodeToString(b))
+	text := base64.RawURLEncoding.EncodeToString(b)
+	if slices.Contains(publishedSecrets, text) {
+		return true
+	}
+	text = strings.ToLower(text)
 	return slices.ContainsFunc([]string{"change-me", "change_me", "changeme", "example", "insecure", "password", "secret", "latchkey"},
 		func(word string) bool { return strings.Contains(text, word) })
+}
+
+// publishedSecrets are random, and were to be read in this project's repository.
+var publishedSecrets = []string{
+	"O6Zu8HWLdguZrUAoMyrCBVgcCkt6CpRVuYURrFJPndg", "q1Lr3zX0Yf8hJm5tVb7nKc2wSd4gUe6iOa9pTxZyRlE", "Zk8vQw2eRt6yUi1oPa5sDf9gHj3kLzXcVb7nMm4qWx0",
 }
 
 func checkAddr(s string) string {

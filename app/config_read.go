@@ -198,7 +198,7 @@ func (l *loader) assign(s *setting, key string, texts []string, where, source st
 			l.problem(where, "%v", err)
 			return
 		case isFile && s.isList():
-			whole = append(whole, splitList(content)...)
+			whole = append(whole, splitLines(content)...)
 		default:
 			whole = append(whole, content)
 		}
@@ -211,6 +211,12 @@ func (l *loader) assign(s *setting, key string, texts []string, where, source st
 	}
 	s.set(l.config, key, value)
 	l.config.sources[key] = source
+	if s.typ == reflect.TypeFor[[]Secret]() {
+		l.config.written[key] = nil
+		for _, text := range texts {
+			l.config.written[key] = append(l.config.written[key], NewSecret([]byte(text)))
+		}
+	}
 }
 
 // freeSection reads the settings of one provider.
@@ -412,6 +418,14 @@ func splitList(text string) []string {
 	texts := strings.Split(text, ",")
 	for i := range texts {
 		texts[i] = strings.TrimSpace(texts[i])
+	}
+	return texts
+}
+
+// splitLines takes apart a list in a file, where entries stand on lines of their own or between commas.
+func splitLines(text string) (texts []string) {
+	for line := range strings.Lines(text) {
+		texts = append(texts, splitList(line)...)
 	}
 	return texts
 }

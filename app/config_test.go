@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -19,10 +20,13 @@ import (
 	"github.com/latchkey-go/latchkey/app"
 )
 
-const (
-	goodSecret  = "q1Lr3zX0Yf8hJm5tVb7nKc2wSd4gUe6iOa9pTxZyRlE"
-	otherSecret = "Zk8vQw2eRt6yUi1oPa5sDf9gHj3kLzXcVb7nMm4qWx0"
-)
+var goodSecret, otherSecret = freshSecret(), freshSecret() // what is written here would be published, and production refuses it
+
+func freshSecret() string {
+	b := make([]byte, 32)
+	rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
 
 func TestNothingSetMeansTheDefaults(t *testing.T) {
 	for name, file := range map[string]string{"no file": "", "empty file": "\n", "comment": "# nothing\n", "null": "null\n", "empty sections": "http:\nauth:\n  token:\n"} {
@@ -99,8 +103,10 @@ var everySetting = []setting{
 	{"database.max_conns", "7", `7`, "7"},
 	{"data_dir", "/var/lib/latchkey", `/var/lib/latchkey`, "/var/lib/latchkey"},
 	{"secrets", goodSecret + "," + otherSecret + "=", "[" + goodSecret + ", " + otherSecret + "=]", "[redacted],[redacted]"},
+	{"accept_lost_keys", "true", `true`, "true"},
 	{"auth.password.bcrypt_cost", "13", `13`, "13"},
 	{"auth.password.max_wait", "1500ms", `1500ms`, "1.5s"},
+	{"auth.password.peppers", otherSecret, "[" + otherSecret + "]", "[redacted]"},
 	{"auth.token.alg", "HS256", `HS256`, "HS256"},
 	{"auth.token.ttl", "90m", `90m`, "1h30m"},
 	{"auth.session.ttl", "168h", `168h`, "168h"},
@@ -408,7 +414,7 @@ func TestProductionRefusesWhatIsForTryingOut(t *testing.T) {
 	for i := range counting {
 		counting[i] = byte(i + 1)
 	}
-	const notRandom = "LATCHKEY_SECRETS: entry 1 is not random, and production refuses it; make one with: openssl rand"
+	const notRandom = "LATCHKEY_SECRETS: entry 1 is not random, or was published, and production refuses it; make one with: openssl rand"
 	for name, c := range map[string]struct {
 		environ []string
 		want    string // "" where production has nothing against it
@@ -422,6 +428,10 @@ func TestProductionRefusesWhatIsForTryingOut(t *testing.T) {
 		"counting":              {[]string{"LATCHKEY_SECRETS=" + weak(counting)}, notRandom},
 		"readable":              {[]string{"LATCHKEY_SECRETS=" + weak([]byte("correct horse battery staple, and more"))}, notRandom},
 		"an example":            {[]string{"LATCHKEY_SECRETS=please-Change-Me-0123456789-abcdefghijklmnopqrstuvw"}, notRandom},
+		"published":             {[]string{"LATCHKEY_SECRETS=q1Lr3zX0Yf8hJm5tVb7nKc2wSd4gUe6iOa9pTxZyRlE"}, notRandom},
+		"short":                 {[]string{"LATCHKEY_SECRETS=" + goodSecret[:40]}, "LATCHKEY_SECRETS: entry 1 must be at least 32 random bytes"},
+		"a pepper of zeros":     {[]string{"LATCHKEY_SECRETS=" + goodSecret, "LATCHKEY_AUTH_PASSWORD_PEPPERS=" + weak(make([]byte, 32))}, "LATCHKEY_AUTH_PASSWORD_PEPPERS: entry 1 is not random"},
+		"a pepper":              {[]string{"LATCHKEY_SECRETS=" + goodSecret, "LATCHKEY_AUTH_PASSWORD_PEPPERS=" + otherSecret}, ""},
 		"second is weak":        {[]string{"LATCHKEY_SECRETS=" + goodSecret + "," + weak(make([]byte, 32))}, "LATCHKEY_SECRETS: entry 2 is not random"},
 		"http":                  {[]string{"LATCHKEY_SECRETS=" + goodSecret, "LATCHKEY_HTTP_PUBLIC_URL=http://id.example.com"}, "LATCHKEY_HTTP_PUBLIC_URL: must be set to https://… in production"},
 		"https":                 {[]string{"LATCHKEY_SECRETS=" + goodSecret, "LATCHKEY_HTTP_PUBLIC_URL=https://id.example.com/"}, ""},

@@ -64,7 +64,7 @@ var programs = sync.OnceValues(func() (_ string, err error) {
 
 var programDir string // removed at the end; empty until something is built
 
-const testSecret = "O6Zu8HWLdguZrUAoMyrCBVgcCkt6CpRVuYURrFJPndg"
+var testSecret = freshSecret()
 
 // environment is what a program in a test runs with: its own directory, the database, cheap hashes.
 func environment(dir string, at databasetest.Database, extra ...string) []string {

@@ -2,11 +2,8 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -21,7 +18,6 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/postgres"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/sqlite"
-	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -93,64 +89,4 @@ func makeDataDir(c *Config) error {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
 	return nil
-}
-
-// newKeyring takes the configured secrets, or in development the one in the data directory.
-func newKeyring(c *Config, log *slog.Logger) (*keyring.Ring, error) {
-	secrets := make([][]byte, 0, len(c.Secrets))
-	for _, s := range c.Secrets {
-		secrets = append(secrets, s.Bytes())
-	}
-	if len(secrets) == 0 {
-		secret, err := developmentSecret(c, log)
-		if err != nil {
-			return nil, err
-		}
-		secrets = append(secrets, secret)
-	}
-	return keyring.New(secrets...)
-}
-
-// developmentSecret reads the secret in the data directory, which it makes the first time. Of several processes that
-// start at once, one makes it and all use it.
-func developmentSecret(c *Config, log *slog.Logger) ([]byte, error) {
-	if err := makeDataDir(c); err != nil {
-		return nil, err
-	}
-	file := filepath.Join(c.DataDir, "secret")
-	text, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		text, err = makeSecret(c.DataDir, file, log)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the development secret: %w", err)
-	}
-	secret, err := base64.RawURLEncoding.DecodeString(strings.TrimSpace(string(text)))
-	if err != nil || len(secret) < keyring.MinSecret {
-		return nil, fmt.Errorf("%s does not hold a secret of %d bytes in base64url: restore it, or delete it to have a new one made, with which every password and token made so far is void", file, keyring.MinSecret)
-	}
-	return secret, nil
-}
-
-func makeSecret(dir, file string, log *slog.Logger) ([]byte, error) {
-	secret := make([]byte, keyring.MinSecret)
-	rand.Read(secret)
-	draft, err := os.CreateTemp(dir, "secret-*") // 0600
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(draft.Name())
-	if _, err := draft.WriteString(base64.RawURLEncoding.EncodeToString(secret) + "\n"); err != nil {
-		return nil, errors.Join(err, draft.Close())
-	}
-	if err := errors.Join(draft.Sync(), draft.Close()); err != nil {
-		return nil, err
-	}
-	switch err := os.Link(draft.Name(), file); {
-	case err == nil:
-		log.Warn("made a secret for development; several nodes need a common one in secrets", "file", file)
-	case !errors.Is(err, fs.ErrExist):
-		return nil, err
-	}
-	return os.ReadFile(file) // ours, or that of the process that was first
 }

@@ -105,8 +105,7 @@ type Service struct {
 	signer    signer
 	cache     cache
 	onDelete  []func(context.Context, []IdentityID) error
-
-	resetKeys, changeKeys []keyring.Key // the first signs, all verify
+	keys      *keyring.Ring
 }
 
 // New returns the auth module's service. It fails if a provider's name cannot be used or is used twice, or if a provider
@@ -130,7 +129,7 @@ func New(p Params) (*Service, error) {
 
 			MaxSessions: p.Options.MaxSessions,
 		},
-		resetKeys: p.Keys.Keys(keyring.Reset), changeKeys: p.Keys.Keys(keyring.EmailChange),
+		keys: p.Keys,
 	}
 	switch o := s.options; {
 	case o.TokenTTL < 0 || o.SessionTTL < 0 || o.MaxSessions < 0:

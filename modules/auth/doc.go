@@ -22,10 +22,12 @@
 //	session_list.go   the sessions of an identity: listed, and ended one by one or all at once
 //	token.go      access tokens (JWT) and the key set others verify them with
 //	password.go   the password policy, and Passwords: a bounded pool that hashes and verifies
+//	pepper.go     what hashes are made under
+//	custody.go    Custody: keeps secrets and peppers for as long as something hangs on them, and knows the wrong ones
 //	reset.go      a new password by a mailed token, or by the password of now
 //	email.go      another address: asked for in a session, confirmed there by a token that was mailed to it
 //	settings.go   the providers' own settings
-//	store.go      all SQL of the module
+//	store.go      all SQL of the module, but for that of Custody (custody_store.go)
 //	errors.go     what can go wrong       events.go   what can happen       fx.go   Module, Params, AsProvider
 //
 // Providers live in packages of their own (emailpass) and see of this package only what provider.go and password.go

@@ -11,6 +11,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/id"
+	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 )
 
 const (
@@ -102,7 +103,7 @@ func (s *Service) RequestEmailChange(ctx context.Context, session Session, p Pro
 		}
 		err = s.store.putEmailChange(ctx, &emailChangeRow{
 			AuthIdentityID: e.IdentityID, Ver: held[0].Ver, OldEmail: from, NewEmail: to,
-			TokenHash: hashed(jtiOf(s.changeKeys[0], e.ID)), IssuedAt: e.At,
+			TokenHash: hashed(jtiOf(s.keys.Keys(keyring.EmailChange)[0], e.ID)), IssuedAt: e.At,
 		})
 		if err != nil {
 			return err
@@ -145,7 +146,7 @@ func (s *Service) CreateEmailChangeToken(ctx context.Context, e EmailChangeReque
 		}
 		jti := ""
 		if row != nil {
-			jti = jtiWith(s.changeKeys, e.ID, row.TokenHash)
+			jti = jtiWith(s.keys, keyring.EmailChange, e.ID, row.TokenHash)
 		}
 		if jti == "" {
 			return ErrEmailChange
@@ -159,7 +160,7 @@ func (s *Service) CreateEmailChangeToken(ctx context.Context, e EmailChangeReque
 			}
 		}
 		t = EmailChangeToken{From: row.OldEmail, To: row.NewEmail, ExpiresAt: database.UTC(row.ExpiresAt)}
-		t.Token, err = signed(s.changeKeys, changeClaims{
+		t.Token, err = signed(s.keys, keyring.EmailChange, changeClaims{
 			IdentityID: row.AuthIdentityID, Email: row.NewEmail, Use: useEmailChange,
 			RegisteredClaims: jwt.RegisteredClaims{
 				ID: jti, IssuedAt: jwt.NewNumericDate(row.IssuedAt), ExpiresAt: jwt.NewNumericDate(row.ExpiresAt),
@@ -365,7 +366,7 @@ type changeClaims struct {
 func (s *Service) parseEmailChange(session Session, token string) (hash string, err error) {
 	var c changeClaims
 	switch {
-	case !parse(s.changeKeys, token, &c) || c.Use != useEmailChange:
+	case !parse(s.keys, keyring.EmailChange, token, &c) || c.Use != useEmailChange:
 		return "", ErrEmailChange
 	case c.IdentityID != session.IdentityID:
 		return "", ErrEmailChangeElsewhere

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"embed"
 	"io/fs"
 	"log/slog"
@@ -12,9 +13,41 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 )
 
-// Module gives an fx application a *Service and the *Passwords that password providers share. It needs a *database.DB
-// that was migrated with Migrations, and a *keyring.Ring. Providers come by AsProvider.
-var Module = fx.Module("auth", fx.Provide(New, NewPasswords))
+// Module gives an fx application a *Service, the *Passwords that password providers share, and the *Custody of the keys,
+// which is open from start to stop. It needs a *database.DB that was migrated with Migrations, and a *keyring.Ring.
+// Providers come by AsProvider. A *keyring.Ring by the name "peppers" is the list of peppers, if there is to be one.
+var Module = fx.Module("auth", fx.Provide(newInCustody, NewPasswords, NewCustody))
+
+// newInCustody is New for an application that starts and stops.
+func newInCustody(lc fx.Lifecycle, p Params, c *Custody) (*Service, error) {
+	s, err := New(p)
+	if err != nil {
+		return nil, err
+	}
+	run, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	lc.Append(fx.Hook{
+		OnStart: func(ctx context.Context) error {
+			if err := c.openOnce(ctx); err != nil {
+				return err
+			}
+			go func() {
+				defer close(ended)
+				c.Run(run)
+			}()
+			return nil
+		},
+		OnStop: func(ctx context.Context) error {
+			stop()
+			select {
+			case <-ended:
+			case <-ctx.Done():
+			}
+			return nil
+		},
+	})
+	return s, nil
+}
 
 // Params is what New needs. Without fx it is an ordinary struct.
 type Params struct {
@@ -34,7 +67,19 @@ type PasswordParams struct {
 	fx.In
 
 	Keys    *keyring.Ring
+	Peppers *keyring.Ring   `name:"peppers" optional:"true"` // nil: peppers derive from Keys, or are kept by Custody
 	Options PasswordOptions `optional:"true"`
+}
+
+// CustodyParams is what NewCustody needs. Without fx it is an ordinary struct.
+type CustodyParams struct {
+	fx.In
+
+	DB        *database.DB
+	Keys      *keyring.Ring
+	Peppers   *keyring.Ring `name:"peppers" optional:"true"` // the same as the passwords have
+	Passwords *Passwords
+	Log       *slog.Logger `optional:"true"` // nil: slog.Default
 }
 
 // AsProvider turns a provider's constructor into one that fx feeds to this module:

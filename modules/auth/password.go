@@ -87,7 +87,7 @@ type PasswordOptions struct {
 // A hash reads $hb1$<pepper id>$<bcrypt of base64(HMAC-SHA-384(pepper, password))>.
 type Passwords struct {
 	cost    int
-	peppers []keyring.Key // the first hashes, all verify
+	peppers peppers
 	decoy   []byte
 	pool    pool
 }
@@ -103,7 +103,7 @@ func NewPasswords(p PasswordParams) (*Passwords, error) {
 	if cost < bcrypt.MinCost || cost > bcrypt.MaxCost { // bcrypt itself would quietly take its own default
 		return nil, fmt.Errorf("auth: bcrypt cost %d: it must be %d to %d", cost, bcrypt.MinCost, bcrypt.MaxCost)
 	}
-	h := &Passwords{cost: cost, peppers: p.Keys.Keys(keyring.Pepper)}
+	h := &Passwords{cost: cost, peppers: peppers{own: p.Peppers, secrets: p.Keys}}
 	h.decoy = assembleDecoy(cost)
 	h.pool.init(runtime.GOMAXPROCS(0), cmp.Or(p.Options.MaxWait, 3*time.Second), guessCost(cost))
 	return h, nil
@@ -111,7 +111,7 @@ func NewPasswords(p PasswordParams) (*Passwords, error) {
 
 // Hash returns what to keep for the password. ErrBusy: the pool is full; ctx ends the wait for a turn.
 func (h *Passwords) Hash(ctx context.Context, password string) ([]byte, error) {
-	pepper := h.peppers[0]
+	pepper := h.peppers.first()
 	var hash []byte
 	err := h.pool.run(ctx, func() (err error) {
 		hash, err = bcrypt.GenerateFromPassword(mac(pepper, password), h.cost)
@@ -127,7 +127,7 @@ func (h *Passwords) Hash(ctx context.Context, password string) ([]byte, error) {
 // and never fits. stale says that a hash which fits should be made anew, because cost or pepper have changed.
 func (h *Passwords) Verify(ctx context.Context, hash []byte, password string) (ok, stale bool, err error) {
 	pepper, bare, known := h.split(hash)
-	if !known && hash != nil {
+	if !known && hash != nil && !h.peppers.givenUp(pepperOf(hash)) {
 		return false, false, errors.New("auth: a stored password hash names a scheme or pepper that is not configured")
 	}
 	err = h.pool.run(ctx, func() error {
@@ -143,7 +143,7 @@ func (h *Passwords) Verify(ctx context.Context, hash []byte, password string) (o
 		return false, false, err
 	}
 	cost, err := bcrypt.Cost(bare)
-	return true, cost != h.cost || pepper.ID != h.peppers[0].ID, err
+	return true, cost != h.cost || pepper.ID != h.peppers.first().ID, err
 }
 
 // payDifference makes a wrong password for an account with a cheaper hash cost what one for an unknown account costs,
@@ -162,13 +162,21 @@ func (h *Passwords) payDifference(bare, sum []byte) error {
 func (h *Passwords) split(hash []byte) (pepper keyring.Key, bare []byte, known bool) {
 	if rest, ok := bytes.CutPrefix(hash, []byte(scheme)); ok {
 		name, bare, _ := bytes.Cut(rest, []byte("$"))
-		for _, p := range h.peppers {
-			if p.ID == string(name) {
-				return p, bare, true
-			}
+		if p, ok := h.peppers.named(string(name)); ok {
+			return p, bare, true
 		}
 	}
-	return h.peppers[0], h.decoy, false
+	return h.peppers.first(), h.decoy, false
+}
+
+// pepperOf is the name of the pepper that a stored hash was made under; empty: it names none.
+func pepperOf(hash []byte) string {
+	rest, ok := bytes.CutPrefix(hash, []byte(scheme))
+	name, _, _ := bytes.Cut(rest, []byte("$"))
+	if !ok {
+		return ""
+	}
+	return string(name)
 }
 
 func mac(pepper keyring.Key, password string) []byte {

@@ -120,13 +120,13 @@ func (s *Service) CreatePasswordResetToken(ctx context.Context, e PasswordResetR
 		}
 		p = held[0].providerIdentity() // whose address may be another by now
 		row := &oneTimeRow{
-			Purpose: purposeReset, ProviderIdentityID: p.ID, ActorType: e.ActorType, TokenHash: hashed(jtiOf(s.resetKeys[0], e.ID)), Channel: by,
+			Purpose: purposeReset, ProviderIdentityID: p.ID, ActorType: e.ActorType, TokenHash: hashed(jtiOf(s.keys.Keys(keyring.Reset)[0], e.ID)), Channel: by,
 			IssuedAt: database.UTC(e.At).Truncate(time.Microsecond), ExpiresAt: database.Now().Add(resetTTL),
 		}
 		if row, err = s.store.putOneTimeToken(ctx, row); err != nil {
 			return err
 		}
-		jti := jtiWith(s.resetKeys, e.ID, row.TokenHash)
+		jti := jtiWith(s.keys, keyring.Reset, e.ID, row.TokenHash)
 		if jti == "" || !row.SpentAt.IsZero() {
 			return ErrResetToken
 		}
@@ -137,7 +137,7 @@ func (s *Service) CreatePasswordResetToken(ctx context.Context, e PasswordResetR
 			}
 		}
 		t = PasswordResetToken{EntityID: p.EntityID, Email: p.Email, ExpiresAt: database.UTC(row.ExpiresAt)}
-		t.Token, err = signed(s.resetKeys, resetClaims{
+		t.Token, err = signed(s.keys, keyring.Reset, resetClaims{
 			EntityID: p.EntityID, Provider: p.Provider, ActorType: row.ActorType, Purpose: purposeReset, ID: jti,
 			Issued: row.IssuedAt.Unix(), Expires: row.ExpiresAt.Unix(),
 		})
@@ -287,49 +287,49 @@ func jtiOf(key keyring.Key, request string) string {
 }
 
 // jtiWith is the jti of a request that has the hash, by whichever of the keys was the first when it was kept; empty: none.
-func jtiWith(keys []keyring.Key, request, hash string) string {
-	for _, key := range keys {
-		if jti := jtiOf(key, request); hashed(jti) == hash {
-			return jti
-		}
+func jtiWith(ring *keyring.Ring, p keyring.Purpose, request, hash string) string {
+	key, ok := ring.Find(p, func(k keyring.Key) bool { return hashed(jtiOf(k, request)) == hash })
+	if !ok {
+		return ""
 	}
-	return ""
+	return jtiOf(key, request)
 }
 
 // signed makes a token of the claims.
-func signed(keys []keyring.Key, c jwt.Claims) (string, error) {
+func signed(ring *keyring.Ring, p keyring.Purpose, c jwt.Claims) (string, error) {
+	key := ring.Keys(p)[0]
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, c)
-	t.Header["kid"] = keys[0].ID
-	return t.SignedString(keys[0].Bytes)
+	t.Header["kid"] = key.ID
+	return t.SignedString(key.Bytes)
 }
 
 // parseReset returns the claims of a token that was made here. Whether it is still good, its row says.
 func (s *Service) parseReset(token string) (c resetClaims, err error) {
-	if !parse(s.resetKeys, token, &c) || c.Purpose != purposeReset {
+	if !parse(s.keys, keyring.Reset, token, &c) || c.Purpose != purposeReset {
 		return resetClaims{}, ErrResetToken
 	}
 	return c, nil
 }
 
-// parse reads the claims of a token that was signed by one of the keys and has not expired, and reports whether it is one.
-func parse(keys []keyring.Key, token string, into jwt.Claims) bool {
+// parse reads the claims of a token that was signed by one of the purpose's keys and has not expired, and reports whether
+// it is one.
+func parse(ring *keyring.Ring, p keyring.Purpose, token string, into jwt.Claims) bool {
 	if len(token) > maxToken || strings.ContainsAny(token, "\r\n") { // base64 passes over line breaks; a token has one spelling
 		return false
 	}
 	_, err := jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithStrictDecoding(), jwt.WithExpirationRequired(),
-	).ParseWithClaims(token, into, func(t *jwt.Token) (any, error) { return keyNamed(keys, t) })
-	return err == nil
-}
-
-// keyNamed is the key that the token's header names.
-func keyNamed(keys []keyring.Key, t *jwt.Token) (any, error) {
-	for _, k := range keys {
-		if k.ID == t.Header["kid"] {
-			return k.Bytes, nil
+	).ParseWithClaims(token, into, func(t *jwt.Token) (any, error) {
+		if _, critical := t.Header["crit"]; critical {
+			return nil, errCritical
 		}
-	}
-	return nil, jwt.ErrTokenUnverifiable
+		id, _ := t.Header["kid"].(string)
+		if key, ok := ring.Named(p, id); ok {
+			return key.Bytes, nil
+		}
+		return nil, jwt.ErrTokenUnverifiable
+	})
+	return err == nil
 }
 
 // What the parser asks of claims.

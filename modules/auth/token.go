@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -101,7 +102,8 @@ type JWK struct {
 // PublicKeys are the keys that access tokens of this deployment verify with; none with HS256, whose key is secret.
 func (s *Service) PublicKeys() []JWK {
 	keys := []JWK{}
-	for _, k := range s.signer.keys {
+	for _, key := range s.signer.ring.Keys(keyring.AccessToken) {
+		k := s.signer.of(key)
 		if public, ok := k.verify.(ed25519.PublicKey); ok {
 			keys = append(keys, JWK{KeyType: "OKP", Curve: "Ed25519", X: base64.RawURLEncoding.EncodeToString(public), KeyID: k.id, Algorithm: AlgEdDSA, Use: "sig"})
 		}
@@ -111,10 +113,10 @@ func (s *Service) PublicKeys() []JWK {
 
 // signer makes and checks access tokens with keys of its own purpose.
 type signer struct {
+	ring   *keyring.Ring // the first of its keys signs, all verify
 	method jwt.SigningMethod
-	issuer string
-	keys   []signerKey // the first signs, all verify
 	parser *jwt.Parser
+	made   *sync.Map // a key's ID → signerKey
 }
 
 type signerKey struct {
@@ -123,26 +125,35 @@ type signerKey struct {
 }
 
 func newSigner(ring *keyring.Ring, o Options) (signer, error) {
-	s := signer{issuer: o.Issuer}
-	for _, k := range ring.Keys(keyring.AccessToken) {
-		switch o.Algorithm {
-		case AlgEdDSA:
-			private := ed25519.NewKeyFromSeed(k.Bytes)
-			public := ed25519.PublicKey(private[ed25519.SeedSize:]) // RFC 8032: a private key is seed and public key
-			s.method = jwt.SigningMethodEdDSA
-			s.keys = append(s.keys, signerKey{thumbprint(public), crypto.Signer(private), public})
-		case AlgHS256:
-			s.method = jwt.SigningMethodHS256
-			s.keys = append(s.keys, signerKey{k.ID, k.Bytes, k.Bytes})
-		default:
-			return signer{}, fmt.Errorf("auth: token algorithm %q: it must be %s or %s", o.Algorithm, AlgEdDSA, AlgHS256)
-		}
+	s := signer{ring: ring, made: new(sync.Map)}
+	switch o.Algorithm {
+	case AlgEdDSA:
+		s.method = jwt.SigningMethodEdDSA
+	case AlgHS256:
+		s.method = jwt.SigningMethodHS256
+	default:
+		return signer{}, fmt.Errorf("auth: token algorithm %q: it must be %s or %s", o.Algorithm, AlgEdDSA, AlgHS256)
 	}
 	s.parser = jwt.NewParser(
 		jwt.WithValidMethods([]string{s.method.Alg()}), jwt.WithStrictDecoding(), // without it, 16 spellings of one signature verify
 		jwt.WithExpirationRequired(), jwt.WithIssuer(o.Issuer), jwt.WithAudience(o.Issuer),
 	)
 	return s, nil
+}
+
+// of is what a key of the ring signs and verifies with.
+func (s *signer) of(k keyring.Key) signerKey {
+	if made, ok := s.made.Load(k.ID); ok {
+		return made.(signerKey)
+	}
+	made := signerKey{k.ID, k.Bytes, k.Bytes}
+	if s.method == jwt.SigningMethodEdDSA {
+		private := ed25519.NewKeyFromSeed(k.Bytes)
+		public := ed25519.PublicKey(private[ed25519.SeedSize:]) // RFC 8032: a private key is seed and public key
+		made = signerKey{thumbprint(public), crypto.Signer(private), public}
+	}
+	s.made.Store(k.ID, made)
+	return made
 }
 
 // thumbprint is the key's name (RFC 7638).
@@ -152,9 +163,10 @@ func thumbprint(public ed25519.PublicKey) string {
 }
 
 func (s *signer) sign(c Claims) (string, error) {
+	key := s.of(s.ring.Keys(keyring.AccessToken)[0])
 	t := jwt.NewWithClaims(s.method, c)
-	t.Header["kid"] = s.keys[0].id
-	return t.SignedString(s.keys[0].sign)
+	t.Header["kid"] = key.id
+	return t.SignedString(key.sign)
 }
 
 func (s *signer) verify(token string) (Claims, error) {
@@ -164,20 +176,22 @@ func (s *signer) verify(token string) (Claims, error) {
 	}
 	_, err := s.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) {
 		if _, critical := t.Header["crit"]; critical {
-			return nil, errors.New("critical header parameters are not understood (RFC 7515, 4.1.11)")
+			return nil, errCritical
 		}
-		for _, k := range s.keys { // from configuration only: jku, jwk, x5u and x5c are never read
-			if k.id == t.Header["kid"] {
-				return k.verify, nil
-			}
+		// From configuration only: jku, jwk, x5u and x5c are never read.
+		k, ok := s.ring.Find(keyring.AccessToken, func(k keyring.Key) bool { return s.of(k).id == t.Header["kid"] })
+		if !ok {
+			return nil, errors.New("unknown key")
 		}
-		return nil, errors.New("unknown key")
+		return s.of(k).verify, nil
 	})
 	if err != nil || c.Use != useAccess || c.SessionID == "" {
 		return Claims{}, ErrToken
 	}
 	return c, nil
 }
+
+var errCritical = errors.New("critical header parameters are not understood (RFC 7515, 4.1.11)")
 
 // What the parser asks of claims.
 

@@ -465,7 +465,7 @@ func (s *Service) HoldInvite(ctx context.Context, token string) (Invite, error) 
 }
 
 func (s *Service) validate(ctx context.Context, token, lock string) (Invite, error) {
-	c, err := parseInviteToken(s.inviteKeys, token)
+	c, err := parseInviteToken(s.keys, token)
 	if err != nil {
 		return Invite{}, err
 	}

@@ -36,7 +36,7 @@ const useInvite = "invite"
 // InviteToken derives the token that opens the invite. Say ByMail only if the token goes to the invited address by
 // mail and is shown to nobody else: accepting with it proves the address.
 func (s *Service) InviteToken(i Invite, by Channel) string {
-	key := s.inviteKeys[0]
+	key := s.keys.Keys(keyring.Invite)[0]
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, inviteClaims{
 		ID: i.ID, Email: i.Email, Nonce: i.nonce, Issued: i.IssuedAt.Unix(), Expires: i.ExpiresAt.Unix(),
 		Channel: cmp.Or(by, ByHand), Use: useInvite,
@@ -50,7 +50,7 @@ func (s *Service) InviteToken(i Invite, by Channel) string {
 }
 
 // parseInviteToken returns the claims of a token that was made here. Whether it is still good, the row says.
-func parseInviteToken(keys []keyring.Key, token string) (inviteClaims, error) {
+func parseInviteToken(ring *keyring.Ring, token string) (inviteClaims, error) {
 	var c inviteClaims
 	if strings.ContainsAny(token, "\r\n") { // base64 passes over them; a token has one spelling
 		return c, ErrInviteToken
@@ -58,10 +58,12 @@ func parseInviteToken(keys []keyring.Key, token string) (inviteClaims, error) {
 	_, err := jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation(),
 	).ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) {
-		for _, k := range keys {
-			if k.ID == t.Header["kid"] {
-				return k.Bytes, nil
-			}
+		if _, critical := t.Header["crit"]; critical { // nothing is, that we would understand (RFC 7515, 4.1.11)
+			return nil, jwt.ErrTokenUnverifiable
+		}
+		id, _ := t.Header["kid"].(string)
+		if key, ok := ring.Named(keyring.Invite, id); ok {
+			return key.Bytes, nil
 		}
 		return nil, jwt.ErrTokenUnverifiable
 	})

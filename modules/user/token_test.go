@@ -105,7 +105,10 @@ func TestTokenThatWasNotMadeHereOpensNothing(t *testing.T) {
 			t.Fatalf("these tests forge badly: %v", err)
 		}
 		access, pepper := ring(t, secret('a')).Keys(keyring.AccessToken)[0], ring(t, secret('a')).Keys(keyring.Pepper)[0]
+		critical := jwt.NewWithClaims(hs, claims)
+		critical.Header["kid"], critical.Header["crit"] = key.ID, []string{"exp"}
 		bad := map[string]string{
+			"crit":                        must(critical.SignedString(key.Bytes))(t),
 			"empty":                       "",
 			"dots":                        "..",
 			"text":                        "hello",

@@ -134,7 +134,7 @@ type Service struct {
 	db           *database.DB
 	events       event.Emitter
 	log          *slog.Logger
-	inviteKeys   []keyring.Key
+	keys         *keyring.Ring
 	inviteTTL    time.Duration
 	inviteMaxTTL time.Duration
 	inviteRoles  []string
@@ -161,7 +161,7 @@ func New(p Params) (*Service, error) {
 		db:          p.DB,
 		events:      cmp.Or(p.Events, event.Discard),
 		log:         cmp.Or(p.Log, slog.Default()).With("module", "user"),
-		inviteKeys:  p.Keys.Keys(keyring.Invite),
+		keys:        p.Keys,
 		inviteTTL:   cmp.Or(p.Options.InviteTTL, 24*time.Hour),
 		inviteRoles: p.Options.InviteRoles,
 		check:       p.Options.CheckMetadata,

@@ -43,7 +43,7 @@ func TestRingNeedsSecretsOfSomeLength(t *testing.T) {
 	ring(t, secret('a'), bytes.Repeat([]byte{'b'}, 100))
 }
 
-var purposes = []keyring.Purpose{keyring.AccessToken, keyring.Invite, keyring.Pepper, "another"}
+var purposes = []keyring.Purpose{keyring.AccessToken, keyring.Invite, keyring.Reset, keyring.EmailChange, keyring.Pepper, keyring.Seal, keyring.Fingerprint, "another"}
 
 func TestEachPurposeAndSecretHasItsOwnKey(t *testing.T) {
 	keys, names := map[string]string{}, map[string]string{}
