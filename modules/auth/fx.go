@@ -33,8 +33,17 @@ type Params struct {
 type PasswordParams struct {
 	fx.In
 
-	Keys    *keyring.Ring
-	Options PasswordOptions `optional:"true"`
+	Keys     *keyring.Ring
+	Options  PasswordOptions `optional:"true"`
+	Breaches BreachChecker   `optional:"true"` // asked if Options.Breach says so
+	Log      *slog.Logger    `optional:"true"` // nil: slog.Default
+}
+
+// AsBreachChecker turns a constructor into one that fx feeds to this module as the BreachChecker:
+//
+//	fx.Provide(auth.AsBreachChecker(bloom.Open))
+func AsBreachChecker(constructor any) any {
+	return fx.Annotate(constructor, fx.As(new(BreachChecker)))
 }
 
 // AsProvider turns a provider's constructor into one that fx feeds to this module:

@@ -40,14 +40,13 @@ func TestAPasswordIsRefusedForOneReasonOnly(t *testing.T) {
 		"correct\x00horse":              "Password must not contain NUL characters",
 		"correct\xffhorse":              "Password must be valid UTF-8 text",
 		"correct horse":                 "",
-		"ada@example.com.":              "",
 		"        ":                      "",
 		"password ":                     "", // not trimmed
 		"ééééèèèè":                      "",
 		strings.Repeat("é", 256):        "",
 		"\U0001F40E\U0001F50B horses\t": "",
 	} {
-		err := auth.CheckPassword(password, "ada@example.com")
+		err := auth.Policy{}.Check(password, "ada@example.com")
 		switch {
 		case want == "" && err != nil:
 			t.Errorf("%q: %v", password, err)
@@ -122,7 +121,7 @@ func TestAHashThatCannotBeReadIsOurFailure(t *testing.T) {
 	must(t, err)
 	bare := string(genuine[strings.Index(string(genuine), "$2a$"):])
 	for name, hash := range map[string]string{
-		"empty": "", "plain": "correct horse", "bare bcrypt": bare, "no pepper": "$hb1$$" + bare, "another pepper": "$hb1$AAAAAAAA$" + bare,
+		"empty": "", "plain": "correct horse", "no pepper": "$hb1$$" + bare, "another pepper": "$hb1$AAAAAAAA$" + bare,
 		"another scheme": "$hb2" + strings.TrimPrefix(string(genuine), "$hb1"), "cut": string(genuine[:40]), "pepper alone": strings.TrimSuffix(string(genuine), bare),
 		"cost 99": strings.Replace(string(genuine), "$04$", "$99$", 1), "another bcrypt": strings.Replace(string(genuine), "$2a$", "$9a$", 1),
 	} {
