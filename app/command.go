@@ -41,6 +41,7 @@ Usage:
   server user -e ADDRESS --invite         make an invite instead, and print its link
   server migrate [--status]               bring the database up to date, or show how it stands
   server config                           show every setting, its value and where that comes from, without secrets
+  server calibrate [--target 250ms]       measure what hashing passwords costs here, and propose a cost
   server --help                           this text; 'server COMMAND --help' for a command's flags
   server --config FILE [COMMAND …]        any of these, with the configuration from FILE
 
@@ -124,7 +125,7 @@ func (m *command) run(args []string) error {
 		return err
 	}
 	name := flags.Arg(0)
-	run, ok := map[string]func([]string) error{"": m.serve, "user": m.user, "migrate": m.migrate, "config": m.showConfig}[name]
+	run, ok := map[string]func([]string) error{"": m.serve, "user": m.user, "migrate": m.migrate, "config": m.showConfig, "calibrate": m.calibrate}[name]
 	if name == "help" {
 		fmt.Fprint(m.out, usage)
 		return nil

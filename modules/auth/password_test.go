@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -52,6 +53,62 @@ func TestAPasswordIsRefusedForOneReasonOnly(t *testing.T) {
 			t.Errorf("%q: %v", password, err)
 		case want != "" && (!errors.Is(err, auth.ErrPassword) || err.Error() != want || fault.KindOf(err) != fault.Invalid):
 			t.Errorf("%q: %v, want %q", password, err, want)
+		}
+	}
+}
+
+func TestAPasswordIsNotMadeOfWhatIsKnownOfThePersonOrTheService(t *testing.T) {
+	const address, made = "Password must not be your e-mail address", "Password must not be made of your name, your e-mail address or the name of this service"
+	p := auth.Policy{Words: []string{"Latchkey", "id.example.com", "Road Runner", "Süßstoff", "ab"}}
+	for password, want := range map[string]string{
+		"Ada.Lovelace@Example.com":  address,
+		"ada.lovelace@example.com1": made,
+		"ada.lovelace":              made,
+		"Lovelace1815":              made,
+		"1815lovelace!":             made,
+		"lovelacelovelace":          made,
+		"Augusta1815":               made,
+		"Hamilton-7":                made,
+		"Hamilton.Augusta":          made,
+		"latchkey":                  made, // before it is found to be too common
+		"LATCHKEY2026!":             made,
+		"latchkey latchkey":         made,
+		"id.example.com":            made,
+		"roadrunner":                made,
+		"road runner 1":             made,
+		"runner!!":                  made,
+		"SÜßSTOFF!":                 made,
+		"lovelace ist die beste":    "",
+		"my latchkey is under the mat, as it is every day": "",
+		"abab abab":         "", // too short a word to count
+		"adaadaada":         "",
+		"correct horse":     "",
+		"byron byron byron": "",
+	} {
+		err := p.Check(password, "ada.lovelace@example.com", "Augusta", "King Hamilton")
+		if got := fmt.Sprint(err); want == "" && err != nil || want != "" && (!errors.Is(err, auth.ErrPassword) || got != want) {
+			t.Errorf("%q: %v, want %q", password, err, want)
+		}
+	}
+}
+
+func TestAPolicyCanAskForMoreAndNotForLess(t *testing.T) {
+	for _, c := range []struct {
+		policy   auth.Policy
+		password string
+		want     string
+	}{
+		{auth.Policy{MinLength: 15}, "correct horses", "Password is too short: at least 15 characters"},
+		{auth.Policy{MinLength: 15}, "correct horses!", ""},
+		{auth.Policy{MinLength: 1}, "short 7", "Password is too short: at least 8 characters"},
+		{auth.Policy{MinLength: -1}, "short 7", "Password is too short: at least 8 characters"},
+		{auth.Policy{MinStrength: 3}, "Summer2026!", "Password is too easy to guess: make it longer, or of several words that do not belong together"},
+		{auth.Policy{MinStrength: 2}, "Summer2026!", ""},
+		{auth.Policy{MinStrength: 4}, "correct horse battery staple", ""},
+		{auth.Policy{}, "Summer2026!", ""},
+	} {
+		if err := c.policy.Check(c.password); c.want == "" && err != nil || c.want != "" && (!errors.Is(err, auth.ErrPassword) || err.Error() != c.want) {
+			t.Errorf("%q by %+v: %v, want %q", c.password, c.policy, err, c.want)
 		}
 	}
 }

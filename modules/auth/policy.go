@@ -53,12 +53,12 @@ func (p Policy) Check(password string, own ...string) error {
 			return ErrPassword.Msg("Password must not be your e-mail address")
 		}
 	}
-	if _, common := ranks()[strings.ToLower(password)]; common {
-		return ErrPassword.Msg("Password is too common")
-	}
 	words := contextWords(slices.Concat(p.Words, own))
 	if madeOf(password, words) {
 		return ErrPassword.Msg("Password must not be made of your name, your e-mail address or the name of this service")
+	}
+	if _, common := ranks()[strings.ToLower(password)]; common {
+		return ErrPassword.Msg("Password is too common")
 	}
 	if p.MinStrength > 0 && strength(password, words) < p.MinStrength {
 		return ErrPassword.Msg("Password is too easy to guess: make it longer, or of several words that do not belong together")
