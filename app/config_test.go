@@ -293,6 +293,11 @@ func TestWhatIsWrongInTheFileIsOneLineEach(t *testing.T) {
 		{"database: {max_conns: 99999999999999999999}", "database.max_conns: must be a whole number of at least 2"},
 		{"data_dir: ''", "data_dir: must not be empty"},
 		{"data_dir: yes\ndata_dir: no", "data_dir: is there twice, in lines 1 and 2: remove one"},
+		{"auth: {password: {min_length: 7}}", "auth.password.min_length: must be a whole number from 8 to 256"},
+		{"auth: {password: {min_strength: 5}}", "auth.password.min_strength: must be a whole number from 0 to 4"},
+		{"auth: {password: {context_words: [Acme, abc]}}", "auth.password.context_words: entry 2 must have four characters or more"},
+		{"auth: {password: {breach_check: ajar}}", "auth.password.breach_check: must be one of off, open, closed"},
+		{"auth: {password: {breach_url: 'http://mirror.example/range/'}}", "auth.password.breach_url: must be an https:// address that ends in /"},
 		{"auth: {password: {bcrypt_cost: 3}}", "auth.password.bcrypt_cost: must be a whole number from 4 to 31"},
 		{"auth: {password: {bcrypt_cost: 32}}", "auth.password.bcrypt_cost: must be a whole number from 4 to 31"},
 		{"auth: {password: {max_wait: 3}}", "auth.password.max_wait: must be a duration above zero, such as 3s"},
@@ -427,6 +432,9 @@ func TestProductionRefusesWhatIsForTryingOut(t *testing.T) {
 		"plain http for all":    {[]string{"LATCHKEY_SECRETS=" + goodSecret, "LATCHKEY_HTTP_ADDR=0.0.0.0:9000"}, "http.public_url: must be set to https://… in production"},
 		"http on loopback":      {[]string{"LATCHKEY_SECRETS=" + goodSecret, "LATCHKEY_HTTP_PUBLIC_URL=http://[::1]:9000"}, ""},
 		"cheap hashes":          {[]string{"LATCHKEY_SECRETS=" + goodSecret, "LATCHKEY_AUTH_PASSWORD_BCRYPT_COST=9"}, "LATCHKEY_AUTH_PASSWORD_BCRYPT_COST: must be at least 10 in production"},
+		"breaches by http":      {[]string{"LATCHKEY_SECRETS=" + goodSecret, "LATCHKEY_AUTH_PASSWORD_BREACH_CHECK=open", "LATCHKEY_AUTH_PASSWORD_BREACH_URL=http://127.0.0.1:8080/range/"}, "LATCHKEY_AUTH_PASSWORD_BREACH_URL: must be https:// in production"},
+		"no breaches by http":   {[]string{"LATCHKEY_SECRETS=" + goodSecret, "LATCHKEY_AUTH_PASSWORD_BREACH_URL=http://127.0.0.1:8080/range/"}, ""},
+		"breaches by https":     {[]string{"LATCHKEY_SECRETS=" + goodSecret, "LATCHKEY_AUTH_PASSWORD_BREACH_CHECK=closed"}, ""},
 		"fair hashes":           {[]string{"LATCHKEY_SECRETS=" + goodSecret, "LATCHKEY_AUTH_PASSWORD_BCRYPT_COST=10"}, ""},
 	} {
 		_, err := app.LoadConfig(app.LoadArgs{Dir: t.TempDir(), Environ: append(c.environ, "LATCHKEY_ENV=production")})
