@@ -10,8 +10,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/fx"
@@ -104,11 +106,20 @@ func authOptions(c *Config) auth.Options {
 func passwordOptions(c *Config) auth.PasswordOptions {
 	p := c.Auth.Password
 	return auth.PasswordOptions{
-		Cost: p.BcryptCost, MaxWait: p.MaxWait,
+		Cost: p.BcryptCost, MaxWait: p.MaxWait, Slots: cores(),
 		Policy: auth.Policy{MinLength: p.MinLength, MinStrength: p.MinStrength, Words: passwordWords(c)},
 		Breach: auth.BreachMode(p.BreachCheck), BreachURL: p.BreachURL,
 	}
 }
+
+// cores is how many hashes run at a time: one for each processor that the program found. It has Go use twice as many, so
+// that the system shares the cores between hashes and everything else. Otherwise whoever reads waits at each step for
+// Go to interrupt a hash, which it does a hundred times a second.
+var cores = sync.OnceValue(func() int {
+	n := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(2 * n)
+	return n
+})
 
 // passwordWords are what nobody's password may be made of: the configured words, the name of this program, and the names
 // that the service goes by, in its address and in its mails.

@@ -20,6 +20,9 @@ import (
 // What is hashed with is the default cost.
 const stormCost = 12
 
+// processors are what a program finds at its start, before it has Go use more.
+var processors = runtime.GOMAXPROCS(0)
+
 // BenchmarkHashEfficiency has as many people sign in as there are turns for, one after the other and all by HTTP, while
 // others read. Beside it every core does nothing but hash. What the ratio lacks to 1 is what everything but the hash costs,
 // the readers and the clients included.
@@ -52,8 +55,8 @@ func BenchmarkReadsInAStorm(b *testing.B) {
 		offered := 0
 		for b.Loop() {
 			start := time.Now()
-			hash(8 * runtime.GOMAXPROCS(0))
-			every := time.Since(start) / time.Duration(8*runtime.GOMAXPROCS(0)) / 10
+			hash(8 * processors)
+			every := time.Since(start) / time.Duration(8*processors) / 10
 
 			reading := s.read(50)
 			time.Sleep(spell / 2)
@@ -133,7 +136,7 @@ func (s storm) do(b *testing.B, req *http.Request) int {
 
 // signIn has n sign-ins succeed, twice as many at a time as there are turns.
 func (s storm) signIn(b *testing.B, n int) {
-	turns := make(chan struct{}, 2*runtime.GOMAXPROCS(0))
+	turns := make(chan struct{}, 2*processors)
 	var wg sync.WaitGroup
 	for range n {
 		turns <- struct{}{}
@@ -231,7 +234,7 @@ func hashOnAllCores(b *testing.B) func(n int) {
 		}
 		close(left)
 		var wg sync.WaitGroup
-		for range runtime.GOMAXPROCS(0) {
+		for range processors {
 			wg.Go(func() {
 				for range left {
 					if err := bcrypt.CompareHashAndPassword(hash, password); err != nil {

@@ -25,6 +25,7 @@ import (
 type PasswordOptions struct {
 	Cost    int           // bcrypt cost, 4 to 31; 12 if zero
 	MaxWait time.Duration // who would wait longer for a turn is refused with ErrBusy at once; 3 s if zero
+	Slots   int           // hashes at a time; runtime.GOMAXPROCS if zero
 	Policy  Policy        // what may be a password
 
 	Breach    BreachMode // what a BreachChecker decides; BreachOff if empty
@@ -62,7 +63,7 @@ func NewPasswords(p PasswordParams) (*Passwords, error) {
 	}
 	h := &Passwords{cost: cost, peppers: p.Keys.Keys(keyring.Pepper)}
 	h.decoy = assembleDecoy(cost)
-	h.pool.init(runtime.GOMAXPROCS(0), cmp.Or(p.Options.MaxWait, 3*time.Second), guessCost(cost))
+	h.pool.init(cmp.Or(max(p.Options.Slots, 0), runtime.GOMAXPROCS(0)), cmp.Or(p.Options.MaxWait, 3*time.Second), guessCost(cost))
 	h.policy, h.log = p.Options.Policy, cmp.Or(p.Log, slog.Default()).With("module", "auth")
 	h.whole.d = guessCost(cost)
 	return h, h.breaches.init(p, h.log)
