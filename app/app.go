@@ -6,10 +6,14 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	netmail "net/mail"
+	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/fx"
@@ -104,7 +108,36 @@ func authOptions(c *Config) auth.Options {
 }
 
 func passwordOptions(c *Config) auth.PasswordOptions {
-	return auth.PasswordOptions{Cost: c.Auth.Password.BcryptCost, MaxWait: c.Auth.Password.MaxWait}
+	p := c.Auth.Password
+	return auth.PasswordOptions{
+		Cost: p.BcryptCost, MaxWait: p.MaxWait, Slots: cores(),
+		Policy: auth.Policy{MinLength: p.MinLength, MinStrength: p.MinStrength, Words: passwordWords(c)},
+		Breach: auth.BreachMode(p.BreachCheck), BreachURL: p.BreachURL,
+	}
+}
+
+// cores is how many hashes run at a time: one for each processor that the program found. It has Go use twice as many, so
+// that the system shares the cores between hashes and everything else. Otherwise whoever reads waits at each step for
+// Go to interrupt a hash, which it does a hundred times a second.
+var cores = sync.OnceValue(func() int {
+	n := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(2 * n)
+	return n
+})
+
+// passwordWords are what nobody's password may be made of: the configured words, the name of this program, and the names
+// that the service goes by, in its address and in its mails.
+func passwordWords(c *Config) []string {
+	words := append([]string{"latchkey"}, c.Auth.Password.ContextWords...)
+	if u, err := url.Parse(c.HTTP.PublicURL); err == nil {
+		host := u.Hostname()
+		labels := strings.Split(host, ".")
+		words = append(append(words, host), labels[:len(labels)-1]...) // com is nobody's name
+	}
+	if from, err := netmail.ParseAddress(c.Mail.From); err == nil {
+		words = append(words, from.Name)
+	}
+	return words
 }
 
 func linkOptions(c *Config) (link.Options, error) {

@@ -44,6 +44,7 @@ Usage:
   server keys status                      show which secrets and peppers there are, and what to do next
   server keys rotate                      take the next step towards a new secret
   server config                           show every setting, its value and where that comes from, without secrets
+  server calibrate [--target 250ms]       measure what hashing passwords costs here, and propose a cost
   server --help                           this text; 'server COMMAND --help' for a command's flags
   server --config FILE [COMMAND …]        any of these, with the configuration from FILE
 
@@ -132,7 +133,7 @@ func (m *command) run(args []string) error {
 	}
 	name := flags.Arg(0)
 	run, ok := map[string]func([]string) error{
-		"": m.serve, "user": m.user, "sessions": m.sessions, "migrate": m.migrate, "keys": m.keys, "config": m.showConfig,
+		"": m.serve, "user": m.user, "sessions": m.sessions, "migrate": m.migrate, "keys": m.keys, "config": m.showConfig, "calibrate": m.calibrate,
 	}[name]
 	if name == "help" {
 		fmt.Fprint(m.out, usage)

@@ -97,9 +97,17 @@ func (p ProviderSettings) GoString() string             { return p.String() }
 func (p ProviderSettings) LogValue() slog.Value         { return slog.StringValue(p.String()) }
 func (p ProviderSettings) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// PasswordConfig says what hashing passwords may cost.
+// PasswordConfig says what may be a password, and what hashing them may cost.
 type PasswordConfig struct {
-	BcryptCost int `key:"bcrypt_cost" def:"12" min:"4" max:"31"`
+	MinLength int `key:"min_length" def:"8" min:"8" max:"256"`
+	// MinStrength is the least auth.Strength.
+	MinStrength int `key:"min_strength" def:"0" min:"0" max:"4"`
+	// ContextWords are what a password must not be made of, besides what passwordWords knows.
+	ContextWords []string `key:"context_words" def:""`
+	// BreachCheck says whether the range API at BreachURL is asked, and what counts while it fails.
+	BreachCheck string `key:"breach_check" def:"off" oneof:"off|open|closed"`
+	BreachURL   string `key:"breach_url" def:"https://api.pwnedpasswords.com/range/"`
+	BcryptCost  int    `key:"bcrypt_cost" def:"12" min:"4" max:"31"`
 	// MaxWait is how long a caller may wait for a turn; who would wait longer is
 	// turned away at once.
 	MaxWait time.Duration `key:"max_wait" def:"3s"`

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/latchkey-go/latchkey/app/httpapi"
 	"github.com/latchkey-go/latchkey/app/web"
@@ -26,15 +27,17 @@ import (
 // checks say what is wrong with a text, or with each entry of a list, or "". They
 // add to what type and tags say.
 var checks = map[string]func(string) string{
-	"http.addr":               checkAddr,
-	"http.public_url":         checkPublicURL,
-	"http.cors_origins":       checkOrigin,
-	"database.url":            checkDSN,
-	"data_dir":                checkNotEmpty,
-	"link.actors.*.providers": checkProvider,
-	"invite.default_roles":    checkRole,
-	"roles.*":                 checkPermission,
-	"mail.from":               checkFrom,
+	"http.addr":                   checkAddr,
+	"http.public_url":             checkPublicURL,
+	"http.cors_origins":           checkOrigin,
+	"database.url":                checkDSN,
+	"data_dir":                    checkNotEmpty,
+	"auth.password.context_words": checkContextWord,
+	"auth.password.breach_url":    checkBreachURL,
+	"link.actors.*.providers":     checkProvider,
+	"invite.default_roles":        checkRole,
+	"roles.*":                     checkPermission,
+	"mail.from":                   checkFrom,
 }
 
 const howToMakeSecret = "make one with: openssl rand -base64 32 | tr '+/' '-_' | tr -d '='"
@@ -99,6 +102,9 @@ func (c *Config) together(add func(key, format string, args ...any)) {
 	}
 	if c.Auth.Password.BcryptCost < 10 {
 		add("auth.password.bcrypt_cost", "must be at least 10 in production: lower ones are for tests")
+	}
+	if c.Auth.Password.BreachCheck != string(auth.BreachOff) && !strings.HasPrefix(c.Auth.Password.BreachURL, "https://") {
+		add("auth.password.breach_url", "must be https:// in production: http on this machine is for tests")
 	}
 	if c.Mail.Driver == "log" {
 		add("mail.driver", "must not be log in production, because mails hold links that open accounts: use file, or none")
@@ -268,6 +274,20 @@ func checkNotEmpty(s string) string {
 func checkProvider(id string) string {
 	if !providerSyntax.MatchString(id) || slices.Contains(reservedProviders, id) {
 		return "must be the id of a provider, such as emailpass"
+	}
+	return ""
+}
+
+func checkContextWord(word string) string {
+	if n := utf8.RuneCountInString(word); n < 4 || !utf8.ValidString(word) {
+		return "must have four characters or more: shorter words are part of too many others"
+	}
+	return ""
+}
+
+func checkBreachURL(s string) string {
+	if _, err := auth.NewRangeChecker(s); err != nil {
+		return "must be an https:// address that ends in /, without user and query, to which five digits are appended; http:// on this machine alone"
 	}
 	return ""
 }

@@ -80,6 +80,7 @@ func New(p Params) (*Service, error) {
 		s.actors[name] = o
 	}
 	s.auth.OnDelete(s.store.deleteAll)
+	s.auth.OnNames(s.names)
 	s.users.OnDelete(s.unlink)
 	s.users.OnDeactivate(s.revoke)
 	s.users.OnAddress(func(ctx context.Context, addresses []string) error {
@@ -349,6 +350,25 @@ func (s *Service) CreateUser(ctx context.Context, provider string, in auth.Input
 }
 
 // unlink ends what the users sign in with, in the transaction that deletes them.
+// names are what the user is called whom an identity signs in, and their address, which may not be the identity's.
+func (s *Service) names(ctx context.Context, identity auth.IdentityID) ([]string, error) {
+	id, err := s.store.actor(ctx, identity, ActorUser)
+	if err != nil || id == "" {
+		return nil, err
+	}
+	u, err := s.users.RetrieveUser(ctx, id)
+	if errors.Is(err, user.ErrNotFound) {
+		return nil, nil
+	}
+	names := []string{u.Email}
+	for _, name := range []*string{u.FirstName, u.LastName} {
+		if name != nil {
+			names = append(names, *name)
+		}
+	}
+	return names, err
+}
+
 func (s *Service) unlink(ctx context.Context, users []user.ID) error {
 	return s.eachIdentity(ctx, users, s.detach)
 }

@@ -57,8 +57,9 @@ func New(p Params) (*Console, error) {
 	}
 	c := &Console{users: p.Users, auth: p.Auth, link: p.Link, site: site,
 		log: cmp.Or(p.Log, slog.Default()).With("module", "console"), pages: map[string]*template.Template{}}
+	said := template.FuncMap{"minPassword": func() int { return max(p.Passwords.Policy.MinLength, auth.MinPassword) }}
 	for _, name := range []string{"home", "login", "invite", "accept", "forgot", "reset", "email", "confirm", "problem"} {
-		page, err := template.ParseFS(files, "pages/layout.html", "pages/"+name+".html")
+		page, err := template.New("layout.html").Funcs(said).ParseFS(files, "pages/layout.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("console: %w", err)
 		}
@@ -126,9 +127,6 @@ type view struct {
 	Change  auth.EmailChange
 	Secret  bool // the form asks for the password
 }
-
-// MinPassword is the least number of characters of a password.
-func (view) MinPassword() int { return auth.MinPassword }
 
 // mark is what a field says of itself beside its value.
 type mark struct {

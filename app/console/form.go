@@ -56,7 +56,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 
 // credentials is what the provider reads.
 func (f form) credentials() (auth.Input, error) {
-	return json.Marshal(map[string]string{"email": f.Email, "password": f.password})
+	return json.Marshal(map[string]string{"email": f.Email, "password": f.password, "first_name": f.FirstName, "last_name": f.LastName})
 }
 
 // complete says what is missing of the credentials.

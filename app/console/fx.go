@@ -23,4 +23,6 @@ type Params struct {
 	Link  *link.Service
 	Site  *web.Site    `optional:"true"` // nil: a site on plain http that trusts nobody
 	Log   *slog.Logger `optional:"true"` // nil: slog.Default
+
+	Passwords auth.PasswordOptions `optional:"true"` // what the pages say of a password to be chosen
 }

@@ -2,7 +2,9 @@ package httpapi_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"testing"
@@ -553,6 +555,9 @@ func TestResetsLeaveNoSecretsInTheLogOrTheDatabase(t *testing.T) {
 		check(t, s.db.Conn(t.Context()).NewRaw("SELECT token_hash FROM latchkey_one_time_token").Scan(t.Context(), &kept))
 		if len(kept) != 1 || len(kept[0]) != 64 || strings.Contains(kept[0], jti) {
 			t.Errorf("kept: %q", kept)
+		}
+		if sum := sha256.Sum256([]byte(jti)); kept[0] != hex.EncodeToString(sum[:]) {
+			t.Errorf("%q is kept, want the SHA-256 of the jti", kept[0])
 		}
 		if raw, err := base64.RawURLEncoding.DecodeString(jti); err != nil || len(raw) != 32 {
 			t.Errorf("the jti has %d bytes, %v", len(raw), err)

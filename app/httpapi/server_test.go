@@ -116,13 +116,13 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	keys, err := keyring.New(bytes.Repeat([]byte("k"), 32))
 	check(t, err)
-	if o.passwords == (auth.PasswordOptions{}) {
+	if o.passwords.Cost == 0 {
 		o.passwords = auth.PasswordOptions{Cost: 4, MaxWait: time.Minute} // -race makes bcrypt slow
 	}
 	if o.emailpass == nil {
 		o.emailpass = func(p auth.Provider) auth.Provider { return p }
 	}
-	passwords, err := auth.NewPasswords(auth.PasswordParams{Keys: keys, Options: o.passwords})
+	passwords, err := auth.NewPasswords(auth.PasswordParams{Keys: keys, Options: o.passwords, Log: log})
 	check(t, err)
 	s.users, err = user.New(user.Params{DB: db, Keys: keys, Options: o.user, Hooks: o.hooks, Events: s.told, Log: log})
 	check(t, err)

@@ -8,6 +8,7 @@ import (
 	"html"
 	"io"
 	"log/slog"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -121,6 +122,42 @@ func TestNobodyIsMailedForAnAddressThatIsNobodys(t *testing.T) {
 			p.forget(t, typed)
 		}
 		p.wantMails(t, 0)
+	})
+}
+
+// What is written must not tell whether the address is somebody's: who has it is looked up when the mail is sent.
+func TestARequestForANewPasswordWritesTheSameRowsWhoeverItIsAbout(t *testing.T) {
+	each(t, func(t *testing.T, p *program) {
+		p.signUp(t, "ada@example.com")
+		p.wantSignIn(t, "ada@example.com", password, nil)
+		written := func(typed string) (rows []string) {
+			var before, after []struct {
+				Seq     int64
+				Topic   string
+				Payload string
+			}
+			read := func(into any) {
+				t.Helper()
+				err := p.db.Conn(t.Context()).NewRaw("SELECT e.seq, e.topic, e.payload FROM latchkey_outbox_event e JOIN latchkey_outbox_delivery d ON d.event_seq = e.seq ORDER BY e.seq").Scan(t.Context(), into)
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			read(&before)
+			p.forget(t, typed)
+			read(&after)
+			for _, r := range after[len(before):] {
+				text := strings.ReplaceAll(r.Payload, typed, "ADDRESS")
+				text = regexp.MustCompile(`reset_[0-9A-Z]+|[0-9-]+T[0-9:.]+Z`).ReplaceAllString(text, "…")
+				rows = append(rows, r.Topic+" "+text)
+			}
+			return rows
+		}
+		known, unknown := written("ada@example.com"), written("bob@example.com")
+		if len(known) == 0 || !slices.Equal(known, unknown) {
+			t.Errorf("for a known address\n%q\nfor an unknown one\n%q", known, unknown)
+		}
+		p.wantMails(t, 1)
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 	"github.com/latchkey-go/latchkey/modules/user"
@@ -57,6 +58,7 @@ func (b *mailbox) all() []mail.Message {
 
 // program is the services with their mails, as app puts them together.
 type program struct {
+	db     *database.DB
 	users  *user.Service
 	auth   *auth.Service
 	link   *link.Service
@@ -86,7 +88,7 @@ func newProgram(t *testing.T, at databasetest.Database, o mail.Options, users us
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &program{box: &mailbox{}, log: &buffer{}}
+	p := &program{db: db, box: &mailbox{}, log: &buffer{}}
 	log := slog.New(slog.NewJSONHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if p.outbox, err = outbox.New(outbox.Params{DB: db, Log: log}); err != nil {
 		t.Fatal(err)

@@ -105,6 +105,7 @@ type Service struct {
 	signer    signer
 	cache     cache
 	onDelete  []func(context.Context, []IdentityID) error
+	names     []func(context.Context, IdentityID) ([]string, error)
 	keys      *keyring.Ring
 }
 
@@ -291,6 +292,23 @@ func (s *Service) prove(ctx context.Context, action Action, provider string, a A
 		}
 		seen[entityID] = found
 		return bytes.Clone(found.secret), nil
+	}
+	a.Names = func(ctx context.Context, entityID string) (all []string, err error) {
+		found, ok := seen[entityID]
+		if !ok {
+			found, err = s.store.snapshot(ctx, provider, entityID)
+		}
+		if err != nil || found.identity == "" {
+			return nil, err
+		}
+		for _, of := range s.names {
+			names, err := of(ctx, found.identity)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, names...)
+		}
+		return all, nil
 	}
 	assertion, err := ask(ctx, a)
 	if err != nil {

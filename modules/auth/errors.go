@@ -22,6 +22,7 @@ var (
 	ErrUnknownProvider = fault.New(fault.NotAllowed, "unknown_provider", "No such auth provider.")
 	ErrUnsupported     = fault.New(fault.Unauthorized, "provider_unsupported", "The auth provider does not offer that.")
 	ErrPassword        = fault.New(fault.Invalid, "password_refused", "The password cannot be used.")
+	ErrBreachCheck     = fault.New(fault.Unavailable, "breach_check_unavailable", "Passwords cannot be checked against known data breaches at the moment, and are not accepted unchecked. Try again in a while.")
 	ErrBusy            = fault.New(fault.Unavailable, "hashing_busy", "Too many sign-ins at once. Try again in a moment.")
 	ErrSession         = fault.New(fault.Unauthorized, "session_ended", "The session has ended. Sign in again.")
 	ErrToken           = fault.New(fault.Unauthorized, "token_invalid", "The token is not valid.")

@@ -124,6 +124,7 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 		New:        newPeople,
 		Inspect:    wantNoSecret,
 		Untested: map[string]string{
+			"OnNames":              "it only registers; TestAPasswordIsNotMadeOfTheNamesOfWhoChoosesIt has it asked",
 			"OnDelete":             "it only registers; the rows of DeleteAuthIdentities and Join try a hook",
 			"RequestPasswordReset": "it announces and writes nothing itself; reset_test.go",
 		},

@@ -66,9 +66,18 @@ type Params struct {
 type PasswordParams struct {
 	fx.In
 
-	Keys    *keyring.Ring
-	Peppers *keyring.Ring   `name:"peppers" optional:"true"` // nil: peppers derive from Keys, or are kept by Custody
-	Options PasswordOptions `optional:"true"`
+	Keys     *keyring.Ring
+	Peppers  *keyring.Ring   `name:"peppers" optional:"true"` // nil: peppers derive from Keys, or are kept by Custody
+	Options  PasswordOptions `optional:"true"`
+	Breaches BreachChecker   `optional:"true"` // asked if Options.Breach says so
+	Log      *slog.Logger    `optional:"true"` // nil: slog.Default
+}
+
+// AsBreachChecker turns a constructor into one that fx feeds to this module as the BreachChecker:
+//
+//	fx.Provide(auth.AsBreachChecker(bloom.Open))
+func AsBreachChecker(constructor any) any {
+	return fx.Annotate(constructor, fx.As(new(BreachChecker)))
 }
 
 // CustodyParams is what NewCustody needs. Without fx it is an ordinary struct.

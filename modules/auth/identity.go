@@ -193,6 +193,12 @@ func (s *Service) OnDelete(f func(context.Context, []IdentityID) error) {
 	s.onDelete = append(s.onDelete, f)
 }
 
+// OnNames registers f, which knows names of who has an identity: what a password of theirs must not be made of. Register
+// before the service is used.
+func (s *Service) OnNames(f func(context.Context, IdentityID) ([]string, error)) {
+	s.names = append(s.names, f)
+}
+
 // DeleteAuthIdentities removes the identities with every way to sign in and every session. Those who do not exist are
 // passed over.
 func (s *Service) DeleteAuthIdentities(ctx context.Context, ids ...IdentityID) error {

@@ -197,6 +197,9 @@ func FuzzVerifyStoredHash(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, stored []byte) {
+		if _, err := parseLegacy(stored); err == nil {
+			t.Skip("of another program, and perhaps slow: FuzzParseLegacy")
+		}
 		if _, bare, _ := h.split(stored); len(bare) > 0 {
 			if cost, err := bcrypt.Cost(bare); err == nil && cost > 5 {
 				t.Skip("a real hash, but a slow one")
@@ -208,6 +211,27 @@ func FuzzVerifyStoredHash(f *testing.F) {
 		}
 		if err != nil && fault.KindOf(err) != fault.Internal {
 			t.Errorf("%q is the caller's fault: %v", stored, err)
+		}
+	})
+}
+
+func FuzzParseLegacy(f *testing.F) {
+	for _, seed := range []string{
+		"$2b$05$abcdefghijklmnopqrstuuHNbAKRhpaujgo33bRWs.NLUTJO3lOy2", "bcrypt$$2b$05$abcdefghijklmnopqrstuuHNbAKRhpaujgo33bRWs.NLUTJO3lOy2",
+		"$argon2id$v=19$m=256,t=3,p=1$MDEyMzQ1Njc4OWFiY2RlZg$cKFEcEsTnuKNbVWflPEkxuOmu4SRKQLgBDfO128ed1E", "argon2$argon2id$v=19$m=1,t=1,p=1$$",
+		"$scrypt$ln=6,r=8,p=2$MDEyMzQ1Njc4OWFiY2RlZg$8SuY8NUOjwvkMqfWWt1Fk1QWYAT+WtMR2my0rk8ZanI", "$scrypt$ln=63,r=9223372036854775807,p=1$a$b",
+		"$pbkdf2-sha256$i=1200,l=32$MDEyMzQ1Njc4OWFiY2RlZg$vb76XPkkH+A2vRF+M0vHCsNkUUZxY+JqcHUGBcR5V+8", "pbkdf2_sha512$1200$salt$aaaa", "$$$$", "$",
+		"c2NyeXB0AAYAAAAIAAAAAahsGSYdPCtUHpEqa0P/fERO/tgr88EGO4KjNiXrZCoI6Ynk6wlTDFv1tQNnzD/ie9q5DVwqKNgNGbBUsHH2ab8m8Q0g7A3JUy3j+u0Z+F/u",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, stored []byte) {
+		l, err := parseLegacy(stored)
+		if (err == nil) != (l.fits != nil) || l.cost > maxLegacyCost {
+			t.Errorf("%q: %+v, %v", stored, l, err)
+		}
+		if err != nil && len(stored) > 12 && bytes.Contains([]byte(err.Error()), stored) {
+			t.Errorf("the error tells the hash: %v", err)
 		}
 	})
 }

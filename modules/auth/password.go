@@ -8,88 +8,46 @@ import (
 	"crypto/rand"
 	"crypto/sha512"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
-	"github.com/nbutton23/zxcvbn-go/data"
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 )
 
-// The limits of a password. Characters are Unicode code points (NIST SP 800-63B-4, 3.1.1.2).
-const (
-	MinPassword = 8
-	MaxPassword = 256
-)
-
-// CheckPassword says whether somebody may choose the password: 8 to 256 characters, not one of the common ones, not
-// one of the context words (such as the e-mail address), compared without regard to case. It is neither trimmed nor
-// truncated nor normalised. The error is an ErrPassword whose message says why.
-func CheckPassword(password string, context ...string) error {
-	switch n := utf8.RuneCountInString(password); {
-	case !utf8.ValidString(password):
-		return ErrPassword.Msg("Password must be valid UTF-8 text")
-	case strings.ContainsRune(password, 0):
-		return ErrPassword.Msg("Password must not contain NUL characters")
-	case n < MinPassword:
-		return ErrPassword.Msg("Password is too short: at least %d characters", MinPassword)
-	case n > MaxPassword:
-		return ErrPassword.Msg("Password is too long: at most %d characters", MaxPassword)
-	}
-	for _, word := range context {
-		if strings.EqualFold(password, word) {
-			return ErrPassword.Msg("Password must not be your e-mail address")
-		}
-	}
-	if commonPasswords()[strings.ToLower(password)] {
-		return ErrPassword.Msg("Password is too common")
-	}
-	return nil
-}
-
-// commonPasswords are the passwords and English words that the zxcvbn project counted most often.
-var commonPasswords = sync.OnceValue(func() map[string]bool {
-	common := map[string]bool{}
-	for _, name := range []string{"Passwords", "English"} {
-		var file struct{ List []string }
-		raw, err := data.Asset("data/" + name + ".json")
-		if err == nil {
-			err = json.Unmarshal(raw, &file)
-		}
-		if err != nil {
-			panic(fmt.Sprintf("auth: the list of common passwords cannot be read: %v", err)) // it is compiled in
-		}
-		for _, word := range file.List {
-			common[strings.ToLower(word)] = true
-		}
-	}
-	return common
-})
-
 // PasswordOptions are the settings of Passwords. The zero value is usable.
 type PasswordOptions struct {
 	Cost    int           // bcrypt cost, 4 to 31; 12 if zero
 	MaxWait time.Duration // who would wait longer for a turn is refused with ErrBusy at once; 3 s if zero
+	Slots   int           // hashes at a time; runtime.GOMAXPROCS if zero
+	Policy  Policy        // what may be a password
+
+	Breach    BreachMode // what a BreachChecker decides; BreachOff if empty
+	BreachURL string     // of the range API that is asked where there is no other BreachChecker; PwnedPasswords if empty
 }
 
 // Passwords hashes and verifies passwords: bcrypt over an HMAC under a pepper that is not in the database, so that
 // neither length nor NUL bytes are lost on bcrypt, in a pool of one slot a core, so that hashing cannot starve the rest.
 // It is safe for concurrent use.
 //
-// A hash reads $hb1$<pepper id>$<bcrypt of base64(HMAC-SHA-384(pepper, password))>.
+// A hash reads $hb1$<pepper id>$<bcrypt of base64(HMAC-SHA-384(pepper, password))>. Hashes of other programs verify too:
+// see CheckPasswordHash.
 type Passwords struct {
 	cost    int
 	peppers peppers
 	decoy   []byte
 	pool    pool
+
+	policy   Policy
+	breaches breaches
+	log      *slog.Logger
+	whole    average // what a hash of the cost takes by itself
 }
 
 const scheme = "$hb1$"
@@ -105,8 +63,20 @@ func NewPasswords(p PasswordParams) (*Passwords, error) {
 	}
 	h := &Passwords{cost: cost, peppers: peppers{own: p.Peppers, secrets: p.Keys}}
 	h.decoy = assembleDecoy(cost)
-	h.pool.init(runtime.GOMAXPROCS(0), cmp.Or(p.Options.MaxWait, 3*time.Second), guessCost(cost))
-	return h, nil
+	h.pool.init(cmp.Or(max(p.Options.Slots, 0), runtime.GOMAXPROCS(0)), cmp.Or(p.Options.MaxWait, 3*time.Second), guessCost(cost))
+	h.policy, h.log = p.Options.Policy, cmp.Or(p.Log, slog.Default()).With("module", "auth")
+	h.whole.d = guessCost(cost)
+	return h, h.breaches.init(p, h.log)
+}
+
+// Check says whether somebody may choose the password: by the Policy, then by the BreachChecker if there is one. The
+// person's own words are their address and names. It may ask over the network: call it outside transactions. The error
+// is an ErrPassword that says why, or ErrBreachCheck.
+func (h *Passwords) Check(ctx context.Context, password string, own ...string) error {
+	if err := h.policy.Check(password, own...); err != nil {
+		return err
+	}
+	return h.breaches.check(ctx, password)
 }
 
 // Hash returns what to keep for the password. ErrBusy: the pool is full; ctx ends the wait for a turn.
@@ -114,6 +84,7 @@ func (h *Passwords) Hash(ctx context.Context, password string) ([]byte, error) {
 	pepper := h.peppers.first()
 	var hash []byte
 	err := h.pool.run(ctx, func() (err error) {
+		defer h.whole.since(time.Now())
 		hash, err = bcrypt.GenerateFromPassword(mac(pepper, password), h.cost)
 		return err
 	})
@@ -124,17 +95,29 @@ func (h *Passwords) Hash(ctx context.Context, password string) ([]byte, error) {
 }
 
 // Verify reports whether hash was made from the password. A nil hash is nobody's: it costs what a wrong password costs
-// and never fits. stale says that a hash which fits should be made anew, because cost or pepper have changed.
+// and never fits. stale says that a hash which fits should be made anew, because cost or pepper have changed, or because
+// another program made it.
 func (h *Passwords) Verify(ctx context.Context, hash []byte, password string) (ok, stale bool, err error) {
+	if other, err := parseLegacy(hash); err == nil {
+		return h.verifyLegacy(ctx, other, password)
+	} else if !errors.Is(err, errNotLegacy) {
+		h.log.Error("a stored password hash of another program cannot be used: whose it is cannot sign in by it", "error", err)
+		hash = nil // it is answered like a wrong password
+	}
 	pepper, bare, known := h.split(hash)
 	if !known && hash != nil && !h.peppers.givenUp(pepperOf(hash)) {
 		return false, false, errors.New("auth: a stored password hash names a scheme or pepper that is not configured")
 	}
 	err = h.pool.run(ctx, func() error {
-		sum := mac(pepper, password)
+		start, sum := time.Now(), mac(pepper, password)
 		err := bcrypt.CompareHashAndPassword(bare, sum)
 		if errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
-			return h.payDifference(bare, sum)
+			cost, err := bcrypt.Cost(bare)
+			if err == nil {
+				err = h.payFrom(cost, sum)
+			}
+			h.whole.since(start)
+			return err
 		}
 		ok = err == nil
 		return err
@@ -144,18 +127,6 @@ func (h *Passwords) Verify(ctx context.Context, hash []byte, password string) (o
 	}
 	cost, err := bcrypt.Cost(bare)
 	return true, cost != h.cost || pepper.ID != h.peppers.first().ID, err
-}
-
-// payDifference makes a wrong password for an account with a cheaper hash cost what one for an unknown account costs,
-// which pays for the configured cost: 2^n + (2^n + 2^(n+1) + … + 2^(m-1)) = 2^m.
-func (h *Passwords) payDifference(bare, sum []byte) error {
-	cost, err := bcrypt.Cost(bare)
-	for ; err == nil && cost < h.cost; cost++ {
-		if err = bcrypt.CompareHashAndPassword(assembleDecoy(cost), sum); errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
-			err = nil
-		}
-	}
-	return err
 }
 
 // split takes a stored hash apart. Without one it returns the decoy.
@@ -256,4 +227,23 @@ func (p *pool) measured(took time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.took += (took - p.took) / 8
+}
+
+// average is a moving average of what something takes. It is safe for concurrent use.
+type average struct {
+	mu sync.Mutex
+	d  time.Duration
+}
+
+func (a *average) since(start time.Time) {
+	took := time.Since(start)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.d += (took - a.d) / 8
+}
+
+func (a *average) get() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.d
 }

@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -40,19 +41,74 @@ func TestAPasswordIsRefusedForOneReasonOnly(t *testing.T) {
 		"correct\x00horse":              "Password must not contain NUL characters",
 		"correct\xffhorse":              "Password must be valid UTF-8 text",
 		"correct horse":                 "",
-		"ada@example.com.":              "",
 		"        ":                      "",
 		"password ":                     "", // not trimmed
 		"ééééèèèè":                      "",
 		strings.Repeat("é", 256):        "",
 		"\U0001F40E\U0001F50B horses\t": "",
 	} {
-		err := auth.CheckPassword(password, "ada@example.com")
+		err := auth.Policy{}.Check(password, "ada@example.com")
 		switch {
 		case want == "" && err != nil:
 			t.Errorf("%q: %v", password, err)
 		case want != "" && (!errors.Is(err, auth.ErrPassword) || err.Error() != want || fault.KindOf(err) != fault.Invalid):
 			t.Errorf("%q: %v, want %q", password, err, want)
+		}
+	}
+}
+
+func TestAPasswordIsNotMadeOfWhatIsKnownOfThePersonOrTheService(t *testing.T) {
+	const address, made = "Password must not be your e-mail address", "Password must not be made of your name, your e-mail address or the name of this service"
+	p := auth.Policy{Words: []string{"Latchkey", "id.example.com", "Road Runner", "Süßstoff", "ab"}}
+	for password, want := range map[string]string{
+		"Ada.Lovelace@Example.com":  address,
+		"ada.lovelace@example.com1": made,
+		"ada.lovelace":              made,
+		"Lovelace1815":              made,
+		"1815lovelace!":             made,
+		"lovelacelovelace":          made,
+		"Augusta1815":               made,
+		"Hamilton-7":                made,
+		"Hamilton.Augusta":          made,
+		"latchkey":                  made, // before it is found to be too common
+		"LATCHKEY2026!":             made,
+		"latchkey latchkey":         made,
+		"id.example.com":            made,
+		"roadrunner":                made,
+		"road runner 1":             made,
+		"runner!!":                  made,
+		"SÜßSTOFF!":                 made,
+		"lovelace ist die beste":    "",
+		"my latchkey is under the mat, as it is every day": "",
+		"abab abab":         "", // too short a word to count
+		"adaadaada":         "",
+		"correct horse":     "",
+		"byron byron byron": "",
+	} {
+		err := p.Check(password, "ada.lovelace@example.com", "Augusta", "King Hamilton")
+		if got := fmt.Sprint(err); want == "" && err != nil || want != "" && (!errors.Is(err, auth.ErrPassword) || got != want) {
+			t.Errorf("%q: %v, want %q", password, err, want)
+		}
+	}
+}
+
+func TestAPolicyCanAskForMoreAndNotForLess(t *testing.T) {
+	for _, c := range []struct {
+		policy   auth.Policy
+		password string
+		want     string
+	}{
+		{auth.Policy{MinLength: 15}, "correct horses", "Password is too short: at least 15 characters"},
+		{auth.Policy{MinLength: 15}, "correct horses!", ""},
+		{auth.Policy{MinLength: 1}, "short 7", "Password is too short: at least 8 characters"},
+		{auth.Policy{MinLength: -1}, "short 7", "Password is too short: at least 8 characters"},
+		{auth.Policy{MinStrength: 3}, "Summer2026!", "Password is too easy to guess: make it longer, or of several words that do not belong together"},
+		{auth.Policy{MinStrength: 2}, "Summer2026!", ""},
+		{auth.Policy{MinStrength: 4}, "correct horse battery staple", ""},
+		{auth.Policy{}, "Summer2026!", ""},
+	} {
+		if err := c.policy.Check(c.password); c.want == "" && err != nil || c.want != "" && (!errors.Is(err, auth.ErrPassword) || err.Error() != c.want) {
+			t.Errorf("%q by %+v: %v, want %q", c.password, c.policy, err, c.want)
 		}
 	}
 }
@@ -122,7 +178,7 @@ func TestAHashThatCannotBeReadIsOurFailure(t *testing.T) {
 	must(t, err)
 	bare := string(genuine[strings.Index(string(genuine), "$2a$"):])
 	for name, hash := range map[string]string{
-		"empty": "", "plain": "correct horse", "bare bcrypt": bare, "no pepper": "$hb1$$" + bare, "another pepper": "$hb1$AAAAAAAA$" + bare,
+		"empty": "", "plain": "correct horse", "no pepper": "$hb1$$" + bare, "another pepper": "$hb1$AAAAAAAA$" + bare,
 		"another scheme": "$hb2" + strings.TrimPrefix(string(genuine), "$hb1"), "cut": string(genuine[:40]), "pepper alone": strings.TrimSuffix(string(genuine), bare),
 		"cost 99": strings.Replace(string(genuine), "$04$", "$99$", 1), "another bcrypt": strings.Replace(string(genuine), "$2a$", "$9a$", 1),
 	} {

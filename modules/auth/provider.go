@@ -50,6 +50,12 @@ type Canonicalizer interface {
 	CanonicalEntityID(entityID string) (string, error)
 }
 
+// SecretChecker says whether an app may give an entity the secret when it makes identities itself, by an error of kind
+// Invalid that does not repeat it. Without it any secret is kept as it is given.
+type SecretChecker interface {
+	CheckSecret(secret []byte) error
+}
+
 // Describer says how a provider is shown to people. Without it, its name is shown.
 type Describer interface{ DisplayName() string }
 
@@ -61,6 +67,10 @@ type Attempt struct {
 	// no secret. A provider sees the secrets of its own entities only. The secret it was last given for an entity is the
 	// one its assertion about that entity rests on.
 	Secret func(ctx context.Context, entityID string) ([]byte, error)
+
+	// Names returns the names of the person whose entity it is, as far as they are known, for what a password must not be
+	// made of. It may be nil.
+	Names func(ctx context.Context, entityID string) ([]string, error)
 
 	EntityID     string // on Authenticate: who must prove themselves; on Update: whose secret is changed; empty: the input names them
 	ProveCurrent bool   // on Update: the input must prove the secret of now as well, or the answer is ErrInvalidCredentials

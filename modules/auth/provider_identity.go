@@ -68,8 +68,9 @@ type ProviderIdentityDraft struct {
 	ProviderMetadata map[string]any
 
 	// Secret is what the provider is to find in Attempt.Secret, in its own form: for emailpass what Passwords.Hash
-	// returns. Nil: none, as for a provider that keeps none. It is written and never read back, nor checked: with one that
-	// the provider does not understand, signing in fails.
+	// returns, or a hash of another program that CheckPasswordHash knows. Nil: none, as for a provider that keeps none. It is
+	// written and never read back. A provider that is no SecretChecker does not check it: with one that it does not
+	// understand, signing in fails.
 	Secret []byte `json:"-"`
 }
 
@@ -160,6 +161,11 @@ func (s *Service) newProviderRow(d ProviderIdentityDraft, now time.Time) (r *pro
 	}
 	if len(d.Secret) > maxSecret {
 		return nil, ErrInvalid.Msg("A secret must be at most %d bytes.", maxSecret)
+	}
+	if c, ok := p.(SecretChecker); ok && len(d.Secret) > 0 {
+		if err := c.CheckSecret(d.Secret); err != nil {
+			return nil, err
+		}
 	}
 	if len(d.Secret) > 0 { // an empty one would be a secret that nothing fits
 		r.Secret = d.Secret

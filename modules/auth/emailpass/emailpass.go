@@ -2,7 +2,7 @@
 //
 // The entity id is the canonical e-mail address. An address is a claim until something other than registering proves it,
 // so an assertion of this provider never vouches for one. Hashing, its cost and its queue are auth.Passwords'; the rules
-// of what may be a password are auth.CheckPassword's.
+// of what may be a password are auth.Policy's.
 package emailpass
 
 import (
@@ -44,6 +44,7 @@ var _ interface {
 	auth.Registrar
 	auth.Updater
 	auth.Canonicalizer
+	auth.SecretChecker
 	auth.Describer
 } = (*Provider)(nil)
 
@@ -91,7 +92,7 @@ func (p *Provider) Authenticate(ctx context.Context, a auth.Attempt) (auth.Asser
 // Register asserts a new address with its first password. An address that is known already counts as a sign-in: with
 // its password it is asserted again, otherwise the answer is auth.ErrIdentityExists.
 func (p *Provider) Register(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
-	entity, password, hash, err := p.choice(ctx, a)
+	entity, password, hash, err := p.choice(ctx, a, nil)
 	if err != nil {
 		return auth.Assertion{}, err
 	}
@@ -110,7 +111,7 @@ func (p *Provider) Register(ctx context.Context, a auth.Attempt) (auth.Assertion
 // Update asserts a new password for an address that has one: the attempt's entity, or the input's email. The input's
 // current_password proves the one there is now where that is asked for.
 func (p *Provider) Update(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
-	entity, password, hash, err := p.choice(ctx, a)
+	entity, password, hash, err := p.choice(ctx, a, a.Names)
 	switch {
 	case err != nil:
 		return auth.Assertion{}, err
@@ -136,8 +137,9 @@ func (p *Provider) Update(ctx context.Context, a auth.Attempt) (auth.Assertion, 
 	return changed, err
 }
 
-// choice reads an address and a password that may be chosen for it, and the hash that is kept for the address now.
-func (p *Provider) choice(ctx context.Context, a auth.Attempt) (entity, password string, hash []byte, err error) {
+// choice reads an address and a password that may be chosen for it, and the hash that is kept for the address now. Who
+// only claims the address is not told by a refusal what the person is called: names are nil then.
+func (p *Provider) choice(ctx context.Context, a auth.Attempt, names namesOf) (entity, password string, hash []byte, err error) {
 	address, password, err := read(a.Input, a.EntityID)
 	if err != nil {
 		return "", "", nil, err
@@ -145,12 +147,44 @@ func (p *Provider) choice(ctx context.Context, a auth.Attempt) (entity, password
 	if entity, err = auth.CanonicalEmail(address); err != nil {
 		return "", "", nil, err
 	}
-	if err = auth.CheckPassword(password, entity); err != nil {
+	own, err := own(ctx, a.Input, entity, names)
+	if err != nil {
+		return "", "", nil, err
+	}
+	if err = p.passwords.Check(ctx, password, own...); err != nil {
 		return "", "", nil, err
 	}
 	hash, err = a.Secret(ctx, entity)
 	return entity, password, hash, err
 }
+
+type namesOf = func(ctx context.Context, entityID string) ([]string, error)
+
+// own are the words that a password of the person must not be made of: the address, the names that the input tells, and
+// those that are known.
+func own(ctx context.Context, in auth.Input, entity string, names namesOf) ([]string, error) {
+	var body struct {
+		First any `json:"first_name"`
+		Last  any `json:"last_name"`
+	}
+	if err := in.Decode(&body); err != nil {
+		return nil, err
+	}
+	words := []string{entity}
+	for _, name := range []any{body.First, body.Last} {
+		if text, ok := name.(string); ok {
+			words = append(words, text)
+		}
+	}
+	if names == nil {
+		return words, nil
+	}
+	known, err := names(ctx, entity)
+	return append(words, known...), err
+}
+
+// CheckSecret says whether a hash can be imported.
+func (*Provider) CheckSecret(secret []byte) error { return auth.CheckPasswordHash(secret) }
 
 // read takes the credentials from the input; the address is not the input's to say if it is known.
 func read(in auth.Input, known string) (address, password string, err error) {
