@@ -22,11 +22,12 @@ type Purpose string
 
 // The purposes.
 const (
-	AccessToken Purpose = "latchkey access token v1"
-	Invite      Purpose = "latchkey invite v1"
-	Reset       Purpose = "latchkey password reset v1"
-	EmailChange Purpose = "latchkey e-mail change v1"
-	Pepper      Purpose = "latchkey password pepper v1"
+	AccessToken  Purpose = "latchkey access token v1"
+	Invite       Purpose = "latchkey invite v1"
+	Reset        Purpose = "latchkey password reset v1"
+	EmailChange  Purpose = "latchkey e-mail change v1"
+	Verification Purpose = "latchkey e-mail verification v1"
+	Pepper       Purpose = "latchkey password pepper v1"
 )
 
 // Key is one derived key and the name by which what it made finds it again.
