@@ -32,6 +32,8 @@ func (a *API) routes() []route {
 		{"POST", "/auth/session", bearer, takesNothing(a.createSession)},
 		{"DELETE", "/auth/session", signedIn, takesNothing(a.deleteSession)},
 		{"POST", "/auth/token/refresh", signedIn, takesNothing(a.refresh)},
+		{"POST", "/auth/verification/request", signedIn, takes(a.requestVerification)},
+		{"POST", "/auth/verification/confirm", signedInToVerify, takes(a.confirmVerification)},
 
 		{"GET", "/admin/users", may("user:read"), takesNothing(a.listUsers)},
 		{"GET", "/admin/users/me", member, takesNothing(a.me)},
@@ -199,6 +201,10 @@ func (a *API) guarded(r route) http.Handler {
 			a.write(w, out.status, "text/plain; charset=utf-8", []byte(out.text))
 			return
 		}
+		if out, ok := out.(interface{ created() any }); ok {
+			a.answer(w, req, http.StatusCreated, out.created())
+			return
+		}
 		a.answer(w, req, http.StatusOK, out)
 	})
 }
@@ -249,6 +255,11 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, status int, body an
 	}
 	a.write(w, status, "application/json; charset=utf-8", bytes.TrimSuffix(buf.Bytes(), []byte("\n")))
 }
+
+// created is the answer of a route that answers 201.
+type created[T any] struct{ body T }
+
+func (c created[T]) created() any { return c.body }
 
 // plainAnswer is the answer of a route that answers in plain text.
 type plainAnswer struct {
