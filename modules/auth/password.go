@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -146,6 +147,9 @@ func (h *Passwords) Verify(ctx context.Context, hash []byte, password string) (o
 	return true, cost != h.cost || pepper.ID != h.peppers[0].ID, err
 }
 
+// Turns is how often a password was hashed or verified so far. Whoever must not be told apart costs the same number.
+func (h *Passwords) Turns() int64 { return h.pool.turns.Load() }
+
 // payDifference makes a wrong password for an account with a cheaper hash cost what one for an unknown account costs,
 // which pays for the configured cost: 2^n + (2^n + 2^(n+1) + … + 2^(m-1)) = 2^m.
 func (h *Passwords) payDifference(bare, sum []byte) error {
@@ -199,6 +203,8 @@ type pool struct {
 	slots   chan struct{}
 	maxWait time.Duration
 
+	turns atomic.Int64 // given so far
+
 	mu      sync.Mutex
 	waiting int           // callers in the queue or in a slot
 	took    time.Duration // what a hash takes, a moving average
@@ -223,6 +229,7 @@ func (p *pool) run(ctx context.Context, hash func() error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	p.turns.Add(1)
 	start := time.Now()
 	err := hash()
 	p.measured(time.Since(start))
