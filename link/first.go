@@ -25,6 +25,9 @@ func (s *Service) enter(ctx context.Context, e entry) (l Login, err error) {
 		return Login{}, err
 	}
 	if l.UserID != "" {
+		if err := s.vouchFor(ctx, e, l.UserID); err != nil {
+			return Login{}, err
+		}
 		if l.Identity, err = s.admit(ctx, e.proof, e.known); err != nil {
 			return Login{}, err
 		}

@@ -196,6 +196,23 @@ func (s *Service) provesFirst(actorType string) bool {
 	return s.actors[actorType].RequireVerifiedEmail || s.enumerationSafe
 }
 
+// vouchFor proves the address of a user whom it keeps back, if the sign-in that is about to be recorded proves it. It comes
+// before the identity is locked, as all that locks users.
+func (s *Service) vouchFor(ctx context.Context, e entry, id user.ID) error {
+	address := e.proof.ProvedEmail()
+	if address == "" || !s.actors[e.actorType].RequireVerifiedEmail {
+		return nil
+	}
+	u, err := s.users.RetrieveUser(ctx, id)
+	if errors.Is(err, user.ErrNotFound) || (err == nil && (u.EmailVerified() || u.Email != address)) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.users.VerifyEmail(ctx, id, address)
+}
+
 // holdBack takes from a sign-in whom it speaks for until the address is proved, if it has to be, and has a link mailed, but
 // not while one is under way.
 func (s *Service) holdBack(ctx context.Context, actorType string, l *Login) error {

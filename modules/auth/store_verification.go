@@ -78,6 +78,14 @@ func (s store) takeVerification(ctx context.Context, id IdentityID, hash string,
 	return &rows[0], nil
 }
 
+func (s store) deleteVerification(ctx context.Context, id IdentityID, address string) error {
+	_, err := s.db.Conn(ctx).NewDelete().Model((*verificationRow)(nil)).Where("auth_identity_id = ?", id).Where("email = ?", address).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("delete verification: %w", err)
+	}
+	return nil
+}
+
 type registrationRow struct {
 	bun.BaseModel `bun:"table:latchkey_registration,alias:r"`
 
