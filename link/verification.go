@@ -25,7 +25,7 @@ func (s *Service) requestVerification(ctx context.Context, session auth.Session,
 	if err != nil {
 		return auth.Verification{}, err
 	}
-	if u != nil && !u.EmailVerified() {
+	if r.OfActor = false; u != nil && !u.EmailVerified() {
 		address, nonsense := auth.CanonicalEmail(r.Email)
 		r.OfActor = nonsense == nil && address == u.Email
 	}

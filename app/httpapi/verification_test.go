@@ -1,15 +1,18 @@
 package httpapi_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -448,6 +451,26 @@ func TestAnInvitedPersonRegistersByTheirInvite(t *testing.T) {
 		again := s.token(t, "sign in", s.do(t, "POST", "/auth/user/emailpass", credentials("dangling@example.com", password)))
 		if a := s.do(t, "POST", accept, `{}`, bearer(again)); a.status != 200 {
 			t.Errorf("accept with that sign-in: %d %s", a.status, a.body)
+		}
+	})
+}
+
+func TestASignInHasAnotherMailSentOnlyOnceTheOneBeforeIsOfNoUse(t *testing.T) {
+	eachWith(t, requires, func(t *testing.T, s *server) {
+		s.register(t, "ada@example.com")
+		for _, c := range []struct {
+			asked, until time.Duration
+			mails        int
+		}{{-time.Minute, time.Minute, 1}, {-time.Minute, -time.Second, 1}, {-time.Hour, time.Minute, 1}, {-time.Hour, -time.Second, 2}} {
+			check(t, s.db.InTx(t.Context(), func(ctx context.Context) error {
+				_, err := s.db.Conn(ctx).NewUpdate().Table("latchkey_verification").Set("requested_at = ?", database.Now().Add(c.asked)).
+					Set("expires_at = ?", database.Now().Add(c.until)).Where("TRUE").Exec(ctx)
+				return err
+			}))
+			a := s.do(t, "POST", "/auth/user/emailpass", credentials("ada@example.com", password))
+			if n := len(told[auth.VerificationRequested](s)); n != c.mails || a.get("verification_required") != "true" {
+				t.Errorf("asked for %v ago, good for %v: %d mails, want %d; %s", -c.asked, c.until, n, c.mails, a.body)
+			}
 		}
 	})
 }

@@ -31,7 +31,8 @@ type VerificationRequest struct {
 	// OfActor says that the caller vouches for it that the address is that of the actor whom the identity is linked to, and
 	// not proved. Otherwise it must be that of one of the identity's ways to sign in, or what it registers with.
 	OfActor bool
-	// UnlessPending asks for nothing if it was asked for within the last 15 minutes: for requests that nobody has made by hand.
+	// UnlessPending asks for nothing if it was asked for within the last 15 minutes, or a link that was sent is still good: for
+	// requests that nobody has made by hand.
 	UnlessPending bool
 	Metadata      map[string]any // the caller's own, for whoever handles the event; at most 16 KiB of JSON
 }
@@ -81,7 +82,7 @@ func (s *Service) RequestVerification(ctx context.Context, session Session, r Ve
 			if err != nil {
 				return err
 			}
-			if pending != nil && e.At.Sub(pending.RequestedAt) < verificationTTL {
+			if pending != nil && (e.At.Sub(pending.RequestedAt) < verificationTTL || pending.ExpiresAt.After(e.At)) {
 				v = pending.verification()
 				return nil
 			}
