@@ -141,13 +141,13 @@ func passwordWords(c *Config) []string {
 }
 
 func linkOptions(c *Config) (link.Options, error) {
-	o := link.Options{Actors: map[string]link.ActorOptions{}}
+	o := link.Options{Actors: map[string]link.ActorOptions{}, EnumerationSafe: c.Auth.EnumerationSafe}
 	for name, a := range c.Link.Actors {
 		policy, err := link.PolicyNamed(a.Policy)
 		if err != nil {
 			return link.Options{}, err
 		}
-		o.Actors[name] = link.ActorOptions{Policy: policy, Providers: a.Providers}
+		o.Actors[name] = link.ActorOptions{Policy: policy, Providers: a.Providers, RequireVerifiedEmail: a.RequireVerifiedEmail}
 	}
 	return o, nil
 }
@@ -188,6 +188,9 @@ func mailOptions(c *Config, at *listener, terminal io.Writer, log *slog.Logger) 
 	default:
 		if c.Mail.Driver == "auto" && at != nil {
 			log.Warn("mail.driver is not set: nobody is sent an invite or a link to reset their password")
+		}
+		if at != nil && c.needsMail() {
+			log.Warn("addresses have to be proved by a mailed link, and no mail is sent: who has not proved theirs stays outside", "mail.driver", c.Mail.Driver)
 		}
 	}
 	return o, nil

@@ -76,10 +76,12 @@ type DatabaseConfig struct {
 
 // AuthConfig is the configuration of the auth module.
 type AuthConfig struct {
-	Password  PasswordConfig   `key:"password"`
-	Token     TokenConfig      `key:"token"`
-	Session   SessionConfig    `key:"session"`
-	Providers ProviderSettings `key:"providers"`
+	Password PasswordConfig `key:"password"`
+	Token    TokenConfig    `key:"token"`
+	Session  SessionConfig  `key:"session"`
+	// EnumerationSafe has registering tell nobody whether an address is known: the mailbox decides.
+	EnumerationSafe bool             `key:"enumeration_safe" def:"false"`
+	Providers       ProviderSettings `key:"providers"`
 }
 
 // ProviderSettings are the settings of each provider, by its id, as they were
@@ -141,6 +143,8 @@ type LinkConfig struct {
 type ActorConfig struct {
 	Policy    string   `key:"policy" def:"auto" oneof:"auto|invite|manual"`
 	Providers []string `key:"providers" def:"emailpass"`
+	// RequireVerifiedEmail lets nobody in as an actor before their address is proved.
+	RequireVerifiedEmail bool `key:"require_verified_email" def:"false"`
 }
 
 // InviteConfig is about invites.
@@ -256,6 +260,16 @@ func (m MailConfig) driver(production bool) string {
 	default:
 		return "log"
 	}
+}
+
+// needsMail reports whether somebody cannot come in without a mail.
+func (c *Config) needsMail() bool {
+	for _, a := range c.Link.Actors {
+		if a.RequireVerifiedEmail {
+			return true
+		}
+	}
+	return c.Auth.EnumerationSafe
 }
 
 // Setting is one line of what is in force.

@@ -30,8 +30,12 @@ func TestMedusasOwnClientWorksUnchanged(t *testing.T) {
 		if err := s.up(ctx); err != nil {
 			t.Fatal(err)
 		}
+		strict := start(t, append(env, "LATCHKEY_LINK_ACTORS_USER_REQUIRE_VERIFIED_EMAIL=true", "LATCHKEY_AUTH_ENUMERATION_SAFE=true"))
+		if err := strict.up(ctx); err != nil {
+			t.Fatal(err)
+		}
 		node := exec.CommandContext(ctx, "node", suite)
-		node.Env = []string{"PATH=" + os.Getenv("PATH"), "BASE=" + s.url, "ADMIN_EMAIL=admin@example.com", "ADMIN_PASSWORD=a long passphrase", "MAIL=" + mails}
+		node.Env = []string{"PATH=" + os.Getenv("PATH"), "BASE=" + s.url, "STRICT=" + strict.url, "ADMIN_EMAIL=admin@example.com", "ADMIN_PASSWORD=a long passphrase", "MAIL=" + mails}
 		out, err := node.CombinedOutput()
 		if err != nil || strings.Count(string(out), "\nok - ") < 30 {
 			t.Errorf("%v\n%s", err, out)

@@ -16,6 +16,7 @@ type entry struct {
 	proof     auth.Proof
 	known     auth.IdentityID // whom the proof is about; empty: nobody there was when it was made
 	client    auth.Client
+	session   auth.SessionID // in which it is made; empty: it opens one
 }
 
 // enter records a sign-in in the transaction of ctx: who it is, whom they are linked to, the session.
@@ -24,10 +25,8 @@ func (s *Service) enter(ctx context.Context, e entry) (l Login, err error) {
 		return Login{}, err
 	}
 	if l.UserID != "" {
-		if e.proof.ProvesAnew() { // before the identity is held: users are locked first
-			if err := s.users.VerifyEmail(ctx, l.UserID, e.proof.ProvedEmail()); err != nil {
-				return Login{}, err
-			}
+		if err := s.vouchFor(ctx, e, l.UserID); err != nil {
+			return Login{}, err
 		}
 		if l.Identity, err = s.admit(ctx, e.proof, e.known); err != nil {
 			return Login{}, err
@@ -43,7 +42,10 @@ func (s *Service) enter(ctx context.Context, e entry) (l Login, err error) {
 	if err := s.proved(ctx, l.Identity); err != nil {
 		return Login{}, err
 	}
-	l.Session, err = s.auth.OpenSession(ctx, l.Identity, e.actorType, e.client)
+	if l.Session, err = s.auth.OpenSession(ctx, l.Identity, e.actorType, e.client); err != nil {
+		return Login{}, err
+	}
+	err = s.holdBack(ctx, e.actorType, &l)
 	return l, err
 }
 
@@ -85,6 +87,9 @@ func (s *Service) first(ctx context.Context, e entry) (l Login, err error) {
 		}
 	}
 	n.Identity = l.Identity
+	if p := l.Identity.Proved; p.Email != "" && !p.EmailVerified && s.provesFirst(e.actorType) {
+		return s.wait(ctx, e, n, &WaitProof)
+	}
 	return s.settle(ctx, e, n, claim)
 }
 
@@ -170,7 +175,7 @@ func (s *Service) create(ctx context.Context, e entry, n Newcomer, d user.Draft,
 			return u, true, err
 		}
 	}
-	return u, true, s.settled(ctx, n.Identity.ID, e.actorType, u.ID, "")
+	return u, true, s.settled(ctx, n.Identity.ID, e.actorType, u.ID, e.session)
 }
 
 // settled is what follows on every way by which an identity becomes an actor: what else it was signed in to without one
@@ -211,7 +216,7 @@ func (s *Service) join(ctx context.Context, e entry, n Newcomer, id user.ID) (l 
 	case err != nil:
 		return Login{}, false, err
 	case owner == "" || !u.EmailVerified():
-		return l, true, s.reclaim(ctx, n.Identity.ID, u, e.actorType, "")
+		return l, true, s.reclaim(ctx, n.Identity.ID, u, e.actorType, e.session)
 	}
 	if other, err := s.store.linkedAs(ctx, n.Identity.ID, e.actorType); err != nil {
 		return Login{}, false, err

@@ -40,7 +40,7 @@ func (s *Service) accept(ctx context.Context, session auth.Session, token string
 	if refused != nil && !errors.Is(refused, user.ErrInviteUsed) {
 		return user.User{}, refused
 	}
-	actor, err := s.Actor(ctx, session)
+	actor, err := s.store.actor(ctx, session.IdentityID, session.ActorType) // who is held back may accept, too
 	if err != nil {
 		return user.User{}, err
 	}
@@ -55,6 +55,9 @@ func (s *Service) accept(ctx context.Context, session auth.Session, token string
 	}
 	if actor != "" {
 		return s.acceptSignedIn(ctx, session, actor, invite)
+	}
+	if err := s.finishRegistration(ctx, session, invite); err != nil {
+		return user.User{}, err
 	}
 	address, err := s.invited(ctx, session, invite, a)
 	if err != nil {

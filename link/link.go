@@ -23,12 +23,18 @@ const ActorUser = "user"
 // Options are the package's settings, by actor type. The zero value serves users by AutoProvision with every provider.
 type Options struct {
 	Actors map[string]ActorOptions
+	// EnumerationSafe has SignUp do and answer the same for an address that is known and for one that is not: the mailbox
+	// decides what comes of it. A newcomer then proves their address before anything is decided about them.
+	EnumerationSafe bool
 }
 
 // ActorOptions say how one type of actor signs in.
 type ActorOptions struct {
 	Policy    Policy   // AutoProvision if nil
 	Providers []string // which it may use; nil: every one
+	// RequireVerifiedEmail lets nobody be an actor whose address is not proved: a sign-in is let in as nobody until then, and
+	// a link is mailed. See HoldsBack.
+	RequireVerifiedEmail bool
 }
 
 // Login is what a caller has after proving who they are.
@@ -38,6 +44,9 @@ type Login struct {
 	Token    string   // an access token of the session
 	UserID   user.ID  // empty: not linked yet
 	Waiting  *Waiting // why not; nil if linked, or if nobody asked to be let in (SignUp)
+
+	Unproved     bool               // they are nobody until an address is proved
+	Verification *auth.Verification // of that address, under way; nil if there is no address, or nobody is held back
 
 	user *user.User // as the sign-in found it; nil: not looked at
 }
@@ -51,6 +60,8 @@ type Service struct {
 	events event.Emitter
 	log    *slog.Logger
 	actors map[string]ActorOptions
+
+	enumerationSafe bool
 }
 
 // New returns the link layer's service. It registers with the user module, so that deleting or deactivating a user, by
@@ -64,7 +75,7 @@ func New(p Params) (*Service, error) {
 		store: store{p.DB}, db: p.DB, users: p.Users, auth: p.Auth,
 		events: cmp.Or(p.Events, event.Discard),
 		log:    cmp.Or(p.Log, slog.Default()).With("module", "link"),
-		actors: map[string]ActorOptions{ActorUser: {Policy: AutoProvision{}}},
+		actors: map[string]ActorOptions{ActorUser: {Policy: AutoProvision{}}}, enumerationSafe: p.Options.EnumerationSafe,
 	}
 	known := s.auth.ListAuthProviders()
 	for name, o := range p.Options.Actors {
@@ -127,7 +138,7 @@ func (s *Service) SignIn(ctx context.Context, actorType, provider string, in aut
 	}
 	l, err := s.proveAndRecord(ctx, func() (auth.Proof, error) { return s.auth.Prove(ctx, auth.SignIn, provider, in) },
 		func(ctx context.Context, p auth.Proof, known auth.IdentityID) (Login, error) {
-			return s.enter(ctx, entry{actorType, o.Policy, p, known, c})
+			return s.enter(ctx, entry{actorType: actorType, policy: o.Policy, proof: p, known: known, client: c})
 		})
 	if err != nil {
 		return l, err
@@ -141,9 +152,24 @@ func (s *Service) SignIn(ctx context.Context, actorType, provider string, in aut
 }
 
 // SignUp gives a caller an identity and lets them in without an actor. Signing up again with the same secret lets them in
-// again while the identity is linked to nobody; otherwise it is auth.ErrIdentityExists.
+// again while the identity is linked to nobody; otherwise it is auth.ErrIdentityExists. With Options.EnumerationSafe everybody
+// gets an identity and is let in, and only the mailbox tells what that is worth.
 func (s *Service) SignUp(ctx context.Context, actorType, provider string, in auth.Input, c auth.Client) (Login, error) {
 	if _, err := s.allow(actorType, provider); err != nil {
+		return Login{}, err
+	}
+	if s.enumerationSafe {
+		if l, done, err := s.signUpUnseen(ctx, actorType, provider, in, c); err != nil || done {
+			return l, err
+		}
+	}
+	return s.signUp(ctx, actorType, provider, in, c, func(auth.Identity) error { return nil })
+}
+
+// signUp signs somebody up whom admit, which is asked once it is known who they are, does not refuse.
+func (s *Service) signUp(ctx context.Context, actorType, provider string, in auth.Input, c auth.Client, admit func(auth.Identity) error) (Login, error) {
+	o, err := s.allow(actorType, provider)
+	if err != nil {
 		return Login{}, err
 	}
 	l, err := s.proveAndRecord(ctx, func() (auth.Proof, error) { return s.auth.Prove(ctx, auth.SignUp, provider, in) },
@@ -156,7 +182,15 @@ func (s *Service) SignUp(ctx context.Context, actorType, provider string, in aut
 			} else if linked {
 				return Login{}, auth.ErrIdentityExists
 			}
-			l.Session, err = s.auth.OpenSession(ctx, l.Identity, actorType, c)
+			if err := admit(l.Identity); err != nil {
+				return Login{}, err
+			}
+			if l.Session, err = s.auth.OpenSession(ctx, l.Identity, actorType, c); err != nil {
+				return Login{}, err
+			}
+			if p := l.Identity.Proved; o.RequireVerifiedEmail && p.Email != "" && !p.EmailVerified {
+				_, err = s.auth.RequestVerification(ctx, l.Session, auth.VerificationRequest{Email: p.Email, UnlessPending: true})
+			}
 			return l, err
 		})
 	if err == nil {
@@ -227,15 +261,31 @@ func (s *Service) Refresh(ctx context.Context, session auth.Session) (string, er
 	return s.token(ctx, session, identity, actor)
 }
 
-// Actor returns the user that the session's identity is linked to; empty if it is linked to nobody. Linking ends the other
-// sessions of who was nobody, and a session that was checked on another node may be one of those, for as long as that is
-// cached there: so where the link is new the session is read once more. auth.ErrSession: it has ended.
+// Actor returns the user that the session's identity is linked to; empty if it is linked to nobody, or to somebody who is
+// held back (HoldsBack). Linking ends the other sessions of who was nobody, and a session that was checked on another node
+// may be one of those, for as long as that is cached there: so where the link is new the session is read once more.
+// auth.ErrSession: it has ended.
 func (s *Service) Actor(ctx context.Context, session auth.Session) (user.ID, error) {
 	id, since, err := s.store.actorSince(ctx, session.IdentityID, session.ActorType)
-	if err != nil || id == "" || time.Since(since) > newLink {
+	if err != nil || id == "" {
 		return id, err
 	}
-	if err := s.auth.RecheckSession(ctx, session.ID); err != nil {
+	if time.Since(since) <= newLink {
+		if err := s.auth.RecheckSession(ctx, session.ID); err != nil {
+			return "", err
+		}
+	}
+	if !s.actors[session.ActorType].RequireVerifiedEmail {
+		return id, nil
+	}
+	u, err := s.users.RetrieveUser(ctx, id)
+	if errors.Is(err, user.ErrNotFound) {
+		return id, nil // the caller looks for them, too
+	}
+	if err != nil {
+		return "", err
+	}
+	if held, err := s.HoldsBack(ctx, session.ActorType, u); err != nil || held {
 		return "", err
 	}
 	return id, nil

@@ -31,6 +31,7 @@ type person struct {
 	reset        string     // a token for one, as mailed
 	way          string     // the password, beside which there is another way to sign in
 	to, move     string     // another address that they have asked for, and the token that was mailed there
+	verify       string     // the token that proves the address they have
 }
 
 // acts are all that can change what somebody is or how they sign in.
@@ -99,6 +100,14 @@ func (b bridge) acts() map[string]func(context.Context, person) error {
 			_, err := b.signIn(ctx, "vouching", vouched(p.to, p.to, true))
 			return err
 		},
+		"ask to verify": func(ctx context.Context, p person) error {
+			_, err := b.link.RequestVerification(ctx, p.session, auth.VerificationRequest{Email: p.email})
+			return err
+		},
+		"verify": func(ctx context.Context, p person) error {
+			_, err := b.link.ConfirmVerification(ctx, p.session, p.verify)
+			return err
+		},
 		"revoke": func(ctx context.Context, p person) error { return b.auth.Revoke(ctx, p.identityID) },
 		"end sessions": func(ctx context.Context, p person) error {
 			return b.auth.EndSessions(ctx, p.identityID, "", "")
@@ -159,7 +168,15 @@ func (b bridge) newPerson(t *testing.T, email string, linked bool) person {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return person{email: email, user: l.UserID, session: l.Session, identityID: l.Identity.ID, anotherProof: vouched(email, email, true),
+	_, err = b.auth.RequestVerification(t.Context(), l.Session, auth.VerificationRequest{Email: email})
+	if err != nil {
+		t.Fatal(err)
+	}
+	verify, err := b.auth.CreateVerificationToken(t.Context(), b.lastVerification(t, l.Session, email))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return person{verify: verify.Token, email: email, user: l.UserID, session: l.Session, identityID: l.Identity.ID, anotherProof: vouched(email, email, true),
 		change: change, reset: reset.Token, way: l.Identity.Providers[0].ID, to: to, move: move.Token,
 		token: b.users.InviteToken(invites[0], user.ByHand), mail: b.users.InviteToken(invites[0], user.ByMail)}
 }
@@ -385,4 +402,16 @@ func TestWhatAProviderSaysOfSomebodyDoesNotKeepThemOut(t *testing.T) {
 			}
 		}
 	})
+}
+
+// lastVerification is the event of the newest request to prove the address, made of what is kept of it.
+func (b bridge) lastVerification(t *testing.T, s auth.Session, address string) auth.VerificationRequested {
+	t.Helper()
+	var id string
+	err := b.db.Conn(t.Context()).NewSelect().Table("latchkey_verification").Column("id").
+		Where("auth_identity_id = ?", s.IdentityID).Where("email = ?", address).Scan(t.Context(), &id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return auth.VerificationRequested{ID: id, IdentityID: s.IdentityID, EntityID: address, At: time.Now()}
 }

@@ -84,7 +84,10 @@ type Waiting struct {
 var (
 	WaitVerifyEmail = Waiting{"verify_email",
 		"An account with this e-mail address exists, and that the address is yours is not proved.",
-		"Sign in the way you did before, or reset the password by mail."}
+		"Have a link mailed that proves it, sign in the way you did before, or reset the password by mail."}
+	WaitProof = Waiting{"verification_required",
+		"That the e-mail address is yours is not proved yet.",
+		"Open the link that was mailed to it, while you are signed in, then go on; or have another one mailed."}
 	WaitEmail = Waiting{"email_required",
 		"This sign-in came without an e-mail address, and an account needs one.",
 		"Sign in with a provider that passes on your address, or open an invite."}

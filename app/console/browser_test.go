@@ -51,6 +51,7 @@ type asked struct {
 	mu       sync.Mutex
 	requests []auth.PasswordResetRequested
 	moves    []auth.EmailChangeRequested
+	proofs   []auth.VerificationRequested
 }
 
 func (a *asked) Emit(ctx context.Context, events ...event.Event) error {
@@ -62,6 +63,8 @@ func (a *asked) Emit(ctx context.Context, events ...event.Event) error {
 			a.requests = append(a.requests, e)
 		case auth.EmailChangeRequested:
 			a.moves = append(a.moves, e)
+		case auth.VerificationRequested:
+			a.proofs = append(a.proofs, e)
 		}
 	}
 	return a.next.Emit(ctx, events...)
@@ -81,6 +84,8 @@ func (a *asked) last(t *testing.T) auth.PasswordResetRequested {
 // options differ between sites.
 type options struct {
 	policy    link.Policy
+	require   bool // addresses are to be proved
+	safe      bool // registering tells nobody who is known
 	inviteTTL time.Duration
 	events    event.Emitter
 }
@@ -113,7 +118,7 @@ func newSite(t *testing.T, db *database.DB, o options) *site {
 		t.Fatal(err)
 	}
 	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Log: log,
-		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: {Policy: o.policy}}}})
+		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: {Policy: o.policy, RequireVerifiedEmail: o.require}}, EnumerationSafe: o.safe}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func New(p Params) (*Console, error) {
 	c := &Console{users: p.Users, auth: p.Auth, link: p.Link, site: site,
 		log: cmp.Or(p.Log, slog.Default()).With("module", "console"), pages: map[string]*template.Template{}}
 	said := template.FuncMap{"minPassword": func() int { return max(p.Passwords.Policy.MinLength, auth.MinPassword) }}
-	for _, name := range []string{"home", "login", "invite", "accept", "forgot", "reset", "email", "confirm", "problem"} {
+	for _, name := range []string{"home", "login", "invite", "accept", "forgot", "reset", "email", "confirm", "verify", "problem"} {
 		page, err := template.New("layout.html").Funcs(said).ParseFS(files, "pages/layout.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("console: %w", err)
@@ -76,6 +76,7 @@ func New(p Params) (*Console, error) {
 		"/app/reset-password": {http.MethodGet: c.openReset, http.MethodPost: c.reset},
 		"/app/email":          {http.MethodGet: c.openEmail, http.MethodPost: c.changeEmail},
 		"/app/email/confirm":  {http.MethodGet: c.openConfirm, http.MethodPost: c.confirmEmail},
+		"/app/verify-email":   {http.MethodGet: c.openVerify, http.MethodPost: c.verify},
 		"/app/logout":         {http.MethodPost: c.logout},
 		"/app/style.css":      {http.MethodGet: c.style},
 	}
@@ -125,7 +126,9 @@ type view struct {
 	Reset   string // whose password is set; empty: it is to be asked for
 	Done    string // what the form has done; empty: it was not sent yet
 	Change  auth.EmailChange
-	Secret  bool // the form asks for the password
+	Proves  string // the address that a link would prove
+	Sent    string // the address that a link was mailed to
+	Secret  bool   // the form asks for the password
 }
 
 // mark is what a field says of itself beside its value.

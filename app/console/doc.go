@@ -8,6 +8,7 @@
 //	*     /app/reset-password   ask for a link by mail; with the link's token, set a new password
 //	*     /app/email    ask for another address
 //	*     /app/email/confirm   with the token of the link that was mailed there, take it
+//	*     /app/verify-email   have a link mailed that proves the address; with the link's token, prove it
 //	POST  /app/logout   sign out
 //
 //	console.go   Console: paths to handlers, headers, answers
@@ -15,6 +16,7 @@
 //	invite.go    /app/invite
 //	reset.go     /app/reset-password
 //	email.go     /app/email, /app/email/confirm
+//	verify.go    /app/verify-email
 //	visitor.go   who is there by the cookie; the cookie after signing in and out
 //	form.go      what a form may send
 //	problem.go   faults to statuses, and to what a page says

@@ -22,7 +22,8 @@ type form struct {
 	FirstName string
 	LastName  string
 	Token     string // of the link: of an invite, to set a new password, to confirm an address
-	As        string // the session that accepts an invite, in which it is empty for whoever the password proves; or that confirms an address
+	Verify    string // the token of the link that proves an address
+	As        string // the session that accepts an invite, in which it is empty for whoever the password proves; or that confirms or proves an address
 	password  string
 }
 
@@ -50,7 +51,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 	}
 	return form{
 		Email: values.Get("email"), FirstName: values.Get("first_name"), LastName: values.Get("last_name"),
-		Token: values.Get("token"), As: values.Get("as"), password: values.Get("password"),
+		Token: values.Get("token"), Verify: values.Get("verify"), As: values.Get("as"), password: values.Get("password"),
 	}, nil
 }
 

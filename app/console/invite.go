@@ -152,7 +152,7 @@ func (c *Console) signUp(r *http.Request, f form) (auth.Session, error) {
 	if err != nil {
 		return auth.Session{}, err
 	}
-	l, err := c.link.SignUp(r.Context(), link.ActorUser, provider, in, c.site.Client(r))
+	l, err := c.link.SignUpInvited(r.Context(), f.Token, link.ActorUser, provider, in, c.site.Client(r))
 	if errors.Is(err, auth.ErrIdentityExists) {
 		l, err = c.link.SignIn(r.Context(), link.ActorUser, provider, in, c.site.Client(r))
 	}

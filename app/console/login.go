@@ -1,9 +1,11 @@
 package console
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
 )
 
 // provider is the one that the forms speak to. It is known by its name alone.
@@ -48,7 +50,13 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	l, err := c.link.SignIn(r.Context(), link.ActorUser, provider, in, c.site.Client(r))
+	signIn := c.link.SignIn
+	if f.Verify != "" {
+		signIn = func(ctx context.Context, actorType, provider string, in auth.Input, client auth.Client) (link.Login, error) {
+			return c.link.SignInToVerify(ctx, actorType, provider, f.Verify, in, client)
+		}
+	}
+	l, err := signIn(r.Context(), link.ActorUser, provider, in, c.site.Client(r))
 	if err != nil {
 		return c.askToSignIn(w, r, f, err)
 	}
@@ -56,7 +64,14 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := &visitor{session: l.Session, Email: l.Identity.Proved.Email}
+	if l.Unproved || l.Waiting != nil {
+		if v.Unproved, err = c.link.Unproved(r.Context(), l.Session); err != nil {
+			return err
+		}
+	}
 	switch {
+	case f.Verify != "": // they came by the link that proves an address, which no redirect may carry
+		return c.offerProofTo(w, r, v, form{Verify: f.Verify}, nil)
 	case l.Waiting != nil:
 	case f.Token != "": // they came by the link that confirms an address, which no redirect may carry
 		return c.offerAddressTo(w, r, v, form{Token: f.Token}, nil)

@@ -38,6 +38,9 @@ var (
 	errCurrent    = fault.New(fault.Unauthorized, "password_wrong", "The password is not right.")
 	errOther      = fault.New(fault.Conflict, "visitor_changed", "Who is signed in here has changed meanwhile. Look again who would accept the invite.")
 
+	errVerifyLink  = fault.New(fault.Invalid, "verify_link_dead", "This link was used already, has expired, or a newer one was sent. If your address is not confirmed yet, sign in and have another one sent.")
+	errOtherProves = fault.New(fault.Conflict, "visitor_changed", "Who is signed in here has changed meanwhile. Look again whose address would be confirmed.")
+
 	errOtherConfirms = fault.New(fault.Conflict, "visitor_changed", "Who is signed in here has changed meanwhile. Look again whose address would change.")
 )
 

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strings"
@@ -16,6 +17,8 @@ type visitor struct {
 	session auth.Session
 	user    user.User // the zero value: no account yet
 	Email   string    // the account's, or else the sign-in's; empty: none
+
+	Unproved string // the address by whose proof they get further; empty: none
 }
 
 // HasAccount reports whether the visitor is a user.
@@ -74,6 +77,13 @@ func (c *Console) visitor(r *http.Request) (*visitor, error) {
 				v.Email = p.Email
 			}
 		}
+		if err == nil {
+			v.Unproved, err = c.link.Unproved(r.Context(), *session)
+		}
+		if errors.Is(err, auth.ErrSession) {
+			return nil, nil
+		}
+		v.Email = cmp.Or(v.Email, v.Unproved)
 		return v, err
 	}
 	u, err := c.users.RetrieveUser(r.Context(), id)

@@ -10,8 +10,10 @@ import (
 )
 
 type tokenAnswer struct {
-	Token string        `json:"token"`
-	Link  *link.Waiting `json:"link,omitempty"` // why the token speaks for nobody yet, and what to do
+	VerificationRequired bool                `json:"verification_required,omitempty"` // Medusa's way to say it
+	Verification         *verificationAnswer `json:"verification,omitempty"`
+	Token                string              `json:"token"`
+	Link                 *link.Waiting       `json:"link,omitempty"` // why the token speaks for nobody yet, and what to do
 }
 
 // register gives the caller an identity and a token that speaks for nobody yet.
@@ -23,7 +25,12 @@ func (a *API) register(c *call, in auth.Input) (tokenAnswer, error) {
 // signIn proves the caller and, the first time, makes them a user.
 func (a *API) signIn(c *call, in auth.Input) (tokenAnswer, error) {
 	l, err := a.link.SignIn(c.Context(), c.PathValue("actor"), c.PathValue("provider"), in, a.site.Client(c.Request))
-	return tokenAnswer{Token: l.Token, Link: l.Waiting}, err
+	answer := tokenAnswer{Token: l.Token, Link: l.Waiting, VerificationRequired: l.Unproved}
+	if l.Verification != nil {
+		v := showVerification(*l.Verification)
+		answer.Verification = &v
+	}
+	return answer, err
 }
 
 type providersAnswer struct {

@@ -94,6 +94,15 @@ func member(a *API, c *call) error {
 	if errors.Is(err, user.ErrNotFound) || (err == nil && !u.Active()) {
 		return errUnauthorized
 	}
+	if err != nil {
+		return err
+	}
+	// The token may be from before the address had to be proved.
+	if held, err := a.link.HoldsBack(c.Context(), c.caller.session.ActorType, u); err != nil {
+		return err
+	} else if held {
+		return errUnauthorized
+	}
 	c.caller.user = u
-	return err
+	return nil
 }

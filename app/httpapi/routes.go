@@ -35,6 +35,8 @@ func (a *API) routes() []route {
 		{"GET", "/auth/sessions", signedIn, takesNothing(a.listOwnSessions)},
 		{"DELETE", "/auth/sessions", signedIn, takesNothing(a.endOtherSessions)},
 		{"DELETE", "/auth/sessions/{id}", signedIn, takesNothing(a.endOwnSession)},
+		{"POST", "/auth/verification/request", signedIn, takes(a.requestVerification)},
+		{"POST", "/auth/verification/confirm", signedInToVerify, takes(a.confirmVerification)},
 
 		{"GET", "/admin/users", may("user:read"), takesNothing(a.listUsers)},
 		{"GET", "/admin/users/me", member, takesNothing(a.me)},
@@ -213,6 +215,10 @@ func (a *API) guarded(r route) http.Handler {
 			a.write(w, out.status, "text/plain; charset=utf-8", []byte(out.text))
 			return
 		}
+		if out, ok := out.(interface{ created() any }); ok {
+			a.answer(w, req, http.StatusCreated, out.created())
+			return
+		}
 		a.answer(w, req, http.StatusOK, out)
 	})
 }
@@ -263,6 +269,11 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, status int, body an
 	}
 	a.write(w, status, "application/json; charset=utf-8", bytes.TrimSuffix(buf.Bytes(), []byte("\n")))
 }
+
+// created is the answer of a route that answers 201.
+type created[T any] struct{ body T }
+
+func (c created[T]) created() any { return c.body }
 
 // plainAnswer is the answer of a route that answers in plain text.
 type plainAnswer struct {

@@ -37,8 +37,11 @@ type server struct {
 	users *user.Service
 	auth  *auth.Service
 	link  *link.Service
-	log   *logBuffer
-	told  *eventLog
+
+	passwords *auth.Passwords
+
+	log  *logBuffer
+	told *eventLog
 }
 
 // eventLog is what was announced by transactions that have committed.
@@ -56,6 +59,13 @@ func (l *eventLog) Emit(ctx context.Context, events ...event.Event) error {
 	})
 }
 
+// count is how many events were announced.
+func (l *eventLog) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.events)
+}
+
 // resets returns the requests for a new password, in the order they were announced.
 func (l *eventLog) resets() (found []auth.PasswordResetRequested) {
 	l.mu.Lock()
@@ -71,6 +81,7 @@ func (l *eventLog) resets() (found []auth.PasswordResetRequested) {
 // settings are what a test may want otherwise.
 type settings struct {
 	actor     link.ActorOptions
+	safe      bool // registering tells nobody who is known
 	user      user.Options
 	hooks     []user.Hook
 	auth      auth.Options
@@ -124,13 +135,14 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 	}
 	passwords, err := auth.NewPasswords(auth.PasswordParams{Keys: keys, Options: o.passwords, Log: log})
 	check(t, err)
+	s.passwords = passwords
 	s.users, err = user.New(user.Params{DB: db, Keys: keys, Options: o.user, Hooks: o.hooks, Events: s.told, Log: log})
 	check(t, err)
 	s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Options: o.auth, Events: s.told, Log: log,
 		Providers: []auth.Provider{o.emailpass(emailpass.New(passwords, emailpass.Config{})), vouching{}}})
 	check(t, err)
 	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Log: log,
-		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: o.actor}}})
+		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: o.actor}, EnumerationSafe: o.safe}})
 	check(t, err)
 	site, err := web.New(o.site)
 	check(t, err)

@@ -1,4 +1,4 @@
-// Package mail writes to people: an invite to join, a link to set a new password, a link to confirm another address, and
+// Package mail writes to people: an invite to join, a link to set a new password, links to confirm an address, and
 // notices to the address that is given up.
 //
 // Mails are consumers of events, so that one is sent if and only if what it is about was committed, and is tried again
@@ -7,6 +7,7 @@
 //	user.InviteCreated, user.InviteResent  →  invite.txt, invite.html
 //	auth.PasswordResetRequested            →  reset.txt, reset.html
 //	auth.EmailChangeRequested              →  move.txt, move.html, to the new address
+//	auth.VerificationRequested             →  verify.txt, verify.html; known.txt, known.html to who is known already
 //	user.EmailChangeRequested              →  moving.txt, moving.html, to the old one
 //	user.EmailChanged                      →  moved.txt, moved.html, to the old one
 //

@@ -67,6 +67,7 @@ func (m *Mailer) Consumers() []outbox.Consumer {
 		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e user.InviteResent) error { return m.invite(ctx, d, e.ID) }),
 		outbox.On("mail", m.reset),
 		outbox.On("mail", m.move),
+		outbox.On("mail", m.verify),
 		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e user.EmailChangeRequested) error {
 			return m.notice(ctx, d, "moving", e.From, e.To)
 		}),
@@ -120,6 +121,21 @@ func (m *Mailer) move(ctx context.Context, d outbox.Delivery, e auth.EmailChange
 	return m.send(ctx, d, "move", t.To, content{URL: m.link("/app/email/confirm", t.Token), Expires: t.ExpiresAt, Other: t.From})
 }
 
+// verify sends the link that proves an address to that address, while it can be confirmed. If somebody has registered with
+// an address that signs in already, its owner is told, and nobody else.
+func (m *Mailer) verify(ctx context.Context, d outbox.Delivery, e auth.VerificationRequested) error {
+	t, err := m.auth.CreateVerificationToken(ctx, e)
+	switch {
+	case errors.Is(err, auth.ErrVerification):
+		return nil
+	case errors.Is(err, auth.ErrRegistered):
+		return m.send(ctx, d, "known", e.EntityID, content{URL: m.options.URL + "/app/reset-password"})
+	case err != nil:
+		return err
+	}
+	return m.send(ctx, d, "verify", t.Email, content{URL: m.link("/app/verify-email", t.Token), Expires: t.ExpiresAt, Registers: t.Registers})
+}
+
 // notice tells an address that its account is about to have another one, or has. It holds no token.
 func (m *Mailer) notice(ctx context.Context, d outbox.Delivery, name, address, other string) error {
 	if address == "" {
@@ -140,6 +156,8 @@ type content struct {
 	URL     string
 	Expires time.Time
 	Other   string // the other address, where two are spoken of; empty: none
+
+	Registers bool // the link completes a registration
 
 	message string // of whoever invites; empty: none
 }

@@ -40,6 +40,7 @@ type Proof struct {
 	spends string    // hash of the one-time token that this proof uses up; empty: none
 	keeps  SessionID // the session that outlives a Change, being the one it was made in; empty: none
 	again  SessionID // the session in which ProveAgain made it; empty: another made it
+	unseen bool      // it is of ProveRegistration, which has looked at nothing that is kept
 }
 
 // snapshot is the stored state that a proof rests on; the zero value says that there was nothing.
@@ -314,14 +315,19 @@ func (s *Service) prove(ctx context.Context, action Action, provider string, a A
 	if err != nil {
 		return Proof{}, err
 	}
-	if assertion.EntityID == "" || !database.Storable(assertion.EntityID, maxText) {
-		return Proof{}, fmt.Errorf("auth: provider %s asserts an entity id that cannot be kept: empty, too long or not text", provider)
-	}
 	basis, ok := seen[assertion.EntityID]
 	if !ok {
 		if basis, err = s.store.snapshot(ctx, provider, assertion.EntityID); err != nil {
 			return Proof{}, err
 		}
+	}
+	return s.asserted(action, provider, assertion, basis)
+}
+
+// asserted is the proof of what a provider asserts.
+func (s *Service) asserted(action Action, provider string, assertion Assertion, basis snapshot) (Proof, error) {
+	if assertion.EntityID == "" || !database.Storable(assertion.EntityID, maxText) {
+		return Proof{}, fmt.Errorf("auth: provider %s asserts an entity id that cannot be kept: empty, too long or not text", provider)
 	}
 	s.tidy(provider, &assertion.Profile)
 	email, err := CanonicalEmail(assertion.Profile.Email)
@@ -355,7 +361,7 @@ const maxMetadata = 16 << 10
 // What it leaves to the caller is to call off changes to an address that is newly proved, by CancelEmailChanges: in the
 // same transaction, and after whatever that locks users for.
 func (s *Service) Admit(ctx context.Context, p Proof) (Identity, error) {
-	if p.provider == "" {
+	if p.provider == "" || p.unseen {
 		return Identity{}, ErrInvalidCredentials
 	}
 	var i Identity

@@ -26,8 +26,10 @@
 //	custody.go    Custody: keeps secrets and peppers for as long as something hangs on them, and knows the wrong ones
 //	reset.go      a new password by a mailed token, or by the password of now
 //	email.go      another address: asked for in a session, confirmed there by a token that was mailed to it
+//	verification.go   an address: to be proved by a token that was mailed to it, in a session of who asked
+//	registration.go   signing up without a look at who is known, to be completed by the mailbox
 //	settings.go   the providers' own settings
-//	store.go      all SQL of the module, but for that of Custody (custody_store.go)
+//	store.go      all SQL of the module, but for that of Custody (custody_store.go) and verifications (store_verification.go)
 //	errors.go     what can go wrong       events.go   what can happen       fx.go   Module, Params, AsProvider
 //
 // Providers live in packages of their own (emailpass) and see of this package only what provider.go and password.go

@@ -33,4 +33,10 @@ var (
 	// Why a token does not confirm a change of address.
 	ErrEmailChange          = fault.New(fault.Invalid, "email_change_invalid", "This link was used already, has expired, or is not valid any more. Ask for the change of address again.")
 	ErrEmailChangeElsewhere = fault.New(fault.Forbidden, "email_change_elsewhere", "This link belongs to another account. Sign in as who asked for the change of address, then open it again.")
+
+	// Why a token does not prove an address, and none is sent.
+	ErrVerification          = fault.New(fault.NotAllowed, "verification_invalid", "Verification code is invalid or already used")
+	ErrVerificationElsewhere = fault.New(fault.Forbidden, "verification_elsewhere", "This link belongs to another account. Sign in as who asked for it, then open it again.")
+	ErrVerificationAddress   = fault.New(fault.Invalid, "verification_address", "Only an address of your own account can be verified: the one you sign in with, or the account's.")
+	ErrRegistered            = fault.New(fault.Invalid, "already_registered", "There is an account with this address already. Sign in to it, or set a new password by mail.")
 )

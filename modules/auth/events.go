@@ -28,6 +28,22 @@ type (
 		Email      string     `json:"email"` // the new one, canonical
 		At         time.Time  `json:"requested_at"`
 	}
+	// VerificationRequested says that somebody signed in wants to prove that an address is theirs. It holds no token: that is
+	// made when it is sent, by CreateVerificationToken.
+	VerificationRequested struct {
+		ID           string         `json:"id"` // authver_ and a ULID; the token derives from it
+		IdentityID   IdentityID     `json:"auth_identity_id"`
+		EntityID     string         `json:"entity_id"` // the address, canonical
+		EntityType   string         `json:"entity_type"`
+		CodeProvider string         `json:"code_provider"`
+		Metadata     map[string]any `json:"metadata"` // the caller's own
+		At           time.Time      `json:"requested_at"`
+	}
+	// EmailVerified says that an identity has proved by a mailed link that an address is theirs.
+	EmailVerified struct {
+		ID    IdentityID `json:"id"`
+		Email string     `json:"email"`
+	}
 	// IdentityCreated says that an identity was made: by a first sign-in, a registration, or the app.
 	IdentityCreated struct {
 		ID IdentityID `json:"id"`
@@ -78,6 +94,8 @@ func (CredentialsChanged) Topic() string      { return "auth.credentials_changed
 func (PasswordResetRequested) Topic() string  { return "auth.password_reset" }
 func (EmailChangeRequested) Topic() string    { return "auth.email_change" }
 func (SessionsEnded) Topic() string           { return "auth.sessions_ended" }
+func (VerificationRequested) Topic() string   { return "auth.verification_requested" }
+func (EmailVerified) Topic() string           { return "auth.email_verified" }
 func (IdentityCreated) Topic() string         { return "auth.auth-identity.created" }
 func (IdentityUpdated) Topic() string         { return "auth.auth-identity.updated" }
 func (IdentityDeleted) Topic() string         { return "auth.auth-identity.deleted" }
@@ -91,6 +109,8 @@ func (ProviderIdentityDeleted) Topic() string { return "auth.provider-identity.d
 
 func (e CredentialsChanged) Aggregate() string      { return string(e.ID) }
 func (e SessionsEnded) Aggregate() string           { return string(e.ID) }
+func (e VerificationRequested) Aggregate() string   { return e.ID }
+func (e EmailVerified) Aggregate() string           { return string(e.ID) }
 func (e IdentityCreated) Aggregate() string         { return string(e.ID) }
 func (e IdentityUpdated) Aggregate() string         { return string(e.ID) }
 func (e IdentityDeleted) Aggregate() string         { return string(e.ID) }

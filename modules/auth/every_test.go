@@ -45,6 +45,13 @@ type people struct {
 	eves      auth.Session
 	eveAsks   auth.EmailChangeRequested // whose token was not sent yet
 	squatters auth.IdentityID           // who has registered that address
+
+	proves    string                     // the token by which Ada proves her address
+	eveProves auth.VerificationRequested // whose token was not sent yet
+	unseen    auth.Proof                 // of a registration
+	late      auth.IdentityID            // who registers
+	completes string                     // the token by which they complete that
+	tooLate   auth.IdentityID            // who registers with Ada's address
 }
 
 var errKept = errors.New("this identity is kept")
@@ -94,6 +101,18 @@ func newPeople(t *testing.T, db *database.DB, events event.Emitter) (p people) {
 	p.eveAsks, err = h.RequestEmailChange(t.Context(), p.eves, again, "eve@example.com", "new@example.com")
 	must(t, err)
 	p.squatters = h.register(t, "ada@lovelace.example", "correct horse").ID
+	p.proves = h.provesBy(t, db, p.session, "ada@example.com")
+	_, err = h.RequestVerification(t.Context(), p.eves, auth.VerificationRequest{Email: "eve@example.com"})
+	must(t, err)
+	p.eveProves = h.lastVerification(t, db, p.eves, "eve@example.com")
+	p.unseen = h.unseen(t, "unseen@example.com", "correct horse")
+	late, err := h.AdmitRegistration(t.Context(), h.unseen(t, "late@example.com", "correct horse"))
+	must(t, err)
+	tooLate, err := h.AdmitRegistration(t.Context(), h.unseen(t, "ada@example.com", "another horse"))
+	must(t, err)
+	p.late, p.tooLate = late.ID, tooLate.ID
+	opened, _, _ := h.open(t, late, "user")
+	p.completes = h.provesBy(t, db, opened, "late@example.com")
 	h.OnDelete(func(_ context.Context, ids []auth.IdentityID) error {
 		if slices.Contains(ids, p.kept.ID) {
 			return errKept
@@ -598,6 +617,121 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				BadIs: auth.ErrLastWay,
 			},
 
+			// Proving an address, and registering by that.
+
+			"RequestVerification": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.RequestVerification(ctx, p.session, auth.VerificationRequest{Email: "Ada@example.com"})
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					p.session.ID = noSession
+					return p.RequestVerification(ctx, p.session, auth.VerificationRequest{Email: "ada@example.com"})
+				},
+				UnknownIs: auth.ErrSession,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.RequestVerification(ctx, p.session, auth.VerificationRequest{Email: "eve@example.com"})
+				},
+				BadIs: auth.ErrVerificationAddress,
+			},
+			"CreateVerificationToken": {
+				Does: databasetest.WritesSilently,
+				One: func(ctx context.Context, p people) (any, error) {
+					made, err := p.CreateVerificationToken(ctx, p.eveProves)
+					return made.String(), err // whoever asks for the token gets it
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					p.eveProves.IdentityID = nobody
+					return p.CreateVerificationToken(ctx, p.eveProves)
+				},
+				UnknownIs: auth.ErrVerification,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					p.eveProves.ID += "X"
+					return p.CreateVerificationToken(ctx, p.eveProves)
+				},
+				BadIs: auth.ErrVerification,
+			},
+			"CheckVerificationToken": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.CheckVerificationToken(ctx, p.session, p.proves)
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.CheckVerificationToken(ctx, p.session, p.token)
+				},
+				UnknownIs: auth.ErrVerification,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.CheckVerificationToken(ctx, p.eves, p.proves)
+				},
+				BadIs: auth.ErrVerificationElsewhere,
+			},
+			"ConfirmVerification": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.ConfirmVerification(ctx, p.session, p.proves)
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.ConfirmVerification(ctx, p.session, p.moves)
+				},
+
+				UnknownIs: auth.ErrVerification,
+				Bad:       func(ctx context.Context, p people) (any, error) { return p.ConfirmVerification(ctx, p.eves, p.proves) },
+				BadIs:     auth.ErrVerificationElsewhere,
+			},
+			"ProveRegistration": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return both(p.ProveRegistration(ctx, emailpass.Name, wrong))
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return both(p.ProveRegistration(ctx, "nobody", wrong))
+				},
+				UnknownIs: auth.ErrUnknownProvider,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return both(p.ProveRegistration(ctx, emailpass.Name, credentials("ada@example.com", "short")))
+				},
+				BadIs: auth.ErrPassword,
+			},
+			"AdmitRegistration": {
+				Does:    databasetest.Writes,
+				One:     func(ctx context.Context, p people) (any, error) { return p.AdmitRegistration(ctx, p.unseen) },
+				Bad:     func(ctx context.Context, p people) (any, error) { return p.AdmitRegistration(ctx, p.proof) },
+				BadIs:   auth.ErrInvalidCredentials,
+				Without: fromAdmit,
+			},
+			"Registering": {
+				Does:    databasetest.Reads,
+				One:     func(ctx context.Context, p people) (any, error) { return p.Registering(ctx, p.late) },
+				Unknown: func(ctx context.Context, p people) (any, error) { return p.Registering(ctx, nobody) },
+				Without: onlyAnID,
+			},
+			"CompleteRegistration": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, p people) (any, error) {
+					return nil, p.CompleteRegistration(ctx, p.late, "late@example.com")
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return nil, p.CompleteRegistration(ctx, p.late, "ada@example.com")
+				},
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return nil, p.CompleteRegistration(ctx, p.tooLate, "ada@example.com")
+				},
+				BadIs: auth.ErrRegistered,
+			},
+			"ProveRegistered": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return both(p.ProveRegistered(ctx, p.completes, input("password", "correct horse")))
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return both(p.ProveRegistered(ctx, p.proves, input("password", "correct horse")))
+				},
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return both(p.ProveRegistered(ctx, p.completes, input("password", "wrong horse")))
+				},
+				BadIs: auth.ErrInvalidCredentials,
+			},
+
 			// Sessions and tokens.
 
 			"OpenSession": {
@@ -757,7 +891,11 @@ func noted(id, note string) auth.ProviderIdentityUpdate {
 func wantNoSecret(t *testing.T, p people, method string, out any) {
 	t.Helper()
 	var secrets [][]byte
-	must(t, p.db.Conn(t.Context()).NewSelect().Table("latchkey_provider_identity").Column("secret").Where("secret IS NOT NULL").Scan(t.Context(), &secrets))
+	for _, table := range []string{"latchkey_provider_identity", "latchkey_registration"} {
+		var some [][]byte
+		must(t, p.db.Conn(t.Context()).NewSelect().Table(table).Column("secret").Where("secret IS NOT NULL").Scan(t.Context(), &some))
+		secrets = append(secrets, some...)
+	}
 	if len(secrets) == 0 && !strings.HasPrefix(method, "Delete") {
 		t.Error("nothing secret is kept: this finds nothing")
 	}

@@ -225,10 +225,14 @@ func (s *Service) DeleteAuthIdentities(ctx context.Context, ids ...IdentityID) e
 }
 
 // VerifyEmail records that the mailbox of the address was proved to be the identity's. It touches only those ways to sign
-// in that name the address. Changes to the address that are not confirmed yet are off.
+// in that name the address. Changes to the address that are not confirmed yet are off, and so is a link to prove it that
+// was not opened.
 func (s *Service) VerifyEmail(ctx context.Context, id IdentityID, address string) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
 		if err := s.store.verifyEmail(ctx, id, address); err != nil {
+			return err
+		}
+		if err := s.store.deleteVerification(ctx, id, address); err != nil {
 			return err
 		}
 		return s.store.deleteEmailChanges(ctx, address)

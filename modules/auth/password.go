@@ -14,6 +14,7 @@ import (
 	"math"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -129,6 +130,9 @@ func (h *Passwords) Verify(ctx context.Context, hash []byte, password string) (o
 	return true, cost != h.cost || pepper.ID != h.peppers.first().ID, err
 }
 
+// Turns is how often a password was hashed or verified so far. Whoever must not be told apart costs the same number.
+func (h *Passwords) Turns() int64 { return h.pool.turns.Load() }
+
 // split takes a stored hash apart. Without one it returns the decoy.
 func (h *Passwords) split(hash []byte) (pepper keyring.Key, bare []byte, known bool) {
 	if rest, ok := bytes.CutPrefix(hash, []byte(scheme)); ok {
@@ -178,6 +182,8 @@ type pool struct {
 	slots   chan struct{}
 	maxWait time.Duration
 
+	turns atomic.Int64 // given so far
+
 	mu      sync.Mutex
 	waiting int           // callers in the queue or in a slot
 	took    time.Duration // what a hash takes, a moving average
@@ -202,6 +208,7 @@ func (p *pool) run(ctx context.Context, hash func() error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	p.turns.Add(1)
 	start := time.Now()
 	err := hash()
 	p.measured(time.Since(start))

@@ -332,6 +332,12 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				One:     func(ctx context.Context, s things) (any, error) { return s.AdminExists(ctx) },
 				Without: "it is asked for nothing in particular",
 			},
+			"IsSetupAdmin": {
+				Does:    databasetest.Reads,
+				One:     func(ctx context.Context, s things) (any, error) { return s.IsSetupAdmin(ctx, s.ada.ID) },
+				Unknown: func(ctx context.Context, s things) (any, error) { return s.IsSetupAdmin(ctx, "user_none") },
+				Without: "nothing but its absence can be wrong with an id",
+			},
 			"InviteRoles": {
 				Does:    databasetest.Reads,
 				One:     func(_ context.Context, s things) (any, error) { return s.InviteRoles(), nil },

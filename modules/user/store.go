@@ -507,6 +507,16 @@ func (s store) admins(ctx context.Context) (ids []ID, err error) {
 	return ids, nil
 }
 
+// isSetupAdmin reports whether the user has the role admin by the set-up link.
+func (s store) isSetupAdmin(ctx context.Context, id ID) (bool, error) {
+	ok, err := s.db.Conn(ctx).NewSelect().Model((*roleRow)(nil)).
+		Where("user_id = ?", id).Where("role = ?", RoleAdmin).Where("granted_via = ?", ViaSetup).Exists(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for the admin of the set-up link: %w", err)
+	}
+	return ok, nil
+}
+
 // adminExists reports whether somebody other than the user can act as an admin.
 func (s store) adminExists(ctx context.Context, except ID) (bool, error) {
 	ok, err := s.db.Conn(ctx).NewSelect().Model((*roleRow)(nil)).

@@ -655,6 +655,11 @@ func (s *Service) ReactivateUsers(ctx context.Context, of ...ID) error {
 // AdminExists reports whether an active user has the role admin.
 func (s *Service) AdminExists(ctx context.Context) (bool, error) { return s.store.adminExists(ctx, "") }
 
+// IsSetupAdmin reports whether the user is an admin by the set-up link, whatever else gave them the role before or since.
+func (s *Service) IsSetupAdmin(ctx context.Context, id ID) (bool, error) {
+	return s.store.isSetupAdmin(ctx, id)
+}
+
 // created, updated and restored are what follows in the transaction when users were made, have changed or came back: the
 // hooks, then the events.
 

@@ -1,5 +1,6 @@
 // Drives a running server through Medusa's own client, as an application would. Settings come from the environment: BASE,
-// ADMIN_EMAIL, ADMIN_PASSWORD and MAIL, the file that mails are appended to. Each step is a line; the first that fails ends it.
+// STRICT (a server that wants addresses proved, and whose
+// registering tells nobody who is known), ADMIN_EMAIL, ADMIN_PASSWORD and MAIL, the file that mails are appended to. Each step is a line; the first that fails ends it.
 
 import assert from "node:assert/strict"
 import { readFileSync } from "node:fs"
@@ -7,7 +8,7 @@ import { createRequire } from "node:module"
 import { setTimeout as sleep } from "node:timers/promises"
 
 const { default: Medusa, FetchError } = createRequire(import.meta.url)("@medusajs/js-sdk")
-const { BASE, ADMIN_EMAIL, ADMIN_PASSWORD, MAIL } = process.env
+const { BASE, STRICT, ADMIN_EMAIL, ADMIN_PASSWORD, MAIL } = process.env
 const password = "correct horse", another = "battery staple"
 let steps = 0
 
@@ -24,8 +25,9 @@ async function step(name, run) {
 
 // A browser keeps cookies; Node's fetch does not. Each client has a jar of its own.
 const fetched = globalThis.fetch
-function client(type, jar = {}) {
-  const sdk = new Medusa({ baseUrl: BASE, auth: { type, jwtTokenStorageMethod: "memory" } })
+function client(type, base = BASE) {
+  const jar = {}
+  const sdk = new Medusa({ baseUrl: base, auth: { type, jwtTokenStorageMethod: "memory" } })
   return new Proxy({}, { get: (_, name) => name === "jar" ? jar : name === "as" ? as : sdk[name] })
   async function as(run) { // with this client's cookies
     globalThis.fetch = async (input, init = {}) => {
@@ -127,6 +129,21 @@ for (const type of ["jwt", "session"]) {
     assert.deepEqual(await s.admin.user.removeRoles(ada, { roles: ["writer"] }), { ids: ["writer"], object: "user_role", deleted: true })
     assert.deepEqual(names(await s.admin.user.listRoles(ada)), ["member"])
   }))
+  await step(`${type}: an address is verified by mail, once, and only one's own`, () => u(async s => {
+    const ask = entity_id => s.auth.verification.request({ entity_id, entity_type: "email", metadata: { page: "profile" } })
+    const { verification } = await ask(at("ada"))
+    assert.deepEqual([verification.entity_id, verification.entity_type, verification.code_provider, verification.verified_at], [at("ada"), "email", "token", null])
+    assert.equal(JSON.stringify(verification).includes("hash"), false)
+    await refused(400, undefined, ask(ADMIN_EMAIL))
+    const code = await mailed(at("ada"), "Confirm your e-mail address")
+    const done = await s.auth.verification.confirm({ code })
+    assert.deepEqual([done.entity_id, done.entity_type, done.code_provider], [at("ada"), "email", "token"])
+    assert.ok(Date.parse(done.verified_at))
+    await refused(400, "Verification code is invalid or already used", s.auth.verification.confirm({ code, code_provider: "token" }))
+    assert.ok((await s.admin.user.me({ fields: "+email_verified_at" })).user.email_verified_at)
+  }))
+  await step(`${type}: who is not signed in verifies nothing`, () => client(type).as(s =>
+    refused(401, "Sign in as who asked for the verification, then confirm it.", s.auth.verification.confirm({ code: "any" }))))
   await step(`${type}: a forgotten password is reset by mail, once`, () => u(async s => {
     await s.auth.resetPassword("user", "emailpass", { identifier: at("ada") })
     await s.auth.resetPassword("user", "emailpass", { identifier: "nobody@example.com" })
@@ -205,6 +222,41 @@ for (const type of ["jwt", "session"]) {
       await refused(401, "Unauthorized", s.admin.user.me())
       await refused(401, "Unauthorized", s.auth.refresh())
       await refused(401, "Invalid email or password", s.auth.login("user", "emailpass", { email: at("ada"), password: another }))
+    })
+  })
+}
+for (const type of ["jwt", "session"]) {
+  const email = `strict.${type}@example.com`, sdk = client(type, STRICT)
+  await step(`${type}: where that is wanted, somebody registers and is nobody before their address is verified`, () => sdk.as(async s => {
+    assert.match(await s.auth.register("user", "emailpass", { email: ADMIN_EMAIL, password }), /^eyJ/) // which tells nothing
+    await mailed(ADMIN_EMAIL, "You have an account")
+    const token = await s.auth.register("user", "emailpass", { email, password })
+    await refused(401, "Invalid email or password", s.auth.login("user", "emailpass", { email, password }))
+    const code = await mailed(email, "Confirm your e-mail address"), headers = { Authorization: `Bearer ${token}` }
+    await refused(401, "Unauthorized", s.admin.user.me({}, headers))
+    await s.auth.verification.confirm({ code }, headers)
+    await s.auth.login("user", "emailpass", { email, password })
+    assert.equal((await s.admin.user.me()).user.email, email)
+  }))
+  await step(`${type}: a user of before is told to verify their address`, async () => {
+    const old = `old.${type}@example.com`
+    await client(type).as(async s => {
+      await s.auth.register("user", "emailpass", { email: old, password })
+      await s.auth.login("user", "emailpass", { email: old, password })
+    })
+    await sdk.as(async s => {
+      const told = await s.auth.login("user", "emailpass", { email: old, password })
+      assert.deepEqual([told.verification_required, told.verification.entity_id, typeof told.token], [true, old, "string"])
+      await refused(401, "Unauthorized", s.admin.user.me())
+      await s.auth.verification.request({ entity_id: old, entity_type: "email" })
+      // The newest link counts, and its mail comes last: wait for one that works.
+      for (let tries = 0; ; tries++, await sleep(50)) {
+        const done = await s.auth.verification.confirm({ code: await mailed(old, "Confirm your e-mail address") }).catch(e => e)
+        if (done.verified_at) break
+        assert.ok(tries < 100, String(done))
+      }
+      await s.auth.refresh()
+      assert.equal((await s.admin.user.me()).user.email, old)
     })
   })
 }

@@ -26,13 +26,14 @@ type Purpose string
 
 // The purposes.
 const (
-	AccessToken Purpose = "latchkey access token v1"
-	Invite      Purpose = "latchkey invite v1"
-	Reset       Purpose = "latchkey password reset v1"
-	EmailChange Purpose = "latchkey e-mail change v1"
-	Pepper      Purpose = "latchkey password pepper v1"
-	Seal        Purpose = "latchkey stored secret v1"      // encrypts what is kept in the database and must be read again
-	Fingerprint Purpose = "latchkey secret fingerprint v1" // tells the secret itself apart from others; its ID names the secret
+	AccessToken  Purpose = "latchkey access token v1"
+	Invite       Purpose = "latchkey invite v1"
+	Reset        Purpose = "latchkey password reset v1"
+	EmailChange  Purpose = "latchkey e-mail change v1"
+	Verification Purpose = "latchkey e-mail verification v1"
+	Pepper       Purpose = "latchkey password pepper v1"
+	Seal         Purpose = "latchkey stored secret v1"      // encrypts what is kept in the database and must be read again
+	Fingerprint  Purpose = "latchkey secret fingerprint v1" // tells the secret itself apart from others; its ID names the secret
 )
 
 // Key is one derived key and the name by which what it made finds it again.
