@@ -75,6 +75,7 @@ type DatabaseConfig struct {
 type AuthConfig struct {
 	Password  PasswordConfig   `key:"password"`
 	Token     TokenConfig      `key:"token"`
+	Throttle  ThrottleConfig   `key:"throttle"`
 	Providers ProviderSettings `key:"providers"`
 }
 
@@ -105,6 +106,14 @@ type PasswordConfig struct {
 type TokenConfig struct {
 	Alg string        `key:"alg" def:"EdDSA" oneof:"EdDSA|HS256"`
 	TTL time.Duration `key:"ttl" def:"24h"`
+}
+
+// ThrottleConfig says how many attempts may fail; docs/security/throttling.md says within how long.
+type ThrottleConfig struct {
+	Enabled        bool `key:"enabled" def:"true"`
+	AccountAddress int  `key:"account_address" def:"10" min:"1"`
+	Account        int  `key:"account" def:"80" min:"1"`
+	Address        int  `key:"address" def:"100" min:"1"`
 }
 
 // LinkConfig is the configuration of the link layer.

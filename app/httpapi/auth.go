@@ -22,7 +22,11 @@ func (a *API) register(c *call, in auth.Input) (tokenAnswer, error) {
 
 // signIn proves the caller and, the first time, makes them a user.
 func (a *API) signIn(c *call, in auth.Input) (tokenAnswer, error) {
-	l, err := a.link.SignIn(c.Context(), c.PathValue("actor"), c.PathValue("provider"), in, a.site.Client(c.Request))
+	client := a.site.Client(c.Request)
+	l, err := a.link.SignIn(c.Context(), c.PathValue("actor"), c.PathValue("provider"), in, client)
+	if err == nil {
+		a.site.SetDevice(c.w, a.auth.DeviceToken(l.Session, client.Device))
+	}
 	return tokenAnswer{Token: l.Token, Link: l.Waiting}, err
 }
 

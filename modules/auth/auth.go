@@ -40,6 +40,8 @@ type Proof struct {
 	spends string    // hash of the one-time token that this proof uses up; empty: none
 	keeps  SessionID // the session that outlives a Change, being the one it was made in; empty: none
 	again  SessionID // the session in which ProveAgain made it; empty: another made it
+
+	failures int // that came before it at the account
 }
 
 // snapshot is the stored state that a proof rests on; the zero value says that there was nothing.
@@ -82,6 +84,7 @@ type Options struct {
 	TokenTTL   time.Duration // lifetime of an access token; 24 h if zero
 	SessionTTL time.Duration // lifetime of a session; 30 days if zero
 	IdleTTL    time.Duration // a cookie that was not used for so long is dead; 12 h if zero
+	Throttle   ThrottleOptions
 }
 
 // Service keeps identities and sessions. It is safe for concurrent use.
@@ -96,7 +99,9 @@ type Service struct {
 	cache     cache
 	onDelete  []func(context.Context, []IdentityID) error
 
-	resetKeys, changeKeys []keyring.Key // the first signs, all verify
+	gates gates
+
+	resetKeys, changeKeys, deviceKeys []keyring.Key // the first signs, all verify
 }
 
 // New returns the auth module's service. It fails if a provider's name cannot be used or is used twice, or if a provider
@@ -117,8 +122,9 @@ func New(p Params) (*Service, error) {
 			TokenTTL:   cmp.Or(p.Options.TokenTTL, 24*time.Hour),
 			SessionTTL: cmp.Or(p.Options.SessionTTL, 30*24*time.Hour),
 			IdleTTL:    cmp.Or(p.Options.IdleTTL, 12*time.Hour),
+			Throttle:   p.Options.Throttle.filled(),
 		},
-		resetKeys: p.Keys.Keys(keyring.Reset), changeKeys: p.Keys.Keys(keyring.EmailChange),
+		resetKeys: p.Keys.Keys(keyring.Reset), changeKeys: p.Keys.Keys(keyring.EmailChange), deviceKeys: p.Keys.Keys(keyring.Device),
 	}
 	for _, provider := range p.Providers {
 		if err := s.add(provider); err != nil {
@@ -223,7 +229,9 @@ func (s *Service) admitAlone(ctx context.Context, p Proof) (i Identity, err erro
 	return i, err
 }
 
-// Prove lets the provider establish who the caller is. It is slow and writes nothing: call it outside transactions.
+// Prove lets the provider establish who the caller is. It is slow, and counts what fails to SignIn and to SignUp: call it
+// outside transactions, so that a count outlives what is rolled back. ErrThrottled: there have been too many failures, at
+// this account or from this address, as WithClient says; ErrBusy: too many are at it.
 func (s *Service) Prove(ctx context.Context, action Action, provider string, in Input) (Proof, error) {
 	p, err := s.provider(provider)
 	if err != nil {
@@ -247,7 +255,21 @@ func (s *Service) Prove(ctx context.Context, action Action, provider string, in 
 	if prove == nil {
 		return Proof{}, notSupported(action, provider)
 	}
-	return s.prove(ctx, action, provider, Attempt{Input: in}, prove)
+	if action == Change {
+		return s.prove(ctx, action, provider, Attempt{Input: in}, nil, prove)
+	}
+	if action == SignUp {
+		if err := s.takeByPlace(ctx, limitRegister); err != nil {
+			return Proof{}, err
+		}
+	}
+	t := s.tally(ctx, provider)
+	if !s.HasSecret(provider) { // it may not say whom it is about before it is too late
+		if err := t.enter(ctx, "", snapshot{}); err != nil {
+			return Proof{}, t.settle(ctx, err)
+		}
+	}
+	return s.prove(ctx, action, provider, Attempt{Input: in}, t, prove)
 }
 
 func notSupported(action Action, provider string) error {
@@ -263,9 +285,10 @@ func (s *Service) provider(name string) (Provider, error) {
 	return nil, ErrUnknownProvider
 }
 
-// prove is where every Proof comes from.
-func (s *Service) prove(ctx context.Context, action Action, provider string, a Attempt,
+// prove is where every Proof comes from. What comes of it goes to the tally.
+func (s *Service) prove(ctx context.Context, action Action, provider string, a Attempt, t *tally,
 	ask func(context.Context, Attempt) (Assertion, error)) (Proof, error) {
+	defer t.close()
 	seen := map[string]snapshot{}
 	a.Secret = func(ctx context.Context, entityID string) ([]byte, error) {
 		found, err := s.store.snapshot(ctx, provider, entityID)
@@ -273,10 +296,13 @@ func (s *Service) prove(ctx context.Context, action Action, provider string, a A
 			return nil, err
 		}
 		seen[entityID] = found
+		if err := t.enter(ctx, entityID, found); err != nil {
+			return nil, err
+		}
 		return bytes.Clone(found.secret), nil
 	}
 	assertion, err := ask(ctx, a)
-	if err != nil {
+	if err = t.settle(ctx, err); err != nil {
 		return Proof{}, err
 	}
 	if assertion.EntityID == "" || !database.Storable(assertion.EntityID, maxText) {
@@ -293,7 +319,7 @@ func (s *Service) prove(ctx context.Context, action Action, provider string, a A
 	if err != nil {
 		email = "" // a claim that is no address is no claim
 	}
-	return Proof{action: action, provider: provider, assertion: assertion, email: email, basis: basis}, nil
+	return Proof{action: action, provider: provider, assertion: assertion, email: email, basis: basis, failures: t.before()}, nil
 }
 
 // tidy makes what a provider says of somebody fit to be kept, because it must not decide whether they can sign in.
@@ -351,6 +377,7 @@ func (s *Service) Admit(ctx context.Context, p Proof) (Identity, error) {
 		i.Proved = Proved{
 			Provider: p.provider, EntityID: p.assertion.EntityID, Email: row.Email, EmailVerified: verified,
 			NewlyVerified: verified && slices.Contains(row.claimed, "email_verified_at"), Profile: p.assertion.Profile, Created: created,
+			failures: p.failures,
 		}
 		return nil
 	})
@@ -432,7 +459,10 @@ func (s *Service) accept(ctx context.Context, p Proof, row *providerRow) error {
 	if err := s.events.Emit(ctx, CredentialsChanged{row.AuthIdentityID, p.provider}); err != nil {
 		return err
 	}
-	return s.revoke(ctx, row.AuthIdentityID, p.keeps)
+	if err := s.revoke(ctx, row.AuthIdentityID, p.keeps); err != nil {
+		return err
+	}
+	return s.forgetFailures(ctx, p.provider, p.assertion.EntityID, row.AuthIdentityID)
 }
 
 // claim takes over what the provider says of the person and reports whether that was news. An address that was proved

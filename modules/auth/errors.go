@@ -23,6 +23,7 @@ var (
 	ErrUnsupported     = fault.New(fault.Unauthorized, "provider_unsupported", "The auth provider does not offer that.")
 	ErrPassword        = fault.New(fault.Invalid, "password_refused", "The password cannot be used.")
 	ErrBusy            = fault.New(fault.Unavailable, "hashing_busy", "Too many sign-ins at once. Try again in a moment.")
+	ErrThrottled       = fault.New(fault.TooMany, "too_many_attempts", "Too many attempts. Wait a while, then try again.")
 	ErrSession         = fault.New(fault.Unauthorized, "session_ended", "The session has ended. Sign in again.")
 	ErrToken           = fault.New(fault.Unauthorized, "token_invalid", "The token is not valid.")
 	ErrResetToken      = fault.New(fault.Unauthorized, "reset_token_invalid", "Invalid token")

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,14 +34,9 @@ type Session struct {
 	ver int64
 }
 
-// Client is where a request comes from, as kept with the session.
-type Client struct {
-	UserAgent string
-	IP        string
-}
-
 // OpenSession starts a session for an identity that has just been admitted. Call it in the transaction of Admit: if the
-// credentials are set anew meanwhile, the session is born dead.
+// credentials are set anew meanwhile, the session is born dead. A sign-in that its owner should hear of is announced by a
+// SuspiciousSignIn event.
 func (s *Service) OpenSession(ctx context.Context, i Identity, actorType string, c Client) (Session, error) {
 	now := database.Now()
 	row := &sessionRow{
@@ -48,8 +44,32 @@ func (s *Service) OpenSession(ctx context.Context, i Identity, actorType string,
 		UserAgent: clip(c.UserAgent, 256), IP: clip(c.IP, 64),
 		AuthenticatedAt: now, CreatedAt: now, LastUsedAt: now, ExpiresAt: now.Add(s.options.SessionTTL),
 	}
-	err := s.db.InTx(ctx, func(ctx context.Context) error { return s.store.insertSession(ctx, row) })
+	err := s.db.InTx(ctx, func(ctx context.Context) error {
+		if err := s.suspect(ctx, i, row, c); err != nil {
+			return err
+		}
+		return s.store.insertSession(ctx, row)
+	})
 	return row.session(), err
+}
+
+// suspect announces a sign-in that comes after many failures, or from where nobody was seen before while somebody is signed in.
+func (s *Service) suspect(ctx context.Context, i Identity, row *sessionRow, c Client) error {
+	e := SuspiciousSignIn{ID: i.ID, SessionID: row.ID, IP: row.IP, UserAgent: row.UserAgent, At: row.CreatedAt}
+	if i.Proved.failures >= suspicious {
+		e.Failures = i.Proved.failures
+	}
+	if place := c.place(); place != "" && !i.Proved.Created && s.knownDevice(c.Device, i.ID, i.ver) == "" {
+		addresses, err := s.store.sessionAddresses(ctx, i.ID)
+		if err != nil {
+			return err
+		}
+		e.NewDevice = len(addresses) > 0 && !slices.ContainsFunc(addresses, func(ip string) bool { return network(ip) == place })
+	}
+	if e.Failures == 0 && !e.NewDevice {
+		return nil
+	}
+	return s.events.Emit(ctx, e)
 }
 
 // clip makes text from outside fit for a column.

@@ -27,6 +27,7 @@ const (
 	Reset       Purpose = "latchkey password reset v1"
 	EmailChange Purpose = "latchkey e-mail change v1"
 	Pepper      Purpose = "latchkey password pepper v1"
+	Device      Purpose = "latchkey known device v1"
 )
 
 // Key is one derived key and the name by which what it made finds it again.
