@@ -51,6 +51,7 @@ type snapshot struct {
 	secret      []byte
 	email       string // claimed or proved
 	provedEmail string
+	made        time.Time
 }
 
 // String names the provider and nothing else: a proof holds a secret.
@@ -175,6 +176,7 @@ func (s *Service) Authenticate(ctx context.Context, provider string, in Input) (
 // Register gives a caller an identity with a provider that has a registration of its own. Registering again with the
 // same secret returns the identity there is, unless its app metadata says that it is in use: ErrIdentityExists.
 func (s *Service) Register(ctx context.Context, provider string, in Input) (Identity, error) {
+	ctx = WithClient(ctx, clientOf(ctx)) // it begins now
 	i, err := s.proveAndAdmit(ctx, SignUp, provider, in)
 	if err == nil && !i.Proved.Created && len(i.AppMetadata) > 0 {
 		return Identity{}, ErrIdentityExists
@@ -264,6 +266,7 @@ func (s *Service) Prove(ctx context.Context, action Action, provider string, in 
 		}
 	}
 	t := s.tally(ctx, provider)
+	t.signsUp(action == SignUp)
 	if !s.HasSecret(provider) { // it may not say whom it is about before it is too late
 		if err := t.enter(ctx, "", snapshot{}); err != nil {
 			return Proof{}, t.settle(ctx, err)

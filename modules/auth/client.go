@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"net/netip"
+	"time"
 )
 
 // Client is where a request comes from. User agent and IP are kept with the session; by IP and Device, failures are
@@ -16,14 +17,25 @@ type Client struct {
 
 type clientKey struct{}
 
-// WithClient returns a context whose attempts are counted as the client's.
+// caller is the client of a context, and since when it is.
+type caller struct {
+	client Client
+	since  time.Time
+}
+
+// WithClient returns a context whose attempts, which begin now, are counted as the client's.
 func WithClient(ctx context.Context, c Client) context.Context {
-	return context.WithValue(ctx, clientKey{}, c)
+	return context.WithValue(ctx, clientKey{}, caller{c, time.Now()})
 }
 
 // clientOf is the client of the context; without one, attempts are counted as those of one unknown place.
-func clientOf(ctx context.Context) Client {
-	c, _ := ctx.Value(clientKey{}).(Client)
+func clientOf(ctx context.Context) Client { return callerOf(ctx).client }
+
+func callerOf(ctx context.Context) caller {
+	c, ok := ctx.Value(clientKey{}).(caller)
+	if !ok {
+		c.since = time.Now()
+	}
 	return c
 }
 

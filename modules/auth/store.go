@@ -109,7 +109,7 @@ func (s store) snapshot(ctx context.Context, provider, entityID string) (snapsho
 	if err != nil || len(rows) == 0 {
 		return snapshot{}, err
 	}
-	found := snapshot{identity: rows[0].AuthIdentityID, ver: rows[0].Ver, secret: rows[0].Secret, email: rows[0].Email}
+	found := snapshot{identity: rows[0].AuthIdentityID, ver: rows[0].Ver, secret: rows[0].Secret, email: rows[0].Email, made: rows[0].CreatedAt}
 	if !rows[0].EmailVerifiedAt.IsZero() {
 		found.provedEmail = rows[0].Email
 	}

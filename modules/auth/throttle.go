@@ -109,6 +109,8 @@ type tally struct {
 	s        *Service
 	provider string
 	client   Client
+	since    time.Time
+	signUp   bool
 	again    IdentityID // whoever is signed in and proves themselves again; empty: it is a sign-in
 
 	identity IdentityID // whom it is about; empty: nobody there
@@ -130,7 +132,8 @@ func (s *Service) tally(ctx context.Context, provider string) *tally {
 	if s.options.Throttle.Disabled || isUnlimited(ctx) {
 		return nil
 	}
-	return &tally{s: s, provider: provider, client: clientOf(ctx), entered: map[string]bool{}}
+	c := callerOf(ctx)
+	return &tally{s: s, provider: provider, client: c.client, since: c.since, entered: map[string]bool{}}
 }
 
 // tallyAgain is the tally of who is signed in already. Their failures say nothing of who tries to sign in, and the other way
@@ -141,6 +144,12 @@ func (s *Service) tallyAgain(ctx context.Context, provider string, id IdentityID
 		t.again = id
 	}
 	return t
+}
+
+func (t *tally) signsUp(yes bool) {
+	if t != nil {
+		t.signUp = yes
+	}
 }
 
 // enter counts the attempt for the entity, of whom found is stored; "": for nobody that could be somebody. It may wait for
@@ -177,8 +186,10 @@ func (t *tally) count(ctx context.Context, entityID string, found snapshot) erro
 	default:
 		gate = o.AccountAddress.bucket(account, network(t.client.IP)).about(account)
 		strangers = []bucket{o.Account.bucket(account).about(account), day}
-		all = append(strangers[:2:2], gate)
 		t.forgets = append(t.forgets, day.id)
+		if all = append(all, gate); !t.signUp || found.identity != "" { // nobody is kept from an address that is free
+			all = append(all, strangers...)
+		}
 	}
 	if t.again == "" && device == "" && place != "" && !t.places() {
 		all = append(all, o.Address.bucket(place))
@@ -187,11 +198,14 @@ func (t *tally) count(ctx context.Context, entityID string, found snapshot) erro
 		return nil
 	}
 	if gate.id != "" {
-		leave, err := t.s.gates.enter(ctx, gate, o.MaxWait)
+		leave, opened, err := t.s.gates.enter(ctx, gate, o.MaxWait)
 		if err != nil {
 			return err
 		}
 		t.leave = append(t.leave, leave)
+		if opened.Before(t.since) {
+			t.since = opened
+		}
 	}
 	held, failures, err := t.s.reserve(ctx, all)
 	if errors.As(err, new(toStrangers)) { // asked only now: hardly anybody gets here
@@ -204,8 +218,24 @@ func (t *tally) count(ctx context.Context, entityID string, found snapshot) erro
 			held, failures, err = t.s.reserve(ctx, all)
 		}
 	}
+	if t.signUp && errors.Is(err, ErrThrottled) {
+		err = t.lost(ctx, entityID, err)
+	}
 	t.held, t.failures = append(t.held, held...), max(t.failures, failures)
 	return err
+}
+
+// lost is why a registration is refused. Of many at once for one address one makes the identity, and all others are told what
+// the first few of them are: that it is there. Nothing they have sent is compared with anything.
+func (t *tally) lost(ctx context.Context, entityID string, why error) error {
+	now, err := t.s.store.snapshot(ctx, t.provider, entityID)
+	if err != nil {
+		return err
+	}
+	if now.identity != "" && !now.made.Before(t.since.Truncate(time.Microsecond)) {
+		return ErrIdentityExists
+	}
+	return why
 }
 
 // places reports whether the attempt is counted by address already.
@@ -472,19 +502,17 @@ type gates struct {
 }
 
 type gate struct {
+	opened  time.Time // since when there has been somebody all the time
 	slots   chan struct{}
 	waiting int // in line or inside
 }
 
-// enter returns what to call when the attempt is over.
-func (g *gates) enter(ctx context.Context, b bucket, maxWait time.Duration) (leave func(), err error) {
-	if b.limit.Most <= 0 {
-		return func() {}, nil
-	}
+// enter returns what to call when the attempt is over, and since when others have been there.
+func (g *gates) enter(ctx context.Context, b bucket, maxWait time.Duration) (leave func(), opened time.Time, err error) {
 	at, wait := g.join(b)
 	if wait > maxWait {
 		g.quit(b, at)
-		return nil, ErrBusy.After((wait + time.Second - 1).Truncate(time.Second))
+		return nil, time.Time{}, ErrBusy.After((wait + time.Second - 1).Truncate(time.Second))
 	}
 	timer := time.NewTimer(maxWait)
 	defer timer.Stop()
@@ -492,10 +520,10 @@ func (g *gates) enter(ctx context.Context, b bucket, maxWait time.Duration) (lea
 	case at.slots <- struct{}{}:
 	case <-ctx.Done():
 		g.quit(b, at)
-		return nil, ctx.Err()
+		return nil, time.Time{}, ctx.Err()
 	case <-timer.C:
 		g.quit(b, at)
-		return nil, ErrBusy.After(time.Second)
+		return nil, time.Time{}, ErrBusy.After(time.Second)
 	}
 	start := time.Now()
 	return func() {
@@ -504,7 +532,7 @@ func (g *gates) enter(ctx context.Context, b bucket, maxWait time.Duration) (lea
 		g.took += (time.Since(start) - g.took) / 8
 		g.mu.Unlock()
 		g.quit(b, at)
-	}, nil
+	}, at.opened, nil
 }
 
 // join gets in line and returns how long the turn is away.
@@ -513,7 +541,7 @@ func (g *gates) join(b bucket) (*gate, time.Duration) {
 	defer g.mu.Unlock()
 	at := g.open[b.id]
 	if at == nil {
-		at = &gate{slots: make(chan struct{}, b.limit.Most)}
+		at = &gate{opened: time.Now(), slots: make(chan struct{}, b.limit.Most)}
 		if g.open == nil {
 			g.open = map[string]*gate{}
 		}
