@@ -55,6 +55,11 @@ var saying sync.Map
 
 func newBridge(t testing.TB, db *database.DB, options link.ActorOptions) bridge {
 	t.Helper()
+	return newBridgeWith(t, db, options, auth.Options{})
+}
+
+func newBridgeWith(t testing.TB, db *database.DB, options link.ActorOptions, authOptions auth.Options) bridge {
+	t.Helper()
 	keys, err := keyring.New(make([]byte, 32))
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +73,7 @@ func newBridge(t testing.TB, db *database.DB, options link.ActorOptions) bridge 
 		t.Fatal(err)
 	}
 	providers := []auth.Provider{emailpass.New(passwords, emailpass.Config{}), vouching{}}
-	if b.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Providers: providers}); err != nil {
+	if b.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Providers: providers, Options: authOptions}); err != nil {
 		t.Fatal(err)
 	}
 	b.link, err = link.New(link.Params{DB: db, Users: b.users, Auth: b.auth,

@@ -126,6 +126,7 @@ type tally struct {
 type held struct {
 	bucket  bucket
 	expires time.Time // the end of the window that it belongs to
+	before  int       // failures that there were
 }
 
 func (s *Service) tally(ctx context.Context, provider string) *tally {
@@ -220,6 +221,11 @@ func (t *tally) count(ctx context.Context, entityID string, found snapshot) erro
 	}
 	if t.signUp && errors.Is(err, ErrThrottled) {
 		err = t.lost(ctx, entityID, err)
+	}
+	for _, h := range held {
+		if h.bucket == day && h.before == 0 { // nothing to forget: spare the statement
+			t.forgets = nil
+		}
 	}
 	t.held, t.failures = append(t.held, held...), max(t.failures, failures)
 	return err
@@ -321,7 +327,7 @@ func (s *Service) reserve(ctx context.Context, buckets []bucket) (places []held,
 		switch {
 		case err == nil:
 			for i, r := range rows {
-				places = append(places, held{buckets[i], r.ExpiresAt})
+				places = append(places, held{buckets[i], r.ExpiresAt, int(r.Failed)})
 				if buckets[i].subject != "" {
 					failures = max(failures, int(r.Failed))
 				}
