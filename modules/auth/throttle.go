@@ -68,6 +68,13 @@ func (o ThrottleOptions) filled() ThrottleOptions {
 	return o
 }
 
+// day is the limit of failures in a row; who allows more in an hour allows as many in a row.
+func (o ThrottleOptions) day() Limit {
+	l := limitDay
+	l.Most = max(l.Most, o.Account.Most)
+	return l
+}
+
 func (l Limit) or(standard Limit) Limit {
 	if l.Most > 0 {
 		standard.Most = l.Most
@@ -173,7 +180,7 @@ func (t *tally) count(ctx context.Context, entityID string, found snapshot) erro
 	t.identity = cmp.Or(t.again, found.identity, t.identity)
 	var gate bucket
 	var all, strangers []bucket // strangers: those that do not hold for an address that the account is known at
-	day := limitDay.bucket(account).about(account)
+	day := o.day().bucket(account).about(account)
 	device := t.s.knownDevice(t.client.Device, found.identity, found.ver)
 	switch {
 	case t.again != "":
