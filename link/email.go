@@ -58,7 +58,7 @@ func (s *Service) CheckEmailChangeToken(ctx context.Context, session auth.Sessio
 // user.Service.ChangeEmail, auth.ErrSession, and auth.ErrThrottled for who has failed too often. After an error nothing has changed, and the token is as good as before.
 func (s *Service) ConfirmEmailChange(ctx context.Context, session auth.Session, token string) (u user.User, access string, err error) {
 	var now auth.Session
-	err = s.auth.Try(ctx, auth.LimitToken, "confirm "+string(session.IdentityID), func(ctx context.Context) (err error) {
+	err = s.auth.Watch(ctx, auth.LimitToken, "confirm "+string(session.IdentityID), func(ctx context.Context) (err error) {
 		for range attempts {
 			err = s.db.InTx(ctx, func(ctx context.Context) (err error) {
 				u, now, err = s.changeEmail(ctx, session, token)

@@ -24,7 +24,7 @@ type Acceptance struct {
 // auth.ErrSession if the session has ended; auth.ErrThrottled if its identity has failed too often. An invite that was not
 // accepted stays open.
 func (s *Service) Accept(ctx context.Context, session auth.Session, token string, a Acceptance) (u user.User, err error) {
-	err = s.auth.Try(ctx, auth.LimitToken, "accept "+string(session.IdentityID), func(ctx context.Context) (err error) {
+	err = s.auth.Watch(ctx, auth.LimitToken, "accept "+string(session.IdentityID), func(ctx context.Context) (err error) {
 		u, err = s.acceptAgain(ctx, session, token, a)
 		return err
 	})

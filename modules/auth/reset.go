@@ -209,7 +209,7 @@ func (s *Service) CheckPasswordResetToken(ctx context.Context, actorType, provid
 
 // resetRow returns what is kept of a token that is good.
 func (s *Service) resetRow(ctx context.Context, actorType, provider, token string) (row *oneTimeRow, c resetClaims, err error) {
-	err = s.tryByPlace(ctx, limitResetToken, func(ctx context.Context) error {
+	err = s.watchByPlace(ctx, limitResetToken, func(ctx context.Context) error {
 		if c, err = s.parseReset(token); err != nil || c.Provider != provider || c.ActorType != actorType {
 			return ErrResetToken
 		}

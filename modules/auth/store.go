@@ -864,14 +864,25 @@ func (s store) take(ctx context.Context, b bucket, now time.Time) (until time.Ti
 	if counted {
 		return time.Time{}, nil
 	}
+	until, err = s.throttledUntil(ctx, b, now)
+	if err == nil && until.IsZero() {
+		until = now // there is room again meanwhile
+	}
+	return until, err
+}
+
+// throttledUntil is the end of the bucket's window if there is no room in it; zero: there is.
+func (s store) throttledUntil(ctx context.Context, b bucket, now time.Time) (until time.Time, err error) {
 	var rows []throttleRow
-	if err := s.db.Conn(ctx).NewSelect().Model(&rows).Where("id = ?", b.id).Scan(ctx); err != nil {
-		return time.Time{}, fmt.Errorf("count: %w", err)
+	err = s.db.Conn(ctx).NewSelect().Model(&rows).Where("id = ?", b.id).
+		Where("expires_at > ?", now).Where("failed >= ?", b.limit.Most).Where("? > 0", b.limit.Most).Scan(ctx)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read count: %w", err)
 	}
-	if len(rows) == 0 { // forgotten meanwhile
-		return now, nil
+	if len(rows) > 0 {
+		until = rows[0].ExpiresAt
 	}
-	return rows[0].ExpiresAt, nil
+	return until, nil
 }
 
 // forgetThrottles takes away what is counted of the subjects. The rows are locked in everybody's order.

@@ -463,12 +463,39 @@ func (s *Service) Try(ctx context.Context, l Limit, key string, do func(context.
 	return s.try(ctx, []bucket{l.bucket(key)}, do)
 }
 
-// tryByPlace is Try by the client's address, where that tells one client from others.
-func (s *Service) tryByPlace(ctx context.Context, l Limit, do func(context.Context) error) error {
+// Watch is Try for what nobody can guess, such as a signed token: of several at once, some may fail beyond the limit. It
+// writes nothing unless it fails.
+func (s *Service) Watch(ctx context.Context, l Limit, key string, do func(context.Context) error) error {
+	return s.watch(ctx, l.bucket(key), do)
+}
+
+// watchByPlace is Watch by the client's address, where that tells one client from others.
+func (s *Service) watchByPlace(ctx context.Context, l Limit, do func(context.Context) error) error {
 	if place := clientOf(ctx).place(); place != "" {
-		return s.try(ctx, []bucket{l.bucket(place)}, do)
+		return s.watch(ctx, l.bucket(place), do)
 	}
 	return do(ctx)
+}
+
+func (s *Service) watch(ctx context.Context, b bucket, do func(context.Context) error) error {
+	if s.options.Throttle.Disabled || isUnlimited(ctx) {
+		return do(ctx)
+	}
+	now := database.Now()
+	until, err := s.store.throttledUntil(ctx, b, now)
+	switch {
+	case err != nil:
+		return err
+	case !until.IsZero():
+		return ErrThrottled.After(until.Sub(now).Truncate(time.Second) + time.Second)
+	}
+	err = do(ctx)
+	if callersFault(err) {
+		if counted := s.take(context.WithoutCancel(ctx), b); counted != nil && !errors.Is(counted, ErrThrottled) {
+			s.log.Warn("count a failure", "limit", b.limit.Name, "error", counted)
+		}
+	}
+	return err
 }
 
 func (s *Service) try(ctx context.Context, buckets []bucket, do func(context.Context) error) error {

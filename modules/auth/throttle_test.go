@@ -395,22 +395,30 @@ func TestWhatIsTakenIsCountedWithWhatIsDone(t *testing.T) {
 func TestWhatIsTriedCountsOnlyIfTheCallerFails(t *testing.T) {
 	each(t, func(t *testing.T, h house) {
 		limit := auth.Limit{Name: "test", Most: 3, Per: time.Hour}
-		try := func(came error) error {
-			return h.Try(t.Context(), limit, "ada", func(context.Context) error { return came })
-		}
 		ours := errors.New("ours")
-		for range 5 {
-			must(t, try(nil))
-			if err := try(ours); !errors.Is(err, ours) {
-				t.Fatal(err)
+		for key, f := range map[string]func(context.Context, auth.Limit, string, func(context.Context) error) error{"try": h.Try, "watch": h.Watch} {
+			do := func(came error) error { return f(t.Context(), limit, key, func(context.Context) error { return came }) }
+			for range 5 {
+				must(t, do(nil))
+				if err := do(ours); !errors.Is(err, ours) {
+					t.Fatal(err)
+				}
 			}
-		}
-		for i := range 4 {
-			if err := try(auth.ErrInput); errors.Is(err, auth.ErrThrottled) != (i == 3) {
-				t.Errorf("failure %d: %v", i, err)
+			for i := range 4 {
+				if err := do(auth.ErrInput); errors.Is(err, auth.ErrThrottled) != (i == 3) {
+					t.Errorf("%s, failure %d: %v", key, i, err)
+				}
 			}
+			throttledFor(t, do(nil))
 		}
-		throttledFor(t, try(nil))
+		var tried atomic.Int32
+		databasetest.Together(50, func(int) error {
+			_ = h.Try(t.Context(), limit, "at once", func(context.Context) error { tried.Add(1); return auth.ErrInput })
+			return nil
+		})
+		if n := tried.Load(); n != 3 {
+			t.Errorf("%d of 50 at once were tried, want 3", n)
+		}
 	})
 }
 
