@@ -104,6 +104,15 @@ func authOptions(c *Config) auth.Options {
 	return auth.Options{
 		Issuer: c.HTTP.PublicURL, Algorithm: c.Auth.Token.Alg, TokenTTL: c.Auth.Token.TTL,
 		SessionTTL: c.Auth.Session.TTL, IdleTTL: c.Auth.Session.Idle, MaxSessions: c.Auth.Session.Max,
+		Throttle: throttleOptions(c),
+	}
+}
+
+func throttleOptions(c *Config) auth.ThrottleOptions {
+	t := c.Auth.Throttle
+	return auth.ThrottleOptions{
+		Disabled: !t.Enabled, MaxWait: c.Auth.Password.MaxWait,
+		AccountAddress: auth.Limit{Most: t.AccountAddress}, Account: auth.Limit{Most: t.Account}, Address: auth.Limit{Most: t.Address},
 	}
 }
 
@@ -241,7 +250,25 @@ func newSite(at *listener, c *Config, log *slog.Logger) (*web.Site, error) {
 	if c.Production() && c.HTTP.PublicURL == "" {
 		log.Warn("http.public_url is not set: links say where this server listens, and the cookie is not bound to https", "url", at.url)
 	}
+	if c.Production() {
+		warnOfThrottling(c, log)
+	}
 	return web.New(web.Options{PublicURL: at.url, TrustedProxies: c.HTTP.TrustedProxies, CORSOrigins: c.HTTP.CORSOrigins})
+}
+
+// warnOfThrottling says what keeps fewer guesses out than there could be.
+func warnOfThrottling(c *Config, log *slog.Logger) {
+	switch {
+	case !c.Auth.Throttle.Enabled:
+		log.Warn("auth.throttle.enabled is false: nothing here keeps anybody from guessing passwords")
+	case len(c.HTTP.TrustedProxies) > 0:
+	case listensOnLoopback(c.HTTP.Addr):
+		log.Warn("http.trusted_proxies is not set: everybody comes from the proxy on this machine, so the limits by address alone are off, " +
+			"and who guesses keeps others from the same account by address, too")
+	default:
+		log.Warn("http.trusted_proxies is not set: if there is a proxy in front, everybody comes from its address, " +
+			"and who fails often keeps everybody out")
+	}
 }
 
 // stop runs f with the time that stopping may take.

@@ -79,6 +79,7 @@ type AuthConfig struct {
 	Password PasswordConfig `key:"password"`
 	Token    TokenConfig    `key:"token"`
 	Session  SessionConfig  `key:"session"`
+	Throttle ThrottleConfig `key:"throttle"`
 	// EnumerationSafe has registering tell nobody whether an address is known: the mailbox decides.
 	EnumerationSafe bool             `key:"enumeration_safe" def:"false"`
 	Providers       ProviderSettings `key:"providers"`
@@ -130,6 +131,14 @@ type SessionConfig struct {
 	// Idle is how long a cookie may go unused; a token that is not refreshed ends by TokenConfig.TTL.
 	Idle time.Duration `key:"idle" def:"12h"`
 	Max  int           `key:"max" def:"0" min:"0"` // 0: in any number
+}
+
+// ThrottleConfig says how many attempts may fail; docs/security/throttling.md says within how long.
+type ThrottleConfig struct {
+	Enabled        bool `key:"enabled" def:"true"`
+	AccountAddress int  `key:"account_address" def:"10" min:"1"`
+	Account        int  `key:"account" def:"80" min:"1"`
+	Address        int  `key:"address" def:"100" min:"1"`
 }
 
 // LinkConfig is the configuration of the link layer.

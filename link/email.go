@@ -55,19 +55,22 @@ func (s *Service) CheckEmailChangeToken(ctx context.Context, session auth.Sessio
 // Whoever registered with the new address and has neither proved it nor become a user loses that sign-in, as when an
 // account is reclaimed. user.ErrEmailTaken, ErrEmailInUse: the address is another account's; user.ErrEmailMoved: the user
 // has another than when it was asked for. The other errors are those of auth.Service.CheckEmailChangeToken and
-// user.Service.ChangeEmail, and auth.ErrSession. After an error nothing has changed, and the token is as good as before.
+// user.Service.ChangeEmail, auth.ErrSession, and auth.ErrThrottled for who has failed too often. After an error nothing has changed, and the token is as good as before.
 func (s *Service) ConfirmEmailChange(ctx context.Context, session auth.Session, token string) (u user.User, access string, err error) {
 	var now auth.Session
-	for range attempts {
-		err = s.db.InTx(ctx, func(ctx context.Context) (err error) {
-			u, now, err = s.changeEmail(ctx, session, token)
-			return err
-		})
-		// Somebody registered with the address meanwhile, or the same was confirmed at the same time: look again.
-		if !errors.Is(err, auth.ErrEntityTaken) && !errors.Is(err, user.ErrEmailMoved) {
-			break
+	err = s.auth.Watch(ctx, auth.LimitToken, "confirm "+string(session.IdentityID), func(ctx context.Context) (err error) {
+		for range attempts {
+			err = s.db.InTx(ctx, func(ctx context.Context) (err error) {
+				u, now, err = s.changeEmail(ctx, session, token)
+				return err
+			})
+			// Somebody registered with the address meanwhile, or the same was confirmed at the same time: look again.
+			if !errors.Is(err, auth.ErrEntityTaken) && !errors.Is(err, user.ErrEmailMoved) {
+				break
+			}
 		}
-	}
+		return err
+	})
 	switch {
 	case errors.Is(err, auth.ErrEntityTaken): // by somebody who has proved it, but is no user
 		return user.User{}, "", ErrEmailInUse

@@ -21,8 +21,18 @@ type Acceptance struct {
 //
 // A token that left by mail proves the address; who has proved it takes over a user by that address whom nobody has
 // proved to be. The errors say why an invite cannot be accepted: those of user.ValidateInviteToken and of this package;
-// auth.ErrSession if the session has ended. An invite that was not accepted stays open.
+// auth.ErrSession if the session has ended; auth.ErrThrottled if its identity has failed too often. An invite that was not
+// accepted stays open.
 func (s *Service) Accept(ctx context.Context, session auth.Session, token string, a Acceptance) (u user.User, err error) {
+	err = s.auth.Watch(ctx, auth.LimitToken, "accept "+string(session.IdentityID), func(ctx context.Context) (err error) {
+		u, err = s.acceptAgain(ctx, session, token, a)
+		return err
+	})
+	return u, err
+}
+
+// acceptAgain accepts as often as it takes to do so.
+func (s *Service) acceptAgain(ctx context.Context, session auth.Session, token string, a Acceptance) (u user.User, err error) {
 	for range attempts {
 		err = s.db.InTx(ctx, func(ctx context.Context) (err error) {
 			u, err = s.accept(ctx, session, token, a)

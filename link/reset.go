@@ -48,7 +48,8 @@ func (s *Service) RequestPasswordResetFor(ctx context.Context, id user.ID) (auth
 	if chosen == nil {
 		return auth.PasswordResetRequested{}, ErrNoPassword
 	}
-	return s.auth.RequestPasswordReset(ctx, auth.ResetRequest{Provider: chosen.Provider, EntityID: chosen.EntityID, ActorType: ActorUser})
+	return s.auth.RequestPasswordReset(auth.Unlimited(ctx), // strangers who ask for mails do not keep an administrator from it
+		auth.ResetRequest{Provider: chosen.Provider, EntityID: chosen.EntityID, ActorType: ActorUser})
 }
 
 // ResetPassword sets a new password by a reset token and ends every session of the identity: see auth.Service.ProveReset.

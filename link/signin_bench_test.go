@@ -2,6 +2,7 @@ package link_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -65,6 +66,39 @@ func BenchmarkFirstSignIn(b *testing.B) {
 		if users := h.count(b, "user"); users != made {
 			b.Errorf("%d users of %d first sign-ins", users, made)
 		}
+	})
+}
+
+// BenchmarkThrottledSignIn is what counting adds to a sign-in of somebody who has a user: beside the same one without it, and
+// beside a hash of cost 12.
+func BenchmarkThrottledSignIn(b *testing.B) {
+	databasetest.EachBenchmark(b, func(b *testing.B, at databasetest.Database) {
+		db := at.Open(b, user.Migrations(), auth.Migrations(), link.Migrations())
+		counts := newBridge(b, db, link.ActorOptions{})
+		counts.signUp(b, "ada@example.com", benchPassword)
+		none := newBridgeWith(b, db, link.ActorOptions{}, auth.Options{Throttle: auth.ThrottleOptions{Disabled: true}})
+		subject := func(h bridge, password string, wanted error) benchtest.Subject {
+			in := credentials("ada@example.com", password)
+			return benchtest.Subject{Round: 150 * time.Millisecond, Do: func(n int) {
+				for range n {
+					if _, err := h.link.SignIn(b.Context(), "user", "emailpass", in, auth.Client{IP: "192.0.2.1"}); !errors.Is(err, wanted) {
+						b.Fatal(err)
+					}
+				}
+			}}
+		}
+		with, without := subject(counts, benchPassword, nil), subject(none, benchPassword, nil)
+		with.Do(1)
+		refusing := newBridgeWith(b, db, link.ActorOptions{}, auth.Options{Throttle: auth.ThrottleOptions{AccountAddress: auth.Limit{Most: 1}}})
+		_, _ = refusing.link.SignIn(b.Context(), "user", "emailpass", credentials("ada@example.com", "wrong"), auth.Client{IP: "192.0.2.1"})
+		costs := benchtest.Interleave(b, with, without, oneRow(b, db), hashing(b, 12), subject(refusing, benchPassword, auth.ErrThrottled))
+		adds, commit, hash := costs[0].Less(costs[1]), costs[2], costs[3]
+		b.ReportMetric(float64(adds.Wall), "ns/op")
+		b.ReportMetric(float64(adds.CPU)/1e6, "cpu_ms/op")
+		b.ReportMetric(costs[0].Over(costs[1]), "x_unthrottled")
+		b.ReportMetric(100*adds.Over(hash), "%_of_hash")
+		b.ReportMetric(adds.Over(commit), "x_commit")
+		b.ReportMetric(float64(costs[4].Wall), "refusal_ns")
 	})
 }
 

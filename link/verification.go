@@ -10,8 +10,6 @@ import (
 
 // RequestVerification has a link mailed to an address of whoever is signed in, which proves it: one that the identity signs
 // in with or registers with, or the user's. Of every other address it says the same: auth.ErrVerificationAddress.
-//
-// All links of this kind that somebody asks for by hand pass here: this is the place to bound how many.
 func (s *Service) RequestVerification(ctx context.Context, session auth.Session, r auth.VerificationRequest) (v auth.Verification, err error) {
 	err = s.db.InTx(ctx, func(ctx context.Context) (err error) {
 		v, err = s.requestVerification(ctx, session, r)
@@ -243,7 +241,7 @@ func (s *Service) holdBack(ctx context.Context, actorType string, l *Login) erro
 		l.Waiting = &WaitEmail
 		return nil
 	}
-	v, err := s.requestVerification(ctx, l.Session, auth.VerificationRequest{Email: address, UnlessPending: true})
+	v, err := s.requestVerification(ctx, l.Session, auth.VerificationRequest{Email: address, UnlessPending: true, Quietly: true})
 	l.Verification = &v
 	return err
 }
@@ -262,7 +260,7 @@ func (s *Service) signUpUnseen(ctx context.Context, actorType, provider string, 
 		if l.Session, err = s.auth.OpenSession(ctx, l.Identity, actorType, c); err != nil {
 			return err
 		}
-		_, err = s.auth.RequestVerification(ctx, l.Session, auth.VerificationRequest{Email: l.Identity.Proved.Email})
+		_, err = s.auth.RequestVerification(ctx, l.Session, auth.VerificationRequest{Email: l.Identity.Proved.Email, Quietly: true})
 		return err
 	})
 	if err == nil {

@@ -764,3 +764,17 @@ func TestPrefixesCoverEveryPath(t *testing.T) {
 		}
 	})
 }
+
+func TestWhoIsThrottledIsToldForHowLongAndKeepsWhatWasTyped(t *testing.T) {
+	each(t, func(t *testing.T, s *site) {
+		s.person(t, "ada@example.com", user.RoleMember)
+		b := s.browser(t)
+		b.get("/app/login")
+		for range 10 {
+			b.submit("/app/login", fields("email", "ada@example.com", "password", "not "+password))
+			b.want(http.StatusUnauthorized, "/app/login", "Invalid email or password")
+		}
+		b.submit("/app/login", fields("email", "ada@example.com", "password", s.secret(password)))
+		b.want(http.StatusTooManyRequests, "/app/login", "There were too many attempts. Try again in 15 minutes.", `value="ada@example.com"`, `href="/app/reset-password"`)
+	})
+}

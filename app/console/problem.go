@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -63,12 +64,22 @@ func problemOf(err error) *problem {
 		p.Status = http.StatusMethodNotAllowed
 	case is(auth.ErrInvalidCredentials):
 		p.Fields = []string{"password", "email"} // which of them is wrong, nobody learns
+	case is(auth.ErrThrottled):
+		p.Message = fmt.Sprintf("There were too many attempts. Try again in %s.", minutes(p.RetryAfter))
 	case is(auth.ErrPassword), is(errNoPassword), is(errCurrent):
 		p.Fields = []string{"password"}
 	case is(email.ErrInvalid), is(errNoEmail), is(user.ErrSameEmail):
 		p.Fields = []string{"email"}
 	}
 	return p
+}
+
+// minutes is how people say how long they have to wait.
+func minutes(wait time.Duration) string {
+	if n := int((wait + time.Minute - 1) / time.Minute); n > 1 {
+		return fmt.Sprintf("%d minutes", n)
+	}
+	return "a minute"
 }
 
 // internalProblem is all that is told of what is ours to mend.

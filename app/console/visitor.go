@@ -118,6 +118,7 @@ func (c *Console) enter(w http.ResponseWriter, r *http.Request, session auth.Ses
 	secret, err := c.auth.SetCookie(r.Context(), session.ID)
 	if err == nil {
 		c.site.SetCookie(w, secret, session.ExpiresAt)
+		c.site.SetDevice(w, c.auth.DeviceToken(session, c.site.Client(r).Device))
 	}
 	return err
 }

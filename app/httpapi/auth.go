@@ -24,13 +24,18 @@ func (a *API) register(c *call, in auth.Input) (tokenAnswer, error) {
 
 // signIn proves the caller and, the first time, makes them a user.
 func (a *API) signIn(c *call, in auth.Input) (tokenAnswer, error) {
-	l, err := a.link.SignIn(c.Context(), c.PathValue("actor"), c.PathValue("provider"), in, a.site.Client(c.Request))
+	client := a.site.Client(c.Request)
+	l, err := a.link.SignIn(c.Context(), c.PathValue("actor"), c.PathValue("provider"), in, client)
+	if err != nil {
+		return tokenAnswer{}, err
+	}
+	a.site.SetDevice(c.w, a.auth.DeviceToken(l.Session, client.Device))
 	answer := tokenAnswer{Token: l.Token, Link: l.Waiting, VerificationRequired: l.Unproved}
 	if l.Verification != nil {
 		v := showVerification(*l.Verification)
 		answer.Verification = &v
 	}
-	return answer, err
+	return answer, nil
 }
 
 type providersAnswer struct {

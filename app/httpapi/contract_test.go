@@ -1105,7 +1105,7 @@ func TestHealthNoticesTheDatabase(t *testing.T) {
 }
 
 func TestWhoWouldWaitTooLongIsSentAwayWithATime(t *testing.T) {
-	eachWith(t, settings{passwords: auth.PasswordOptions{Cost: 8, MaxWait: time.Millisecond}}, func(t *testing.T, s *server) {
+	eachWith(t, settings{auth: unthrottled.auth, passwords: auth.PasswordOptions{Cost: 8, MaxWait: time.Millisecond}}, func(t *testing.T, s *server) {
 		answers := make([]answer, 30)
 		together(len(answers), func(i int) {
 			answers[i], _ = s.try(t.Context(), "POST", "/auth/user/emailpass", credentials("nobody@example.com", password))

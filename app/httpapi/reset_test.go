@@ -34,7 +34,7 @@ func (s *server) fits(t testing.TB, email, password string) bool {
 }
 
 func TestOfFiftyUsesOfOneResetTokenAtOnceOneSucceeds(t *testing.T) {
-	each(t, func(t *testing.T, s *server) {
+	eachWith(t, unthrottled, func(t *testing.T, s *server) {
 		s.member(t, "ada@example.com")
 		token := s.resetToken(t, "ada@example.com", auth.ByMail)
 		const n = 50
@@ -61,7 +61,7 @@ func TestOfFiftyUsesOfOneResetTokenAtOnceOneSucceeds(t *testing.T) {
 }
 
 func TestOfManyResetRequestsTheNewestWins(t *testing.T) {
-	each(t, func(t *testing.T, s *server) {
+	eachWith(t, unthrottled, func(t *testing.T, s *server) {
 		s.member(t, "ada@example.com")
 		const n = 20
 		together(n, func(int) {

@@ -91,6 +91,9 @@ type settings struct {
 	emailpass func(auth.Provider) auth.Provider // what stands in its place; nil: itself
 }
 
+// unthrottled are settings for a test that fails more often, or asks for more mails, than anybody may.
+var unthrottled = settings{auth: auth.Options{Throttle: auth.ThrottleOptions{Disabled: true}}}
+
 // vouching is a provider that takes everybody's word for their name, and says of their address what the input says.
 type vouching struct{}
 

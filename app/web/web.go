@@ -107,9 +107,27 @@ func (s *Site) cookie(value string, expires time.Time) *http.Cookie {
 	}
 }
 
-// Client says where a request comes from. X-Forwarded-For is read from the right, as far as trusted proxies wrote it.
+// Client says where a request comes from. X-Forwarded-For is read from the right, as far as trusted proxies wrote it. If
+// nobody is trusted, a peer on this machine may be a proxy, and everybody.
 func (s *Site) Client(r *http.Request) auth.Client {
-	return auth.Client{UserAgent: r.UserAgent(), IP: s.address(r)}
+	c := auth.Client{UserAgent: r.UserAgent(), IP: s.address(r)}
+	if addr, err := netip.ParseAddr(c.IP); err != nil || addr.Unmap().IsLoopback() {
+		c.Shared = len(s.options.TrustedProxies) == 0
+	}
+	if known, err := r.Cookie(s.deviceName()); err == nil {
+		c.Device = known.Value
+	}
+	return c
+}
+
+// deviceName is the name of the cookie that makes a device known to the accounts that have signed in with it.
+func (s *Site) deviceName() string { return s.cookieName() + "-device" }
+
+// SetDevice has the browser keep what makes it known: a token of auth.Service.DeviceToken.
+func (s *Site) SetDevice(w http.ResponseWriter, token string) {
+	c := s.cookie(token, time.Now().Add(auth.DeviceTTL))
+	c.Name = s.deviceName()
+	http.SetCookie(w, c)
 }
 
 func (s *Site) address(r *http.Request) string {

@@ -11,20 +11,22 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/latchkey-go/latchkey/modules/auth"
 )
 
 // Refuse answers a request that is not let through, in the front end's own way. The statuses are 403 (another site),
 // 404 (a path that is none) and 500 (a panic).
 type Refuse func(w http.ResponseWriter, r *http.Request, status int)
 
-// Wrap puts around a front end what every answer needs: a request id, headers that keep browsers from guessing, CORS for
+// Wrap puts around a front end what every answer needs: a request id, the client to whom failures are counted, headers that keep browsers from guessing, CORS for
 // the listed origins, protection of the cookie from other sites, an answer even to a panic, and one line in the log. The
 // line names the path without the query, where tokens travel.
 func (s *Site) Wrap(h http.Handler, log *slog.Logger, refuse Refuse) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		id := rand.Text()
-		r = r.WithContext(context.WithValue(r.Context(), requestID{}, id))
+		r = r.WithContext(auth.WithClient(context.WithValue(r.Context(), requestID{}, id), s.Client(r)))
 		answer := &recorder{ResponseWriter: w}
 		s.headers(answer, r, id)
 		defer func() {

@@ -41,6 +41,8 @@ type Proof struct {
 	keeps  SessionID // the session that outlives a Change, being the one it was made in; empty: none
 	again  SessionID // the session in which ProveAgain made it; empty: another made it
 	unseen bool      // it is of ProveRegistration, which has looked at nothing that is kept
+
+	failures int // that came before it at the account
 }
 
 // snapshot is the stored state that a proof rests on; the zero value says that there was nothing.
@@ -50,6 +52,7 @@ type snapshot struct {
 	secret      []byte
 	email       string // claimed or proved
 	provedEmail string
+	made        time.Time
 }
 
 // String names the provider and nothing else: a proof holds a secret.
@@ -90,6 +93,7 @@ type Options struct {
 	IdleTTL    time.Duration // a cookie that was not used for so long is dead; 12 h if zero, and not less than MinIdleTTL
 	// MaxSessions is how many sessions an identity may have at a time: a sign-in beyond them ends the oldest. Zero: any number.
 	MaxSessions int
+	Throttle    ThrottleOptions
 }
 
 // MinIdleTTL is the least that Options.IdleTTL can be, because use is noted only once a minute.
@@ -108,6 +112,7 @@ type Service struct {
 	onDelete  []func(context.Context, []IdentityID) error
 	names     []func(context.Context, IdentityID) ([]string, error)
 	keys      *keyring.Ring
+	gates     gates
 }
 
 // New returns the auth module's service. It fails if a provider's name cannot be used or is used twice, or if a provider
@@ -130,6 +135,7 @@ func New(p Params) (*Service, error) {
 			IdleTTL:    cmp.Or(p.Options.IdleTTL, 12*time.Hour),
 
 			MaxSessions: p.Options.MaxSessions,
+			Throttle:    p.Options.Throttle.filled(),
 		},
 		keys: p.Keys,
 	}
@@ -188,6 +194,7 @@ func (s *Service) Authenticate(ctx context.Context, provider string, in Input) (
 // Register gives a caller an identity with a provider that has a registration of its own. Registering again with the
 // same secret returns the identity there is, unless its app metadata says that it is in use: ErrIdentityExists.
 func (s *Service) Register(ctx context.Context, provider string, in Input) (Identity, error) {
+	ctx = WithClient(ctx, clientOf(ctx)) // it begins now
 	i, err := s.proveAndAdmit(ctx, SignUp, provider, in)
 	if err == nil && !i.Proved.Created && len(i.AppMetadata) > 0 {
 		return Identity{}, ErrIdentityExists
@@ -242,7 +249,9 @@ func (s *Service) admitAlone(ctx context.Context, p Proof) (i Identity, err erro
 	return i, err
 }
 
-// Prove lets the provider establish who the caller is. It is slow and writes nothing: call it outside transactions.
+// Prove lets the provider establish who the caller is. It is slow, and counts what fails to SignIn and to SignUp: call it
+// outside transactions, so that a count outlives what is rolled back. ErrThrottled: there have been too many failures, at
+// this account or from this address, as WithClient says; ErrBusy: too many are at it.
 func (s *Service) Prove(ctx context.Context, action Action, provider string, in Input) (Proof, error) {
 	p, err := s.provider(provider)
 	if err != nil {
@@ -266,7 +275,22 @@ func (s *Service) Prove(ctx context.Context, action Action, provider string, in 
 	if prove == nil {
 		return Proof{}, notSupported(action, provider)
 	}
-	return s.prove(ctx, action, provider, Attempt{Input: in}, prove)
+	if action == Change {
+		return s.prove(ctx, action, provider, Attempt{Input: in}, nil, prove)
+	}
+	if action == SignUp {
+		if err := s.takeByPlace(ctx, limitRegister); err != nil {
+			return Proof{}, err
+		}
+	}
+	t := s.tally(ctx, provider)
+	t.signsUp(action == SignUp)
+	if !s.HasSecret(provider) { // it may not say whom it is about before it is too late
+		if err := t.enter(ctx, "", snapshot{}); err != nil {
+			return Proof{}, t.settle(ctx, err)
+		}
+	}
+	return s.prove(ctx, action, provider, Attempt{Input: in}, t, prove)
 }
 
 func notSupported(action Action, provider string) error {
@@ -282,16 +306,23 @@ func (s *Service) provider(name string) (Provider, error) {
 	return nil, ErrUnknownProvider
 }
 
-// prove is where every Proof comes from.
-func (s *Service) prove(ctx context.Context, action Action, provider string, a Attempt,
+// prove is where every Proof comes from. What comes of it goes to the tally.
+func (s *Service) prove(ctx context.Context, action Action, provider string, a Attempt, t *tally,
 	ask func(context.Context, Attempt) (Assertion, error)) (Proof, error) {
+	defer t.close()
 	seen := map[string]snapshot{}
 	a.Secret = func(ctx context.Context, entityID string) ([]byte, error) {
+		if entityID == "" { // of what cannot be anybody's, there is nothing to look up
+			return nil, t.enter(ctx, "", snapshot{})
+		}
 		found, err := s.store.snapshot(ctx, provider, entityID)
 		if err != nil {
 			return nil, err
 		}
 		seen[entityID] = found
+		if err := t.enter(ctx, entityID, found); err != nil {
+			return nil, err
+		}
 		return bytes.Clone(found.secret), nil
 	}
 	a.Names = func(ctx context.Context, entityID string) (all []string, err error) {
@@ -312,7 +343,7 @@ func (s *Service) prove(ctx context.Context, action Action, provider string, a A
 		return all, nil
 	}
 	assertion, err := ask(ctx, a)
-	if err != nil {
+	if err = t.settle(ctx, err); err != nil {
 		return Proof{}, err
 	}
 	basis, ok := seen[assertion.EntityID]
@@ -321,7 +352,9 @@ func (s *Service) prove(ctx context.Context, action Action, provider string, a A
 			return Proof{}, err
 		}
 	}
-	return s.asserted(action, provider, assertion, basis)
+	p, err := s.asserted(action, provider, assertion, basis)
+	p.failures = t.before()
+	return p, err
 }
 
 // asserted is the proof of what a provider asserts.
@@ -388,6 +421,7 @@ func (s *Service) Admit(ctx context.Context, p Proof) (Identity, error) {
 		i.Proved = Proved{
 			Provider: p.provider, EntityID: p.assertion.EntityID, Email: row.Email, EmailVerified: verified,
 			NewlyVerified: verified && slices.Contains(row.claimed, "email_verified_at"), Profile: p.assertion.Profile, Created: created,
+			failures: p.failures,
 		}
 		return nil
 	})
@@ -478,8 +512,10 @@ func (s *Service) accept(ctx context.Context, p Proof, row *providerRow) error {
 	if err := s.events.Emit(ctx, CredentialsChanged{row.AuthIdentityID, p.provider}); err != nil {
 		return err
 	}
-	_, err := s.revoke(ctx, row.AuthIdentityID, p.keeps)
-	return err
+	if _, err := s.revoke(ctx, row.AuthIdentityID, p.keeps); err != nil {
+		return err
+	}
+	return s.forgetFailures(ctx, p.provider, p.assertion.EntityID, row.AuthIdentityID)
 }
 
 // claim takes over what the provider says of the person and reports whether that was news. An address that was proved

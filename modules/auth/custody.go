@@ -114,18 +114,18 @@ func (c *Custody) openOnce(ctx context.Context) error {
 	return c.Open(ctx, false)
 }
 
-// held is what there is at one moment. The keys of one secret have the same place in each list.
-type held struct {
+// holding is what there is at one moment. The keys of one secret have the same place in each list.
+type holding struct {
 	secrets, seals, derived []keyring.Key
 	own                     []keyring.Key // the list of peppers; empty: there is none
 }
 
-func (c *Custody) hold() held {
+func (c *Custody) hold() holding {
 	still := c.keys.Still()
-	return held{still.Keys(keyring.Fingerprint), still.Keys(keyring.Seal), still.Keys(keyring.Pepper), c.passwords.peppers.list()}
+	return holding{still.Keys(keyring.Fingerprint), still.Keys(keyring.Seal), still.Keys(keyring.Pepper), c.passwords.peppers.list()}
 }
 
-func (h held) names() []string { return append(named(h.secrets), named(h.own)...) }
+func (h holding) names() []string { return append(named(h.secrets), named(h.own)...) }
 
 func named(keys []keyring.Key) []string {
 	names := make([]string, len(keys))
@@ -142,7 +142,7 @@ func fingerprint(k keyring.Key) string {
 	return hex.EncodeToString(m.Sum(nil))
 }
 
-func (c *Custody) open(ctx context.Context, h held, force bool) (*keptPeppers, error) {
+func (c *Custody) open(ctx context.Context, h holding, force bool) (*keptPeppers, error) {
 	lost := &KeysError{Held: named(h.secrets), Peppers: map[string]int{}}
 	fresh, err := c.store.originate(ctx, kindSecret, fingerprint(h.secrets[0])) // of several that start at once, one makes the database
 	if err == nil {
@@ -235,7 +235,7 @@ func with(keys []keyring.Key, k keyring.Key) []keyring.Key {
 }
 
 // unseal opens the peppers that are kept in the database, as far as there is a secret that does.
-func (c *Custody) unseal(ctx context.Context, h held) (kept []keyring.Key, err error) {
+func (c *Custody) unseal(ctx context.Context, h holding) (kept []keyring.Key, err error) {
 	rows, err := c.store.seals(ctx)
 	if err != nil {
 		return nil, err
@@ -257,7 +257,7 @@ func (c *Custody) unseal(ctx context.Context, h held) (kept []keyring.Key, err e
 
 // pin returns what is kept with the pepper in front that makes hashes where there is no list of peppers: the one that
 // derives from the first secret of the first start, for good, whatever becomes of that secret.
-func (c *Custody) pin(ctx context.Context, h held, kept []keyring.Key) ([]keyring.Key, error) {
+func (c *Custody) pin(ctx context.Context, h holding, kept []keyring.Key) ([]keyring.Key, error) {
 	if _, err := c.store.originate(ctx, kindPepper, fingerprint(h.derived[0])); err != nil {
 		return nil, err
 	}
@@ -387,7 +387,7 @@ func (c *Custody) Status(ctx context.Context) (KeyStatus, error) {
 	return s, err
 }
 
-func (c *Custody) pepperStatus(ctx context.Context, h held, known knownFingerprints) ([]PepperStatus, error) {
+func (c *Custody) pepperStatus(ctx context.Context, h holding, known knownFingerprints) ([]PepperStatus, error) {
 	kept, err := c.unseal(ctx, h)
 	if err != nil {
 		return nil, err

@@ -39,7 +39,8 @@ func (s *Service) secretWays(ctx context.Context, id IdentityID) ([]ProviderIden
 // enough for. The input proves a secret of the identity: emailpass reads password. Whose it is, the session says. An
 // identity without secrets proves itself by a sign-in of the last five minutes.
 //
-// ErrInvalidCredentials: the secret is not right. ErrSignInAgain: there is none, and the sign-in is older.
+// ErrInvalidCredentials: the secret is not right. ErrSignInAgain: there is none, and the sign-in is older. ErrThrottled: it
+// was wrong too often, in whichever sessions.
 func (s *Service) ProveAgain(ctx context.Context, session Session, in Input) (Proof, error) {
 	ways, err := s.secretWays(ctx, session.IdentityID)
 	switch {
@@ -52,7 +53,7 @@ func (s *Service) ProveAgain(ctx context.Context, session Session, in Input) (Pr
 	}
 	for _, way := range ways {
 		a, _ := s.providers[way.Provider].(Authenticator)
-		proof, err := s.prove(ctx, SignIn, way.Provider, Attempt{Input: in, EntityID: way.EntityID}, a.Authenticate)
+		proof, err := s.prove(ctx, SignIn, way.Provider, Attempt{Input: in, EntityID: way.EntityID}, s.tallyAgain(ctx, way.Provider, session.IdentityID), a.Authenticate)
 		switch {
 		case errors.Is(err, ErrInvalidCredentials):
 		case err != nil:
@@ -71,6 +72,7 @@ func (s *Service) ProveAgain(ctx context.Context, session Session, in Input) (Pr
 //
 // From is the address of now as the caller knows it; empty: none. ErrSession: the session has ended. ErrInvalidCredentials:
 // the proof is none of ProveAgain's for the session, or the credentials were set anew since; ErrProofOutdated: prove again.
+// ErrThrottled: the identity has asked too often; each time is two mails.
 func (s *Service) RequestEmailChange(ctx context.Context, session Session, p Proof, from, to string) (EmailChangeRequested, error) {
 	to, err := CanonicalEmail(to)
 	if err == nil && from != "" {
@@ -106,6 +108,9 @@ func (s *Service) RequestEmailChange(ctx context.Context, session Session, p Pro
 			TokenHash: hashed(jtiOf(s.keys.Keys(keyring.EmailChange)[0], e.ID)), IssuedAt: e.At,
 		})
 		if err != nil {
+			return err
+		}
+		if err := s.Take(ctx, limitEmailChange, string(session.IdentityID)); err != nil {
 			return err
 		}
 		return s.events.Emit(ctx, e)

@@ -24,6 +24,7 @@ var (
 	ErrPassword        = fault.New(fault.Invalid, "password_refused", "The password cannot be used.")
 	ErrBreachCheck     = fault.New(fault.Unavailable, "breach_check_unavailable", "Passwords cannot be checked against known data breaches at the moment, and are not accepted unchecked. Try again in a while.")
 	ErrBusy            = fault.New(fault.Unavailable, "hashing_busy", "Too many sign-ins at once. Try again in a moment.")
+	ErrThrottled       = fault.New(fault.TooMany, "too_many_attempts", "Too many attempts. Wait a while, then try again.")
 	ErrSession         = fault.New(fault.Unauthorized, "session_ended", "The session has ended. Sign in again.")
 	ErrToken           = fault.New(fault.Unauthorized, "token_invalid", "The token is not valid.")
 	ErrResetToken      = fault.New(fault.Unauthorized, "reset_token_invalid", "Invalid token")

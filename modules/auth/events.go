@@ -77,6 +77,28 @@ type (
 		Count   int        `json:"count"`
 		Reason  string     `json:"reason"` // EndedByOwner, EndedByOperator or EndedByLimit
 	}
+	// Throttled says that there have been as many failures as a limit allows, of which this was the last: what would count
+	// to it is refused until its window ends. It is told once a window.
+	Throttled struct {
+		ID         string     `json:"id"`               // throttled_ and a ULID
+		Limit      string     `json:"limit"`            // by its name: account_address, account, account_day, address, device, again
+		IdentityID IdentityID `json:"auth_identity_id"` // whose account it is; empty: nobody's, or the limit is not about one
+		Failures   int        `json:"failures"`
+		IP         string     `json:"ip"` // of the last failure, as the user agent
+		UserAgent  string     `json:"user_agent"`
+		Until      time.Time  `json:"until"`
+	}
+	// SuspiciousSignIn says that somebody signed in of whom the owner should hear: after so many failures that it may have
+	// been guessed, or by a device and from an address that were not seen before.
+	SuspiciousSignIn struct {
+		ID        IdentityID `json:"id"`
+		SessionID SessionID  `json:"session_id"`
+		Failures  int        `json:"failures"`   // before it, at this account; told if there were five
+		NewDevice bool       `json:"new_device"` // somebody is signed in already, and nobody from here
+		IP        string     `json:"ip"`
+		UserAgent string     `json:"user_agent"`
+		At        time.Time  `json:"at"`
+	}
 	// IdentityDeleted says that an identity and all its ways to sign in are gone.
 	IdentityDeleted struct {
 		ID IdentityID `json:"id"`
@@ -99,6 +121,8 @@ func (EmailVerified) Topic() string           { return "auth.email_verified" }
 func (IdentityCreated) Topic() string         { return "auth.auth-identity.created" }
 func (IdentityUpdated) Topic() string         { return "auth.auth-identity.updated" }
 func (IdentityDeleted) Topic() string         { return "auth.auth-identity.deleted" }
+func (Throttled) Topic() string               { return "auth.throttled" }
+func (SuspiciousSignIn) Topic() string        { return "auth.suspicious_sign_in" }
 func (ProviderIdentityCreated) Topic() string { return "auth.provider-identity.created" }
 func (ProviderIdentityUpdated) Topic() string { return "auth.provider-identity.updated" }
 func (ProviderIdentityDeleted) Topic() string { return "auth.provider-identity.deleted" }
@@ -114,6 +138,8 @@ func (e EmailVerified) Aggregate() string           { return string(e.ID) }
 func (e IdentityCreated) Aggregate() string         { return string(e.ID) }
 func (e IdentityUpdated) Aggregate() string         { return string(e.ID) }
 func (e IdentityDeleted) Aggregate() string         { return string(e.ID) }
+func (e SuspiciousSignIn) Aggregate() string        { return string(e.ID) }
+func (e Throttled) Aggregate() string               { return e.ID }
 func (e ProviderIdentityCreated) Aggregate() string { return string(e.IdentityID) }
 func (e ProviderIdentityUpdated) Aggregate() string { return string(e.IdentityID) }
 func (e ProviderIdentityDeleted) Aggregate() string { return string(e.IdentityID) }

@@ -7,6 +7,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"time"
 
 	"go.uber.org/fx"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/sqlite"
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 )
 
@@ -304,4 +306,30 @@ func withEmailpass() (*auth.Service, func()) {
 		log.Fatal(err)
 	}
 	return s, done
+}
+
+// A limit of the application's own, kept and shared like those of sign-ins: how often a coupon may be guessed.
+func ExampleService_Try() {
+	db, keys, done := open()
+	defer done()
+	identities, err := auth.New(auth.Params{DB: db, Keys: keys, Providers: []auth.Provider{}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	coupons := auth.Limit{Name: "shop coupon", Most: 3, Per: time.Hour}
+	noCoupon := fault.New(fault.Invalid, "no_coupon", "There is no such coupon.")
+	for _, code := range []string{"SPRING", "SUMMER", "AUTUMN", "WINTER"} {
+		err := identities.Try(context.Background(), coupons, "customer 42", func(context.Context) error {
+			if code != "WINTER" {
+				return noCoupon
+			}
+			return nil
+		})
+		fmt.Printf("%s: %v\n", code, err)
+	}
+	// Output:
+	// SPRING: There is no such coupon.
+	// SUMMER: There is no such coupon.
+	// AUTUMN: There is no such coupon.
+	// WINTER: Too many attempts. Wait a while, then try again.
 }

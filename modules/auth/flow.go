@@ -70,7 +70,7 @@ func (s *Service) Finish(ctx context.Context, provider string, in Input) (Proof,
 	if flow == nil || !flow.ExpiresAt.After(time.Now()) {
 		return Proof{}, ErrFlow
 	}
-	return s.prove(ctx, SignIn, provider, Attempt{Input: in, State: flow.State}, c.Finish)
+	return s.prove(ctx, SignIn, provider, Attempt{Input: in, State: flow.State}, nil, c.Finish)
 }
 
 // hashed is how a random secret is kept: it can be looked up, and not be used by who reads the table.

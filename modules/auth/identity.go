@@ -35,6 +35,8 @@ type Proved struct {
 	NewlyVerified bool   // it is, and was not before; see CancelEmailChanges
 	Profile       Profile
 	Created       bool // the identity is new
+
+	failures int // that came before, at the account
 }
 
 // EntityID is the entity id of the provider that has just proved the identity; empty on every other read.

@@ -66,6 +66,11 @@ type Attempt struct {
 	// Secret returns what was kept for the entity by an earlier Assertion, and nil if there is no such entity or it has
 	// no secret. A provider sees the secrets of its own entities only. The secret it was last given for an entity is the
 	// one its assertion about that entity rests on.
+	//
+	// Asking also counts the attempt as one at that entity, before it is known whether it fails: ask before the work that a
+	// guess costs, for entities that do not exist too, by their canonical spelling, and by "" for what can be none. An error
+	// is to be returned as it is: ErrThrottled says that there have been too many. A provider that never asks is throttled
+	// by the caller's address alone.
 	Secret func(ctx context.Context, entityID string) ([]byte, error)
 
 	// Names returns the names of the person whose entity it is, as far as they are known, for what a password must not be

@@ -11,7 +11,7 @@ import (
 
 // ProveRegistration is Prove for SignUp without a look at whether the entity is known: whoever registers does and gets the
 // same. The proof is for AdmitRegistration alone. ok is false, and there is no proof, if the mailbox cannot decide: the
-// provider names no address, or vouches for it itself.
+// provider names no address, or vouches for it itself. ErrThrottled: too many registrations from the client's address.
 func (s *Service) ProveRegistration(ctx context.Context, provider string, in Input) (p Proof, ok bool, err error) {
 	known, err := s.provider(provider)
 	if err != nil {
@@ -20,6 +20,9 @@ func (s *Service) ProveRegistration(ctx context.Context, provider string, in Inp
 	r, can := known.(Registrar)
 	if !can {
 		return Proof{}, false, notSupported(SignUp, provider)
+	}
+	if err := s.takeByPlace(ctx, limitRegister); err != nil {
+		return Proof{}, false, err
 	}
 	assertion, err := r.Register(ctx, Attempt{Input: in, Secret: func(context.Context, string) ([]byte, error) { return nil, nil }})
 	if err != nil {

@@ -41,7 +41,9 @@ type ResetRequest struct {
 }
 
 // RequestPasswordReset announces the request by a PasswordResetRequested event, and does the same for entities that exist
-// and for others: it looks nothing up. ErrUnsupported: the provider has no secret that could be replaced.
+// and for others: it looks nothing up. Who has asked five times for an entity within a quarter of an hour is answered as
+// before, and nothing is announced: the mails that were sent are as good. ErrUnsupported: the provider has no secret that
+// could be replaced. ErrThrottled: too many requests from the client's address.
 func (s *Service) RequestPasswordReset(ctx context.Context, r ResetRequest) (PasswordResetRequested, error) {
 	if _, err := s.updater(r.Provider); err != nil {
 		return PasswordResetRequested{}, err
@@ -52,10 +54,41 @@ func (s *Service) RequestPasswordReset(ctx context.Context, r ResetRequest) (Pas
 	e := PasswordResetRequested{
 		ID: id.New("reset"), Provider: r.Provider, EntityID: r.EntityID, ActorType: r.ActorType, Metadata: r.Metadata, At: database.Now(),
 	}
+	if err := s.takeByPlace(ctx, limitResetAsk); err != nil {
+		return PasswordResetRequested{}, err
+	}
 	if !database.Storable(r.EntityID, maxText) {
 		return e, nil // nobody can have it
 	}
-	return e, s.db.InTx(ctx, func(ctx context.Context) error { return s.events.Emit(ctx, e) })
+	return e, s.db.InTx(ctx, func(ctx context.Context) error {
+		if err := s.takeMail(ctx, r.Provider, r.EntityID); errors.Is(err, errNoMail) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		return s.events.Emit(ctx, e)
+	})
+}
+
+// errNoMail says that there were enough mails already.
+var errNoMail = errors.New("auth: no further mail")
+
+// takeMail counts a mail to whoever is meant, by the one spelling that every spelling has.
+func (s *Service) takeMail(ctx context.Context, provider, entityID string) error {
+	if s.options.Throttle.Disabled || isUnlimited(ctx) {
+		return nil
+	}
+	if c, ok := s.providers[provider].(Canonicalizer); ok {
+		if canonical, err := c.CanonicalEntityID(entityID); err == nil {
+			entityID = canonical
+		}
+	}
+	account := subjectOf(provider, entityID)
+	until, err := s.store.take(ctx, limitResetMail.bucket(account).about(account), database.Now())
+	if err == nil && !until.IsZero() {
+		err = errNoMail
+	}
+	return err
 }
 
 // HasSecret reports whether the provider keeps a secret that can be replaced, such as a password.
@@ -175,15 +208,17 @@ func (s *Service) CheckPasswordResetToken(ctx context.Context, actorType, provid
 }
 
 // resetRow returns what is kept of a token that is good.
-func (s *Service) resetRow(ctx context.Context, actorType, provider, token string) (*oneTimeRow, resetClaims, error) {
-	c, err := s.parseReset(token)
-	if err != nil || c.Provider != provider || c.ActorType != actorType {
-		return nil, resetClaims{}, ErrResetToken
-	}
-	row, err := s.store.oneTimeToken(ctx, purposeReset, hashed(c.ID))
-	if err == nil && (row == nil || !row.good()) {
-		err = ErrResetToken
-	}
+func (s *Service) resetRow(ctx context.Context, actorType, provider, token string) (row *oneTimeRow, c resetClaims, err error) {
+	err = s.watchByPlace(ctx, limitResetToken, func(ctx context.Context) error {
+		if c, err = s.parseReset(token); err != nil || c.Provider != provider || c.ActorType != actorType {
+			return ErrResetToken
+		}
+		row, err = s.store.oneTimeToken(ctx, purposeReset, hashed(c.ID))
+		if err == nil && (row == nil || !row.good()) {
+			err = ErrResetToken
+		}
+		return err
+	})
 	return row, c, err
 }
 
@@ -204,7 +239,7 @@ func (s *Service) ProveReset(ctx context.Context, actorType, provider, token str
 	if err != nil {
 		return Proof{}, err
 	}
-	proof, err := s.prove(ctx, Change, provider, Attempt{Input: in, EntityID: c.EntityID}, u.Update)
+	proof, err := s.prove(ctx, Change, provider, Attempt{Input: in, EntityID: c.EntityID}, nil, u.Update)
 	if err != nil {
 		return Proof{}, err
 	}
@@ -228,7 +263,8 @@ func (s *Service) ResetPassword(ctx context.Context, actorType, provider, token 
 // now as well: emailpass reads current_password and password. It ends every other session of the identity, and returns
 // the session as it lives on: its tokens are dead, and new ones are made from what is returned.
 //
-// ErrInvalidCredentials: the secret of now is not right, or there is none. ErrSession: the session has ended.
+// ErrInvalidCredentials: the secret of now is not right, or there is none. ErrSession: the session has ended. ErrThrottled:
+// it was wrong too often, in whichever sessions.
 func (s *Service) ChangePassword(ctx context.Context, session Session, provider string, in Input) (Session, error) {
 	u, err := s.updater(provider)
 	if err != nil {
@@ -243,7 +279,8 @@ func (s *Service) ChangePassword(ctx context.Context, session Session, provider 
 	}
 	entityID := mine[0].EntityID
 	i, err := s.admitted(ctx, func() (Proof, error) {
-		proof, err := s.prove(ctx, Change, provider, Attempt{Input: in, EntityID: entityID, ProveCurrent: true}, u.Update)
+		proof, err := s.prove(ctx, Change, provider, Attempt{Input: in, EntityID: entityID, ProveCurrent: true},
+			s.tallyAgain(ctx, provider, session.IdentityID), u.Update)
 		if err == nil && proof.assertion.EntityID != entityID {
 			err = errOtherEntity
 		}

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,15 +35,9 @@ type Session struct {
 	ver int64
 }
 
-// Client is where a request comes from, as kept with the session.
-type Client struct {
-	UserAgent string
-	IP        string
-}
-
 // OpenSession starts a session for an identity that has just been admitted. Call it in the transaction of Admit: if the
 // credentials are set anew meanwhile, the session is born dead. If there are more than Options.MaxSessions then, the oldest
-// end.
+// end. A sign-in that its owner should hear of is announced by a SuspiciousSignIn event.
 func (s *Service) OpenSession(ctx context.Context, i Identity, actorType string, c Client) (Session, error) {
 	now := database.Now()
 	row := &sessionRow{
@@ -51,6 +46,9 @@ func (s *Service) OpenSession(ctx context.Context, i Identity, actorType string,
 		AuthenticatedAt: now, CreatedAt: now, LastUsedAt: now, ExpiresAt: now.Add(s.options.SessionTTL),
 	}
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
+		if err := s.suspect(ctx, i, row, c); err != nil {
+			return err
+		}
 		if s.options.MaxSessions == 0 {
 			return s.store.insertSession(ctx, row)
 		}
@@ -79,6 +77,25 @@ func (s *Service) openOneOfSome(ctx context.Context, row *sessionRow) error {
 		told[i] = SessionsEnded{ID: row.AuthIdentityID, Session: id, Count: 1, Reason: EndedByLimit}
 	}
 	return s.events.Emit(ctx, told...)
+}
+
+// suspect announces a sign-in that comes after many failures, or from where nobody was seen before while somebody is signed in.
+func (s *Service) suspect(ctx context.Context, i Identity, row *sessionRow, c Client) error {
+	e := SuspiciousSignIn{ID: i.ID, SessionID: row.ID, IP: row.IP, UserAgent: row.UserAgent, At: row.CreatedAt}
+	if i.Proved.failures >= suspicious {
+		e.Failures = i.Proved.failures
+	}
+	if place := c.place(); place != "" && !i.Proved.Created && s.knownDevice(c.Device, i.ID, i.ver) == "" {
+		addresses, err := s.store.sessionAddresses(ctx, i.ID)
+		if err != nil {
+			return err
+		}
+		e.NewDevice = len(addresses) > 0 && !slices.ContainsFunc(addresses, func(ip string) bool { return network(ip) == place })
+	}
+	if e.Failures == 0 && !e.NewDevice {
+		return nil
+	}
+	return s.events.Emit(ctx, e)
 }
 
 // clip makes text from outside fit for a column.

@@ -110,7 +110,7 @@ func (s store) snapshot(ctx context.Context, provider, entityID string) (snapsho
 	if err != nil || len(rows) == 0 {
 		return snapshot{}, err
 	}
-	found := snapshot{identity: rows[0].AuthIdentityID, ver: rows[0].Ver, secret: rows[0].Secret, email: rows[0].Email}
+	found := snapshot{identity: rows[0].AuthIdentityID, ver: rows[0].Ver, secret: rows[0].Secret, email: rows[0].Email, made: rows[0].CreatedAt}
 	if !rows[0].EmailVerifiedAt.IsZero() {
 		found.provedEmail = rows[0].Email
 	}
@@ -886,4 +886,138 @@ func (s store) moveWay(ctx context.Context, id, address string) error {
 		return fmt.Errorf("move provider identity: %w", err)
 	}
 	return nil
+}
+
+type throttleRow struct {
+	bun.BaseModel `bun:"table:latchkey_auth_throttle,alias:t"`
+
+	ID        string `bun:",pk"`
+	Subject   string `bun:",nullzero"`
+	Failed    int64
+	Pending   int64
+	ExpiresAt time.Time
+}
+
+// reserve counts one more that has begun in each of the buckets, whose windows begin anew if they are over, and returns the
+// rows in their order. The buckets are in the order of their ids: everybody locks in that order, so nobody locks crosswise.
+func (s store) reserve(ctx context.Context, buckets []bucket, now time.Time) ([]throttleRow, error) {
+	rows := make([]throttleRow, len(buckets))
+	for i, b := range buckets {
+		rows[i] = throttleRow{ID: b.id, Subject: b.subject, Pending: 1, ExpiresAt: now.Add(b.limit.Per)}
+	}
+	var back []throttleRow
+	err := s.db.Conn(ctx).NewInsert().Model(&rows).On("CONFLICT (id) DO UPDATE").
+		Set("failed = CASE WHEN t.expires_at > ? THEN t.failed ELSE 0 END", now).
+		Set("pending = CASE WHEN t.expires_at > ? THEN t.pending + 1 ELSE 1 END", now).
+		Set("expires_at = CASE WHEN t.expires_at > ? THEN t.expires_at ELSE EXCLUDED.expires_at END", now).
+		Returning("id, failed, pending, expires_at").Scan(ctx, &back)
+	if err != nil {
+		return nil, fmt.Errorf("count attempt: %w", err)
+	}
+	slices.SortFunc(back, func(a, b throttleRow) int { return cmp.Compare(a.ID, b.ID) })
+	if len(back) != len(buckets) {
+		return nil, fmt.Errorf("count attempt: %d of %d counts", len(back), len(buckets))
+	}
+	return back, nil
+}
+
+// settle gives places back, or makes failures of them, unless their windows are over; what is to be forgotten has no failures
+// afterwards. It returns what has become of the rows.
+func (s store) settle(ctx context.Context, places []held, forget []string, failed bool) ([]throttleRow, error) {
+	one := 0
+	if failed {
+		one = 1
+	}
+	var rows []throttleRow
+	if len(places) > 0 {
+		q := s.db.Conn(ctx).NewSelect().Model((*throttleRow)(nil)).Column("t.id").WhereGroup(" AND ", func(q *bun.SelectQuery) *bun.SelectQuery {
+			for _, p := range places {
+				q = q.WhereOr("t.id = ? AND t.expires_at = ?", p.bucket.id, p.expires)
+			}
+			return q
+		}).Order("t.id")
+		err := s.db.Conn(ctx).NewUpdate().Model((*throttleRow)(nil)).
+			Set("failed = failed + ?", one).Set("pending = pending - 1").
+			Where("id IN (?)", s.db.ForUpdate(q, "UPDATE")).Where("pending > 0").
+			Returning("id, failed, pending, expires_at").Scan(ctx, &rows)
+		if err != nil {
+			return nil, fmt.Errorf("settle attempt: %w", err)
+		}
+	}
+	if len(forget) > 0 {
+		_, err := s.db.Conn(ctx).NewUpdate().Model((*throttleRow)(nil)).Set("failed = 0").
+			Where("id IN (?)", bun.In(forget)).Where("failed > 0").Exec(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("forget failures: %w", err)
+		}
+	}
+	return rows, nil
+}
+
+// take counts one in the bucket if there is room, and otherwise returns until when there is none.
+func (s store) take(ctx context.Context, b bucket, now time.Time) (until time.Time, err error) {
+	r := &throttleRow{ID: b.id, Subject: b.subject, Failed: 1, ExpiresAt: now.Add(b.limit.Per)}
+	q := s.db.Conn(ctx).NewInsert().Model(r).On("CONFLICT (id) DO UPDATE").
+		Set("failed = CASE WHEN t.expires_at > ? THEN t.failed + 1 ELSE 1 END", now).
+		Set("expires_at = CASE WHEN t.expires_at > ? THEN t.expires_at ELSE EXCLUDED.expires_at END", now).
+		Where("t.expires_at <= ? OR t.failed < ? OR ? <= 0", now, b.limit.Most, b.limit.Most).Returning("NULL")
+	counted, err := database.Touched(q.Exec(ctx))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("count: %w", err)
+	}
+	if counted {
+		return time.Time{}, nil
+	}
+	until, err = s.throttledUntil(ctx, b, now)
+	if err == nil && until.IsZero() {
+		until = now // there is room again meanwhile
+	}
+	return until, err
+}
+
+// throttledUntil is the end of the bucket's window if there is no room in it; zero: there is.
+func (s store) throttledUntil(ctx context.Context, b bucket, now time.Time) (until time.Time, err error) {
+	var rows []throttleRow
+	err = s.db.Conn(ctx).NewSelect().Model(&rows).Where("id = ?", b.id).
+		Where("expires_at > ?", now).Where("failed >= ?", b.limit.Most).Where("? > 0", b.limit.Most).Scan(ctx)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read count: %w", err)
+	}
+	if len(rows) > 0 {
+		until = rows[0].ExpiresAt
+	}
+	return until, nil
+}
+
+// forgetThrottles takes away what is counted of the subjects. The rows are locked in everybody's order.
+func (s store) forgetThrottles(ctx context.Context, subjects ...string) error {
+	q := s.db.Conn(ctx).NewSelect().Model((*throttleRow)(nil)).Column("t.id").Where("t.subject IN (?)", bun.In(subjects)).Order("t.id")
+	_, err := s.db.Conn(ctx).NewDelete().Model((*throttleRow)(nil)).Where("id IN (?)", s.db.ForUpdate(q, "UPDATE")).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("forget failures: %w", err)
+	}
+	return nil
+}
+
+func (s store) deleteExpiredThrottles(ctx context.Context, now time.Time, most int) (int, error) {
+	q := s.db.Conn(ctx).NewSelect().Model((*throttleRow)(nil)).Column("t.id").
+		Where("t.expires_at <= ?", now).Order("t.expires_at", "t.id").Limit(int64(max(0, most)))
+	result, err := s.db.Conn(ctx).NewDelete().Model((*throttleRow)(nil)).
+		Where("id IN (?)", s.db.ForUpdate(q, "UPDATE SKIP LOCKED")).Exec(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("delete expired counts: %w", err)
+	}
+	n, err := result.RowsAffected()
+	return int(n), err
+}
+
+// sessionAddresses are those that the identity is signed in from, as far as its sessions live.
+func (s store) sessionAddresses(ctx context.Context, id IdentityID) (addresses []string, err error) {
+	err = s.db.Conn(ctx).NewSelect().Model((*sessionRow)(nil)).ColumnExpr("DISTINCT s.ip").
+		Join("JOIN latchkey_auth_identity a ON a.id = s.auth_identity_id AND a.ver = s.ver").
+		Where("s.auth_identity_id = ?", id).Where("s.expires_at > ?", database.Now()).Limit(200).Scan(ctx, &addresses)
+	if err != nil {
+		return nil, fmt.Errorf("read where sessions are from: %w", err)
+	}
+	return addresses, nil
 }

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -35,7 +36,9 @@ type VerificationRequest struct {
 	// UnlessPending asks for nothing if it was asked for within the last 15 minutes, or a link that was sent is still good: for
 	// requests that nobody has made by hand.
 	UnlessPending bool
-	Metadata      map[string]any // the caller's own, for whoever handles the event; at most 16 KiB of JSON
+	// Quietly says that nobody has asked by hand: where there were enough mails, none is sent, and it is no error.
+	Quietly  bool
+	Metadata map[string]any // the caller's own, for whoever handles the event; at most 16 KiB of JSON
 }
 
 // RequestVerification keeps that whoever is signed in wants to prove an address, and announces it by a
@@ -43,7 +46,7 @@ type VerificationRequest struct {
 // that is proved already is returned as such, and nothing is announced.
 //
 // ErrVerificationAddress: the address is none of the identity's, alike for one that is somebody else's and one that is
-// nobody's. ErrSession: the session has ended.
+// nobody's. ErrSession: the session has ended. ErrThrottled: the identity has asked, or the address was sent mails, too often.
 func (s *Service) RequestVerification(ctx context.Context, session Session, r VerificationRequest) (v Verification, err error) {
 	if data, err := json.Marshal(r.Metadata); err != nil || len(data) > maxMetadata {
 		return Verification{}, ErrInput.Msg("metadata must be at most %d bytes of JSON.", maxMetadata)
@@ -88,16 +91,31 @@ func (s *Service) RequestVerification(ctx context.Context, session Session, r Ve
 				return nil
 			}
 		}
+		enough := s.takeVerification(ctx, session.IdentityID, address, r)
+		if enough != nil && (!r.Quietly || !errors.Is(enough, ErrThrottled)) {
+			return enough
+		}
 		row := &verificationRow{
 			AuthIdentityID: e.IdentityID, Email: address, ID: e.ID, Ver: held[0].Ver, TokenHash: hashed(jtiOf(s.keys.Keys(keyring.Verification)[0], e.ID)), RequestedAt: e.At,
 		}
 		v = row.verification()
-		if err := s.store.putVerification(ctx, row); err != nil {
+		if err := s.store.putVerification(ctx, row); err != nil || enough != nil {
 			return err
 		}
 		return s.events.Emit(ctx, e)
 	})
 	return v, err
+}
+
+// takeVerification counts a mail that is to prove an address: to the address, whoever has it sent, and by the identity, if
+// somebody asks by hand.
+func (s *Service) takeVerification(ctx context.Context, id IdentityID, address string, r VerificationRequest) error {
+	if !r.Quietly {
+		if err := s.Take(ctx, limitVerificationAsk, string(id)); err != nil {
+			return err
+		}
+	}
+	return s.Take(ctx, limitVerificationMail, address)
 }
 
 // claims reports whether the address is that of one of the identity's ways to sign in, or what it registers with, and since

@@ -21,6 +21,8 @@
 //	junk         what is no input at all is the caller's fault, never a failure of the provider
 //	secret       what is kept shows in nothing that can be read, and is not what the caller sent
 //	change       (auth.Updater) a secret is changed for whom the attempt names, and only by who proves the one of now
+//	throttle     (if it keeps secrets) every Bad is refused with ErrThrottled after some failures, whether or not there is
+//	             such an entity: see auth.Attempt.Secret
 //	concurrency  many at once are one identity (run it under -race)
 //
 // No error may repeat what the caller sent: texts of six characters and more, wherever an input has them, are looked
@@ -96,7 +98,34 @@ func Provider(t *testing.T, c Case) {
 		parts = append(parts, part{"change", (*trial).change})
 	}
 	for _, part := range parts {
-		t.Run(part.name, func(t *testing.T) { part.run(newTrial(t, c)) })
+		t.Run(part.name, func(t *testing.T) { part.run(newTrial(t, c, auth.ThrottleOptions{Disabled: true})) })
+	}
+	t.Run("throttle", func(t *testing.T) {
+		for _, name := range slices.Sorted(maps.Keys(c.Bad)) {
+			newTrial(t, c, auth.ThrottleOptions{AccountAddress: auth.Limit{Most: mayFail}, Address: auth.Limit{Most: mayFail}}).throttle(name)
+		}
+	})
+}
+
+// mayFail is how often a Bad may fail in the part throttle.
+const mayFail = 3
+
+// throttle has one Bad fail until it is refused.
+func (x *trial) throttle(name string) {
+	x.register()
+	if !x.service.HasSecret(x.provider.Name()) {
+		return // limited by address alone
+	}
+	if _, ok := x.provider.(auth.Authenticator); !ok {
+		return
+	}
+	ctx := auth.WithClient(x.Context(), auth.Client{IP: "192.0.2.1"})
+	for i := range mayFail + 1 {
+		_, err := x.service.Authenticate(ctx, x.provider.Name(), x.Bad[name])
+		if want := i == mayFail; errors.Is(err, auth.ErrThrottled) != want {
+			x.Errorf("%s, attempt %d: %v; throttled should be %t: the provider asks Attempt.Secret before it does the work of a guess, "+
+				"for whom there is not too, and returns its error", name, i+1, err, want)
+		}
 	}
 }
 
@@ -109,7 +138,7 @@ type trial struct {
 	service  *auth.Service
 }
 
-func newTrial(t *testing.T, c Case) *trial {
+func newTrial(t *testing.T, c Case, throttle auth.ThrottleOptions) *trial {
 	t.Helper()
 	if c.Register == nil {
 		c.Register = c.Good
@@ -119,7 +148,8 @@ func newTrial(t *testing.T, c Case) *trial {
 		t.Fatal(err)
 	}
 	x := &trial{T: t, Case: c, provider: c.New(t), db: databasetest.SQLite(t).Open(t, auth.Migrations())}
-	if x.service, err = auth.New(auth.Params{DB: x.db, Keys: keys, Providers: []auth.Provider{x.provider}}); err != nil {
+	if x.service, err = auth.New(auth.Params{DB: x.db, Keys: keys, Providers: []auth.Provider{x.provider},
+		Options: auth.Options{Throttle: throttle}}); err != nil {
 		t.Fatalf("auth.New does not take the provider: %v", err)
 	}
 	return x

@@ -68,12 +68,13 @@ func (p *Provider) Authenticate(ctx context.Context, a auth.Attempt) (auth.Asser
 	if err != nil {
 		return auth.Assertion{}, err
 	}
-	var hash []byte
-	entity, nonsense := auth.CanonicalEmail(address)
-	if nonsense == nil {
-		if hash, err = a.Secret(ctx, entity); err != nil {
-			return auth.Assertion{}, err
-		}
+	entity, err := auth.CanonicalEmail(address)
+	if err != nil {
+		entity = "" // nobody, whose secret is asked for all the same
+	}
+	hash, err := a.Secret(ctx, entity)
+	if err != nil {
+		return auth.Assertion{}, err
 	}
 	ok, stale, err := p.passwords.Verify(ctx, hash, password)
 	switch {

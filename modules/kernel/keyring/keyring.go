@@ -32,6 +32,7 @@ const (
 	EmailChange  Purpose = "latchkey e-mail change v1"
 	Verification Purpose = "latchkey e-mail verification v1"
 	Pepper       Purpose = "latchkey password pepper v1"
+	Device       Purpose = "latchkey known device v1"
 	Seal         Purpose = "latchkey stored secret v1"      // encrypts what is kept in the database and must be read again
 	Fingerprint  Purpose = "latchkey secret fingerprint v1" // tells the secret itself apart from others; its ID names the secret
 )
