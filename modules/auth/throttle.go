@@ -383,13 +383,16 @@ func (s *Service) verdict(buckets []bucket, rows []throttleRow, now time.Time, w
 	return nil
 }
 
+// settleTimeout is how long a busy database may take to note what came of an attempt.
+const settleTimeout = time.Minute
+
 // settle gives the places back, or makes failures of them, in the windows that they were taken in. It goes on when the
 // caller has hung up; if it cannot be done, the places stay taken until their windows end, as if the attempt had failed.
 func (s *Service) settle(ctx context.Context, c Client, who IdentityID, places []held, forget []string, failed bool) {
 	if len(places) == 0 && len(forget) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	var rows []throttleRow
 	err := s.db.InTx(ctx, func(ctx context.Context) (err error) {
