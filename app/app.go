@@ -16,10 +16,12 @@ import (
 	"go.uber.org/fx/fxevent"
 	"golang.org/x/term"
 
+	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/console"
 	"github.com/latchkey-go/latchkey/app/httpapi"
 	"github.com/latchkey-go/latchkey/app/mail"
 	"github.com/latchkey-go/latchkey/app/outbox"
+	"github.com/latchkey-go/latchkey/app/purge"
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -41,7 +43,7 @@ func Module(cfg *Config) fx.Option {
 	return fx.Options(
 		core(cfg),
 		fx.Provide(newListener, newSite, apiOptions),
-		outbox.Deliver,
+		outbox.Deliver, purge.Run,
 		httpapi.Module,
 		console.Module,
 		fx.StopTimeout(stopTimeout),
@@ -60,6 +62,9 @@ func core(cfg *Config) fx.Option {
 			userOptions, authOptions, passwordOptions, linkOptions,
 			fx.Annotate(mailOptions, fx.ParamTags(``, `optional:"true"`, `name:"terminal"`)),
 			func(c *Config) auth.Settings { return auth.Settings(c.Auth.Providers) },
+			func(c *Config) outbox.Options { return outbox.Options{Retention: c.Events.Retention} },
+			func(c *Config) audit.Options { return audit.Options{Retention: c.Audit.Retention} },
+			purge.AsJobs(purgeJobs),
 		),
 		fx.WithLogger(func(log *slog.Logger) fxevent.Logger {
 			l := &fxevent.SlogLogger{Logger: log.With("module", "fx")}
@@ -68,6 +73,7 @@ func core(cfg *Config) fx.Option {
 			return l
 		}),
 		user.Module, auth.Module, emailpass.Module, link.Module, outbox.Module, mail.Module,
+		audit.Module, audit.Feed, purge.Module,
 	)
 }
 
@@ -104,7 +110,7 @@ func passwordOptions(c *Config) auth.PasswordOptions {
 }
 
 func linkOptions(c *Config) (link.Options, error) {
-	o := link.Options{Actors: map[string]link.ActorOptions{}}
+	o := link.Options{Actors: map[string]link.ActorOptions{}, UnlinkedTTL: c.Link.UnlinkedTTL}
 	for name, a := range c.Link.Actors {
 		policy, err := link.PolicyNamed(a.Policy)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
@@ -22,6 +23,8 @@ const ActorUser = "user"
 // Options are the package's settings, by actor type. The zero value serves users by AutoProvision with every provider.
 type Options struct {
 	Actors map[string]ActorOptions
+	// UnlinkedTTL is after what time PurgeUnlinked deletes who was let in and is nobody; zero: never.
+	UnlinkedTTL time.Duration
 }
 
 // ActorOptions say how one type of actor signs in.
@@ -39,6 +42,7 @@ type Login struct {
 	Waiting  *Waiting // why not; nil if linked, or if nobody asked to be let in (SignUp)
 
 	user *user.User // as the sign-in found it; nil: not looked at
+	made bool       // the user came to be by this sign-in
 }
 
 // Service is the bridge. It is safe for concurrent use.
@@ -50,6 +54,8 @@ type Service struct {
 	events event.Emitter
 	log    *slog.Logger
 	actors map[string]ActorOptions
+
+	unlinkedTTL time.Duration
 }
 
 // New returns the link layer's service. It registers with the user module, so that deleting or deactivating a user, by
@@ -63,7 +69,7 @@ func New(p Params) (*Service, error) {
 		store: store{p.DB}, db: p.DB, users: p.Users, auth: p.Auth,
 		events: cmp.Or(p.Events, event.Discard),
 		log:    cmp.Or(p.Log, slog.Default()).With("module", "link"),
-		actors: map[string]ActorOptions{ActorUser: {Policy: AutoProvision{}}},
+		actors: map[string]ActorOptions{ActorUser: {Policy: AutoProvision{}}}, unlinkedTTL: p.Options.UnlinkedTTL,
 	}
 	known := s.auth.ListAuthProviders()
 	for name, o := range p.Options.Actors {
@@ -145,17 +151,22 @@ func (s *Service) SignUp(ctx context.Context, actorType, provider string, in aut
 		return Login{}, err
 	}
 	l, err := s.proveAndRecord(ctx, func() (auth.Proof, error) { return s.auth.Prove(ctx, auth.SignUp, provider, in) },
-		func(ctx context.Context, p auth.Proof, _ auth.IdentityID) (l Login, err error) {
+		func(ctx context.Context, p auth.Proof, known auth.IdentityID) (l Login, err error) {
 			if l.Identity, err = s.auth.Admit(ctx, p); err != nil {
-				return Login{}, err
+				return Login{}, s.startOver(ctx, known, err)
 			}
 			if linked, err := s.store.linkedAs(ctx, l.Identity.ID, ""); err != nil {
 				return Login{}, err
 			} else if linked {
 				return Login{}, auth.ErrIdentityExists
 			}
-			l.Session, err = s.auth.OpenSession(ctx, l.Identity, actorType, c)
-			return l, err
+			if err := s.store.noteUnlinked(ctx, l.Identity.ID, actorType); err != nil {
+				return Login{}, err
+			}
+			if l.Session, err = s.auth.OpenSession(ctx, l.Identity, actorType, c); err != nil {
+				return Login{}, err
+			}
+			return l, s.events.Emit(ctx, SignedUp{l.Session.ID, l.Identity.ID, actorType, provider, l.Identity.Proved.Created})
 		})
 	if err == nil {
 		l.Token, err = s.token(ctx, l.Session, l.Identity, "")
@@ -203,6 +214,18 @@ func (s *Service) admit(ctx context.Context, p auth.Proof, known auth.IdentityID
 		return auth.Identity{}, auth.ErrProofOutdated
 	}
 	return i, err
+}
+
+// startOver turns the refusal of a proof about an identity that is gone into one to prove anew: it was nobody's and has been
+// purged meanwhile, and whoever is at it comes as if they had a moment later.
+func (s *Service) startOver(ctx context.Context, known auth.IdentityID, refused error) error {
+	if known == "" || !errors.Is(refused, auth.ErrInvalidCredentials) {
+		return refused
+	}
+	if _, err := s.auth.RetrieveAuthIdentity(ctx, known); errors.Is(err, auth.ErrNotFound) {
+		return auth.ErrProofOutdated
+	}
+	return refused
 }
 
 // attempts bounds how often a sign-in starts over because others were at the same rows.

@@ -28,6 +28,18 @@ type (
 		Email      string     `json:"email"` // the new one, canonical
 		At         time.Time  `json:"requested_at"`
 	}
+	// SessionEnded says that one session was ended, such as by who signs out.
+	SessionEnded struct {
+		ID         SessionID  `json:"id"`
+		IdentityID IdentityID `json:"auth_identity_id"`
+	}
+	// SessionsEnded says that sessions of an identity were ended together: by who ends them all, when its credentials were
+	// set anew or revoked, or when it became an actor.
+	SessionsEnded struct {
+		IdentityID IdentityID `json:"auth_identity_id"`
+		ActorType  string     `json:"actor_type"` // empty: of every type
+		Count      int        `json:"count"`
+	}
 	// IdentityCreated says that an identity was made: by a first sign-in, a registration, or the app.
 	IdentityCreated struct {
 		ID IdentityID `json:"id"`
@@ -62,6 +74,8 @@ type (
 func (CredentialsChanged) Topic() string      { return "auth.credentials_changed" }
 func (PasswordResetRequested) Topic() string  { return "auth.password_reset" }
 func (EmailChangeRequested) Topic() string    { return "auth.email_change" }
+func (SessionEnded) Topic() string            { return "auth.session.ended" }
+func (SessionsEnded) Topic() string           { return "auth.sessions.ended" }
 func (IdentityCreated) Topic() string         { return "auth.auth-identity.created" }
 func (IdentityUpdated) Topic() string         { return "auth.auth-identity.updated" }
 func (IdentityDeleted) Topic() string         { return "auth.auth-identity.deleted" }
@@ -74,6 +88,8 @@ func (ProviderIdentityDeleted) Topic() string { return "auth.provider-identity.d
 // the newest wins in whatever order they are handled.
 
 func (e CredentialsChanged) Aggregate() string      { return string(e.ID) }
+func (e SessionEnded) Aggregate() string            { return string(e.IdentityID) }
+func (e SessionsEnded) Aggregate() string           { return string(e.IdentityID) }
 func (e IdentityCreated) Aggregate() string         { return string(e.ID) }
 func (e IdentityUpdated) Aggregate() string         { return string(e.ID) }
 func (e IdentityDeleted) Aggregate() string         { return string(e.ID) }

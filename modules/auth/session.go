@@ -163,11 +163,14 @@ func (s *Service) touch(ctx context.Context, session Session) {
 // EndSession ends the session, its tokens and its cookie. Ending one that has ended is ErrSession.
 func (s *Service) EndSession(ctx context.Context, id SessionID) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		found, err := s.store.deleteSession(ctx, id)
+		identity, found, err := s.store.deleteSession(ctx, id)
 		if err == nil && !found {
 			err = ErrSession
 		}
 		if err != nil {
+			return err
+		}
+		if err := s.events.Emit(ctx, SessionEnded{id, identity}); err != nil {
 			return err
 		}
 		return s.db.AfterCommit(ctx, func(context.Context) { s.cache.drop(func(e entry) bool { return e.session.ID == id }) })
@@ -177,7 +180,11 @@ func (s *Service) EndSession(ctx context.Context, id SessionID) error {
 // EndSessions ends the identity's sessions as one actor type, or as all if it is empty, but for one.
 func (s *Service) EndSessions(ctx context.Context, id IdentityID, actorType string, but SessionID) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		if err := s.store.deleteSessions(ctx, id, actorType, but); err != nil {
+		n, err := s.store.deleteSessions(ctx, id, actorType, but)
+		if err == nil && n > 0 {
+			err = s.events.Emit(ctx, SessionsEnded{id, actorType, n})
+		}
+		if err != nil {
 			return err
 		}
 		return s.forget(ctx, id)
