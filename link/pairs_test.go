@@ -34,6 +34,7 @@ type person struct {
 
 // acts are all that can change what somebody is or how they sign in.
 func (b bridge) acts() map[string]func(context.Context, person) error {
+	purges := b.purging(0)
 	return map[string]func(context.Context, person) error{
 		"sign in": func(ctx context.Context, p person) error {
 			_, err := b.signIn(ctx, "emailpass", credentials(p.email, "correct horse"))
@@ -96,6 +97,10 @@ func (b bridge) acts() map[string]func(context.Context, person) error {
 		},
 		"prove the new address": func(ctx context.Context, p person) error {
 			_, err := b.signIn(ctx, "vouching", vouched(p.to, p.to, true))
+			return err
+		},
+		"purge": func(ctx context.Context, p person) error {
+			_, err := purges.PurgeUnlinked(ctx, 3)
 			return err
 		},
 		"revoke": func(ctx context.Context, p person) error { return b.auth.Revoke(ctx, p.identityID) },
