@@ -151,9 +151,9 @@ func (s *Service) SignUp(ctx context.Context, actorType, provider string, in aut
 		return Login{}, err
 	}
 	l, err := s.proveAndRecord(ctx, func() (auth.Proof, error) { return s.auth.Prove(ctx, auth.SignUp, provider, in) },
-		func(ctx context.Context, p auth.Proof, known auth.IdentityID) (l Login, err error) {
+		func(ctx context.Context, p auth.Proof, _ auth.IdentityID) (l Login, err error) {
 			if l.Identity, err = s.auth.Admit(ctx, p); err != nil {
-				return Login{}, s.startOver(ctx, known, err)
+				return Login{}, err
 			}
 			if linked, err := s.store.linkedAs(ctx, l.Identity.ID, ""); err != nil {
 				return Login{}, err

@@ -13,7 +13,7 @@ import (
 // or with which the application keeps metadata, stay.
 //
 // Each has a transaction of its own, and whoever signs in, registers or accepts an invite at the same moment either is first
-// and keeps the identity, or comes after and starts over as if they had never been here.
+// and keeps the identity, or comes after, as somebody who was never here.
 func (s *Service) PurgeUnlinked(ctx context.Context, limit int) (purged int, err error) {
 	if s.unlinkedTTL <= 0 {
 		return 0, nil
