@@ -111,10 +111,10 @@ type TokenConfig struct {
 
 // LinkConfig is the configuration of the link layer.
 type LinkConfig struct {
-	// Actors are the actor types that can sign in, by name; user is always there.
-	Actors map[string]ActorConfig `key:"actors" entries:"user"`
 	// UnlinkedTTL is after what time an identity is purged that became nobody's; zero: never.
 	UnlinkedTTL time.Duration `key:"unlinked_ttl" def:"168h" min:"0"`
+	// Actors are the actor types that can sign in, by name; user is always there.
+	Actors map[string]ActorConfig `key:"actors" entries:"user"`
 }
 
 // ActorConfig says what happens at an actor type's first sign-in, and which
