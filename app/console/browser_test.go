@@ -42,6 +42,8 @@ type site struct {
 	log    *buffer
 	asked  *asked
 
+	recorded int // rows of the audit trail that a test has read
+
 	mu      sync.Mutex
 	secrets []string // what must be found nowhere but in pages
 }
