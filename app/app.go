@@ -20,10 +20,12 @@ import (
 	"go.uber.org/fx/fxevent"
 	"golang.org/x/term"
 
+	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/console"
 	"github.com/latchkey-go/latchkey/app/httpapi"
 	"github.com/latchkey-go/latchkey/app/mail"
 	"github.com/latchkey-go/latchkey/app/outbox"
+	"github.com/latchkey-go/latchkey/app/purge"
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -45,7 +47,7 @@ func Module(cfg *Config) fx.Option {
 	return fx.Options(
 		core(cfg),
 		fx.Provide(newListener, newSite, apiOptions),
-		outbox.Deliver,
+		outbox.Deliver, purge.Run,
 		httpapi.Module,
 		console.Module,
 		fx.StopTimeout(stopTimeout),
@@ -64,6 +66,9 @@ func core(cfg *Config) fx.Option {
 			userOptions, authOptions, passwordOptions, linkOptions,
 			fx.Annotate(mailOptions, fx.ParamTags(``, `optional:"true"`, `name:"terminal"`)),
 			func(c *Config) auth.Settings { return auth.Settings(c.Auth.Providers) },
+			func(c *Config) outbox.Options { return outbox.Options{Retention: c.Events.Retention} },
+			func(c *Config) audit.Options { return audit.Options{Retention: c.Audit.Retention} },
+			purge.AsJobs(purgeJobs),
 		),
 		fx.WithLogger(func(log *slog.Logger) fxevent.Logger {
 			l := &fxevent.SlogLogger{Logger: log.With("module", "fx")}
@@ -72,6 +77,7 @@ func core(cfg *Config) fx.Option {
 			return l
 		}),
 		user.Module, auth.Module, emailpass.Module, link.Module, outbox.Module, mail.Module,
+		audit.Module, audit.Feed, purge.Module,
 		fx.Invoke(openKeys),
 	)
 }
@@ -150,7 +156,7 @@ func passwordWords(c *Config) []string {
 }
 
 func linkOptions(c *Config) (link.Options, error) {
-	o := link.Options{Actors: map[string]link.ActorOptions{}, EnumerationSafe: c.Auth.EnumerationSafe}
+	o := link.Options{Actors: map[string]link.ActorOptions{}, EnumerationSafe: c.Auth.EnumerationSafe, UnlinkedTTL: c.Link.UnlinkedTTL}
 	for name, a := range c.Link.Actors {
 		policy, err := link.PolicyNamed(a.Policy)
 		if err != nil {

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/fx"
 	"golang.org/x/term"
 
+	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
@@ -43,6 +44,7 @@ Usage:
   server migrate [--status]               bring the database up to date, or show how it stands
   server keys status                      show which secrets and peppers there are, and what to do next
   server keys rotate                      take the next step towards a new secret
+  server purge [--only KIND]              delete what is dead now, as a running server does now and then, and say how much
   server config                           show every setting, its value and where that comes from, without secrets
   server calibrate [--target 250ms]       measure what hashing passwords costs here, and propose a cost
   server --help                           this text; 'server COMMAND --help' for a command's flags
@@ -133,7 +135,7 @@ func (m *command) run(args []string) error {
 	}
 	name := flags.Arg(0)
 	run, ok := map[string]func([]string) error{
-		"": m.serve, "user": m.user, "sessions": m.sessions, "migrate": m.migrate, "keys": m.keys, "config": m.showConfig, "calibrate": m.calibrate,
+		"": m.serve, "user": m.user, "sessions": m.sessions, "migrate": m.migrate, "keys": m.keys, "purge": m.purge, "config": m.showConfig, "calibrate": m.calibrate,
 	}[name]
 	if name == "help" {
 		fmt.Fprint(m.out, usage)
@@ -203,8 +205,8 @@ func usageOf(flags *flag.FlagSet) error {
 func (m *command) serve([]string) error {
 	var log *slog.Logger
 	app := New(m.config, append(m.options, fx.Populate(&log), fx.Invoke(
-		func(lc fx.Lifecycle, c *Config, at *listener, users *user.Service) {
-			lc.Append(fx.StartHook(func(ctx context.Context) error { return greet(ctx, m.out, c, at, users) }))
+		func(lc fx.Lifecycle, c *Config, at *listener, users *user.Service, trail *audit.Trail) {
+			lc.Append(fx.StartHook(func(ctx context.Context) error { return greet(ctx, m.out, c, at, users, trail) }))
 		}))...)
 	if err := app.Err(); err != nil {
 		return err
@@ -288,7 +290,7 @@ func (m *command) makeUser(links *link.Service, address, password string, roles 
 	if err != nil {
 		return err
 	}
-	u, err := links.CreateUser(context.Background(), emailpass.Name, in, user.Draft{Email: address, Roles: roles, Via: user.ViaCLI})
+	u, err := links.CreateUser(commanded(), emailpass.Name, in, user.Draft{Email: address, Roles: roles, Via: user.ViaCLI})
 	if errors.Is(err, user.ErrEmailTaken) || errors.Is(err, link.ErrLinked) {
 		return fmt.Errorf("%s has a user already: nothing was changed", address)
 	}
@@ -302,7 +304,7 @@ func (m *command) makeUser(links *link.Service, address, password string, roles 
 // makeInvite makes an invite, or renews the one there is for the address.
 func (m *command) makeInvite(db *database.DB, users *user.Service, address string, roles []string) error {
 	var invite user.Invite
-	err := db.InTx(context.Background(), func(ctx context.Context) error {
+	err := db.InTx(commanded(), func(ctx context.Context) error {
 		open, err := users.ListInvites(ctx, user.InviteFilter{Emails: []string{address}}, user.Page{})
 		if err != nil {
 			return err

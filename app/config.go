@@ -44,6 +44,8 @@ type Config struct {
 	Invite InviteConfig        `key:"invite"`
 	Admin  AdminConfig         `key:"admin"`
 	Mail   MailConfig          `key:"mail"`
+	Events EventsConfig        `key:"events"`
+	Audit  AuditConfig         `key:"audit"`
 	Log    LogConfig           `key:"log"`
 
 	// sources says where a value came from, by key: sourceFile, or the name of a
@@ -143,6 +145,8 @@ type ThrottleConfig struct {
 
 // LinkConfig is the configuration of the link layer.
 type LinkConfig struct {
+	// UnlinkedTTL is after what time an identity is purged that became nobody's; zero: never.
+	UnlinkedTTL time.Duration `key:"unlinked_ttl" def:"168h" min:"0"`
 	// Actors are the actor types that can sign in, by name; user is always there.
 	Actors map[string]ActorConfig `key:"actors" entries:"user"`
 }
@@ -176,6 +180,18 @@ type MailConfig struct {
 	// Path is the file of the driver file. Empty means mail.jsonl in the data directory.
 	Path string `key:"path" def:""`
 	From string `key:"from" def:"Latchkey <latchkey@localhost>"`
+}
+
+// EventsConfig is about the events that are recorded with every change.
+type EventsConfig struct {
+	// Retention is how long an event is kept that was delivered; zero: for good.
+	Retention time.Duration `key:"retention" def:"720h" min:"0"`
+}
+
+// AuditConfig is about the audit trail.
+type AuditConfig struct {
+	// Retention is how long an audit event is kept; zero: for good.
+	Retention time.Duration `key:"retention" def:"8760h" min:"0"`
 }
 
 // LogConfig says how much is logged and in which form.
@@ -351,7 +367,7 @@ func printValue(v reflect.Value) string {
 		return text
 	}
 	for _, zero := range []string{"0s", "0m"} { // 24h0m0s is 24h
-		if before, ok := strings.CutSuffix(text, zero); ok && strings.ContainsAny(before[len(before)-1:], "hm") {
+		if before, ok := strings.CutSuffix(text, zero); ok && before != "" && strings.ContainsAny(before[len(before)-1:], "hm") {
 			text = before
 		}
 	}

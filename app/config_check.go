@@ -136,7 +136,7 @@ func (s *setting) check(value reflect.Value) string {
 			return s.want()
 		}
 	case time.Duration:
-		if v <= 0 {
+		if v < 0 || v == 0 && s.min != 0 { // only those that say min:"0" may be zero
 			return s.want()
 		}
 	case []netip.Prefix:

@@ -260,6 +260,8 @@ func (s *setting) want() string {
 	switch {
 	case s.oneof != nil:
 		return "must be one of " + strings.Join(s.oneof, ", ")
+	case s.typ == reflect.TypeFor[time.Duration]() && s.min == 0:
+		return "must be a duration, such as " + s.def + ", or 0"
 	case s.typ == reflect.TypeFor[time.Duration]():
 		return "must be a duration above zero, such as " + s.def
 	case s.typ.Kind() == reflect.Int && s.max < math.MaxInt:

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -176,6 +177,7 @@ func (l *loader) setting(s *setting, key string, node *yaml.Node) {
 		}
 	case node.Kind == yaml.ScalarNode && strings.HasPrefix(node.Value, filePrefix),
 		node.Kind == yaml.ScalarNode && node.ShortTag() == "!!int" && s.typ.Kind() == reflect.Int,
+		node.Kind == yaml.ScalarNode && node.Value == "0" && s.typ == reflect.TypeFor[time.Duration](),
 		node.Kind == yaml.ScalarNode && node.ShortTag() == "!!bool" && s.typ.Kind() == reflect.Bool,
 		node.Kind == yaml.ScalarNode && node.ShortTag() == "!!str" && s.typ.Kind() != reflect.Int && s.typ.Kind() != reflect.Bool && !s.isList():
 		texts = []string{node.Value}

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/fx"
 
+	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/outbox"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -23,7 +24,7 @@ import (
 
 // Migrations are the tables of every part of the program.
 func Migrations() []database.Migrations {
-	return []database.Migrations{user.Migrations(), auth.Migrations(), link.Migrations(), outbox.Migrations()}
+	return []database.Migrations{user.Migrations(), auth.Migrations(), link.Migrations(), outbox.Migrations(), audit.Migrations()}
 }
 
 // startTimeout is how long opening and migrating the database may take, other nodes' migrations included. What takes longer,

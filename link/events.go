@@ -5,8 +5,31 @@ import (
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
-// What can happen to links.
+// What can happen to links, and at sign-ins.
 type (
+	// SignedIn says that somebody was let in.
+	SignedIn struct {
+		SessionID auth.SessionID  `json:"session_id"`
+		Identity  auth.IdentityID `json:"auth_identity_id"`
+		ActorType string          `json:"actor_type"`
+		ActorID   user.ID         `json:"actor_id"` // empty: as nobody yet
+		Provider  string          `json:"provider"`
+		NewActor  bool            `json:"new_actor"` // who came to be by this
+		Waiting   string          `json:"waiting"`   // why they are nobody, as Waiting.Reason; empty: they are somebody
+	}
+	// SignedUp says that somebody registered, or did again as what they are already, and was let in as nobody yet.
+	SignedUp struct {
+		SessionID   auth.SessionID  `json:"session_id"`
+		Identity    auth.IdentityID `json:"auth_identity_id"`
+		ActorType   string          `json:"actor_type"`
+		Provider    string          `json:"provider"`
+		NewIdentity bool            `json:"new_identity"`
+	}
+	// Purged says that an identity which was let in and came to be nobody was deleted, having been of no use for too long.
+	Purged struct {
+		Identity  auth.IdentityID `json:"auth_identity_id"`
+		ActorType string          `json:"actor_type"`
+	}
 	// Linked says that an identity became an actor: by provisioning, by invite or by the command line.
 	Linked struct {
 		Identity  auth.IdentityID `json:"auth_identity_id"`
@@ -26,10 +49,16 @@ type (
 	}
 )
 
+func (SignedIn) Topic() string  { return "auth.sign_in" }
+func (SignedUp) Topic() string  { return "auth.sign_up" }
+func (Purged) Topic() string    { return "identity.purged" }
 func (Linked) Topic() string    { return "link.linked" }
 func (Joined) Topic() string    { return "link.joined" }
 func (Reclaimed) Topic() string { return "identity.reclaimed" }
 
+func (e SignedIn) Aggregate() string  { return string(e.Identity) }
+func (e SignedUp) Aggregate() string  { return string(e.Identity) }
+func (e Purged) Aggregate() string    { return string(e.Identity) }
 func (e Linked) Aggregate() string    { return string(e.ActorID) }
 func (e Joined) Aggregate() string    { return string(e.UserID) }
 func (e Reclaimed) Aggregate() string { return string(e.UserID) }

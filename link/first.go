@@ -45,8 +45,16 @@ func (s *Service) enter(ctx context.Context, e entry) (l Login, err error) {
 	if l.Session, err = s.auth.OpenSession(ctx, l.Identity, e.actorType, e.client); err != nil {
 		return Login{}, err
 	}
-	err = s.holdBack(ctx, e.actorType, &l)
-	return l, err
+	if err := s.holdBack(ctx, e.actorType, &l); err != nil {
+		return Login{}, err
+	}
+	said := SignedIn{
+		SessionID: l.Session.ID, Identity: l.Identity.ID, ActorType: e.actorType, ActorID: l.UserID, Provider: l.Session.Provider, NewActor: l.made,
+	}
+	if l.Waiting != nil {
+		said.Waiting = l.Waiting.Reason
+	}
+	return l, s.events.Emit(ctx, said)
 }
 
 func (s *Service) linked(ctx context.Context, e entry) (user.ID, error) {
@@ -76,7 +84,7 @@ func (s *Service) first(ctx context.Context, e entry) (l Login, err error) {
 		}
 	}
 	if l.Identity, err = s.admit(ctx, e.proof, e.known); err != nil {
-		return Login{}, err
+		return Login{}, s.startOver(ctx, e.known, err)
 	}
 	if e.known == "" {
 		if !l.Identity.Proved.Created {
@@ -137,7 +145,7 @@ func (s *Service) settle(ctx context.Context, e entry, n Newcomer, claim user.ID
 		case d.draft != nil:
 			u, created, err := s.create(ctx, e, n, *d.draft, claim)
 			if created || err != nil {
-				return Login{Identity: n.Identity, UserID: u.ID}, err
+				return Login{Identity: n.Identity, UserID: u.ID, made: true}, err
 			}
 			if !proved.EmailVerified || proved.Email != u.Email {
 				return s.wait(ctx, e, n, &WaitVerifyEmail) // the address is taken, and not proved to be theirs
@@ -160,7 +168,10 @@ func (s *Service) settle(ctx context.Context, e entry, n Newcomer, claim user.ID
 
 // wait lets the newcomer in as nobody.
 func (s *Service) wait(ctx context.Context, e entry, n Newcomer, w *Waiting) (Login, error) {
-	return Login{Identity: n.Identity, Waiting: w}, s.store.delete(ctx, n.Identity.ID, e.actorType)
+	if err := s.store.delete(ctx, n.Identity.ID, e.actorType); err != nil {
+		return Login{}, err
+	}
+	return Login{Identity: n.Identity, Waiting: w}, s.store.noteUnlinked(ctx, n.Identity.ID, e.actorType)
 }
 
 // create makes the user whom the link row leads to already, unless the address is taken: then created is false and the

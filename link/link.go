@@ -26,6 +26,8 @@ type Options struct {
 	// EnumerationSafe has SignUp do and answer the same for an address that is known and for one that is not: the mailbox
 	// decides what comes of it. A newcomer then proves their address before anything is decided about them.
 	EnumerationSafe bool
+	// UnlinkedTTL is after what time PurgeUnlinked deletes who was let in and is nobody; zero: never.
+	UnlinkedTTL time.Duration
 }
 
 // ActorOptions say how one type of actor signs in.
@@ -49,6 +51,7 @@ type Login struct {
 	Verification *auth.Verification // of that address, under way; nil if there is no address, or nobody is held back
 
 	user *user.User // as the sign-in found it; nil: not looked at
+	made bool       // the user came to be by this sign-in
 }
 
 // Service is the bridge. It is safe for concurrent use.
@@ -62,6 +65,7 @@ type Service struct {
 	actors map[string]ActorOptions
 
 	enumerationSafe bool
+	unlinkedTTL     time.Duration
 }
 
 // New returns the link layer's service. It registers with the user module, so that deleting or deactivating a user, by
@@ -73,9 +77,10 @@ func New(p Params) (*Service, error) {
 	}
 	s := &Service{
 		store: store{p.DB}, db: p.DB, users: p.Users, auth: p.Auth,
-		events: cmp.Or(p.Events, event.Discard),
-		log:    cmp.Or(p.Log, slog.Default()).With("module", "link"),
-		actors: map[string]ActorOptions{ActorUser: {Policy: AutoProvision{}}}, enumerationSafe: p.Options.EnumerationSafe,
+		events:          cmp.Or(p.Events, event.Discard),
+		log:             cmp.Or(p.Log, slog.Default()).With("module", "link"),
+		actors:          map[string]ActorOptions{ActorUser: {Policy: AutoProvision{}}},
+		enumerationSafe: p.Options.EnumerationSafe, unlinkedTTL: p.Options.UnlinkedTTL,
 	}
 	known := s.auth.ListAuthProviders()
 	for name, o := range p.Options.Actors {
@@ -187,13 +192,19 @@ func (s *Service) signUp(ctx context.Context, actorType, provider string, in aut
 			if err := admit(l.Identity); err != nil {
 				return Login{}, err
 			}
+			if err := s.store.noteUnlinked(ctx, l.Identity.ID, actorType); err != nil {
+				return Login{}, err
+			}
 			if l.Session, err = s.auth.OpenSession(ctx, l.Identity, actorType, c); err != nil {
 				return Login{}, err
 			}
 			if p := l.Identity.Proved; o.RequireVerifiedEmail && p.Email != "" && !p.EmailVerified {
-				_, err = s.auth.RequestVerification(ctx, l.Session, auth.VerificationRequest{Email: p.Email, UnlessPending: true})
+				_, err := s.auth.RequestVerification(ctx, l.Session, auth.VerificationRequest{Email: p.Email, UnlessPending: true, Quietly: true})
+				if err != nil {
+					return Login{}, err
+				}
 			}
-			return l, err
+			return l, s.events.Emit(ctx, SignedUp{l.Session.ID, l.Identity.ID, actorType, provider, l.Identity.Proved.Created})
 		})
 	if err == nil {
 		l.Token, err = s.token(ctx, l.Session, l.Identity, "")
@@ -241,6 +252,18 @@ func (s *Service) admit(ctx context.Context, p auth.Proof, known auth.IdentityID
 		return auth.Identity{}, auth.ErrProofOutdated
 	}
 	return i, err
+}
+
+// startOver turns the refusal of a proof about an identity that is gone into one to prove anew: it was nobody's and has been
+// purged meanwhile, and whoever is at it comes as if they had a moment later.
+func (s *Service) startOver(ctx context.Context, known auth.IdentityID, refused error) error {
+	if known == "" || !errors.Is(refused, auth.ErrInvalidCredentials) {
+		return refused
+	}
+	if _, err := s.auth.RetrieveAuthIdentity(ctx, known); errors.Is(err, auth.ErrNotFound) {
+		return auth.ErrProofOutdated
+	}
+	return refused
 }
 
 // attempts bounds how often a sign-in starts over because others were at the same rows.

@@ -36,6 +36,7 @@ type person struct {
 
 // acts are all that can change what somebody is or how they sign in.
 func (b bridge) acts() map[string]func(context.Context, person) error {
+	purges := b.purging(0)
 	return map[string]func(context.Context, person) error{
 		"sign in": func(ctx context.Context, p person) error {
 			_, err := b.signIn(ctx, "emailpass", credentials(p.email, "correct horse"))
@@ -106,6 +107,10 @@ func (b bridge) acts() map[string]func(context.Context, person) error {
 		},
 		"verify": func(ctx context.Context, p person) error {
 			_, err := b.link.ConfirmVerification(ctx, p.session, p.verify)
+			return err
+		},
+		"purge": func(ctx context.Context, p person) error {
+			_, err := purges.PurgeUnlinked(ctx, 3)
 			return err
 		},
 		"revoke": func(ctx context.Context, p person) error { return b.auth.Revoke(ctx, p.identityID) },

@@ -90,11 +90,12 @@ func (s store) point(ctx context.Context, identity auth.IdentityID, actorType st
 	return nil
 }
 
-// deleteAll removes every link of the identities.
+// deleteAll removes every link of the identities, and what is noted of those that have none.
 func (s store) deleteAll(ctx context.Context, identities []auth.IdentityID) error {
-	_, err := s.db.Conn(ctx).NewDelete().Model((*linkRow)(nil)).Where("auth_identity_id IN (?)", bun.List(identities)).Exec(ctx)
-	if err != nil {
-		return fmt.Errorf("delete links: %w", err)
+	for _, model := range []any{(*linkRow)(nil), (*unlinkedRow)(nil)} {
+		if _, err := s.db.Conn(ctx).NewDelete().Model(model).Where("auth_identity_id IN (?)", bun.List(identities)).Exec(ctx); err != nil {
+			return fmt.Errorf("delete links: %w", err)
+		}
 	}
 	return nil
 }
@@ -104,6 +105,55 @@ func (s store) delete(ctx context.Context, identity auth.IdentityID, actorType s
 		Where("auth_identity_id = ?", identity).Where("actor_type = ?", actorType).Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("delete link: %w", err)
+	}
+	return nil
+}
+
+type unlinkedRow struct {
+	bun.BaseModel `bun:"table:latchkey_link_unlinked,alias:n"`
+
+	AuthIdentityID auth.IdentityID `bun:",pk"`
+	ActorType      string          `bun:",pk"`
+	Since          time.Time
+}
+
+// noteUnlinked notes that the identity was let in just now, linked to nobody. The identity is held by then.
+func (s store) noteUnlinked(ctx context.Context, identity auth.IdentityID, actorType string) error {
+	row := &unlinkedRow{AuthIdentityID: identity, ActorType: actorType, Since: database.Now()}
+	_, err := s.db.Conn(ctx).NewInsert().Model(row).On("CONFLICT (auth_identity_id, actor_type) DO UPDATE").
+		Set("since = EXCLUDED.since").Returning("NULL").Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("note an unlinked identity: %w", err)
+	}
+	return nil
+}
+
+// unlinked are at most so many of those that were noted before, and not since, the longest ago first.
+func (s store) unlinked(ctx context.Context, actorTypes []string, before time.Time, limit int) (rows []unlinkedRow, err error) {
+	err = s.db.Conn(ctx).NewSelect().Model(&rows).Where("actor_type IN (?)", bun.List(actorTypes)).Where("since < ?", before).
+		OrderExpr("since, auth_identity_id").Limit(int64(limit)).Scan(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for unlinked identities: %w", err)
+	}
+	return rows, nil
+}
+
+// isUnlinked reports whether it is noted still as it was when it was looked for.
+func (s store) isUnlinked(ctx context.Context, r unlinkedRow, before time.Time) (bool, error) {
+	ok, err := s.db.Conn(ctx).NewSelect().Model((*unlinkedRow)(nil)).
+		Where("auth_identity_id = ?", r.AuthIdentityID).Where("actor_type = ?", r.ActorType).Where("since < ?", before).Exists(ctx)
+	if err != nil {
+		return false, fmt.Errorf("read an unlinked identity: %w", err)
+	}
+	return ok, nil
+}
+
+// forgetUnlinked removes the note, because it is not true any more.
+func (s store) forgetUnlinked(ctx context.Context, r unlinkedRow) error {
+	_, err := s.db.Conn(ctx).NewDelete().Model((*unlinkedRow)(nil)).
+		Where("auth_identity_id = ?", r.AuthIdentityID).Where("actor_type = ?", r.ActorType).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("forget an unlinked identity: %w", err)
 	}
 	return nil
 }

@@ -88,15 +88,18 @@ func (s *Service) CheckVerificationToken(ctx context.Context, session auth.Sessi
 // Of any number at once one succeeds. After an error nothing has changed, and the token is as good as before. The errors are
 // those of auth.Service.ConfirmVerification, ErrDeactivated and ErrLinked.
 func (s *Service) ConfirmVerification(ctx context.Context, session auth.Session, token string) (v auth.Verification, err error) {
-	for range attempts {
-		err = s.db.InTx(ctx, func(ctx context.Context) (err error) {
-			v, err = s.confirm(ctx, session, token)
-			return err
-		})
-		if !errors.Is(err, errKnown) {
-			break
+	err = s.auth.Watch(ctx, auth.LimitToken, "verify "+string(session.IdentityID), func(ctx context.Context) (err error) {
+		for range attempts {
+			err = s.db.InTx(ctx, func(ctx context.Context) (err error) {
+				v, err = s.confirm(ctx, session, token)
+				return err
+			})
+			if !errors.Is(err, errKnown) {
+				break
+			}
 		}
-	}
+		return err
+	})
 	return v, err
 }
 
@@ -260,8 +263,14 @@ func (s *Service) signUpUnseen(ctx context.Context, actorType, provider string, 
 		if l.Session, err = s.auth.OpenSession(ctx, l.Identity, actorType, c); err != nil {
 			return err
 		}
+		if err := s.store.noteUnlinked(ctx, l.Identity.ID, actorType); err != nil {
+			return err
+		}
 		_, err = s.auth.RequestVerification(ctx, l.Session, auth.VerificationRequest{Email: l.Identity.Proved.Email, Quietly: true})
-		return err
+		if err != nil {
+			return err
+		}
+		return s.events.Emit(ctx, SignedUp{l.Session.ID, l.Identity.ID, actorType, provider, true})
 	})
 	if err == nil {
 		l.Token, err = s.token(ctx, l.Session, l.Identity, "")
@@ -282,11 +291,18 @@ func (s *Service) SignInToVerify(ctx context.Context, actorType, provider, token
 	case !registers:
 		return s.SignIn(ctx, actorType, provider, in, c)
 	}
-	l.Identity = i
-	if l.Session, err = s.auth.OpenSession(ctx, i, actorType, c); err != nil {
+	l.Identity, l.Waiting, l.Unproved = i, &WaitProof, true
+	err = s.db.InTx(ctx, func(ctx context.Context) (err error) {
+		if l.Session, err = s.auth.OpenSession(ctx, i, actorType, c); err != nil {
+			return err
+		}
+		return s.events.Emit(ctx, SignedIn{
+			SessionID: l.Session.ID, Identity: i.ID, ActorType: actorType, Provider: l.Session.Provider, Waiting: l.Waiting.Reason,
+		})
+	})
+	if err != nil {
 		return Login{}, err
 	}
-	l.Waiting, l.Unproved = &WaitProof, true
 	l.Token, err = s.token(ctx, l.Session, l.Identity, "")
 	return l, err
 }

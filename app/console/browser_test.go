@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/console"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -40,6 +41,8 @@ type site struct {
 	server *httptest.Server
 	log    *buffer
 	asked  *asked
+
+	recorded int // rows of the audit trail that a test has read
 
 	mu      sync.Mutex
 	secrets []string // what must be found nowhere but in pages
@@ -95,7 +98,7 @@ func each(t *testing.T, f func(t *testing.T, s *site)) { eachWith(t, options{}, 
 
 func eachWith(t *testing.T, o options, f func(t *testing.T, s *site)) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
-		f(t, newSite(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations()), o))
+		f(t, newSite(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations(), audit.Migrations()), o))
 	})
 }
 
@@ -111,18 +114,23 @@ func newSite(t *testing.T, db *database.DB, o options) *site {
 	}
 	s := &site{db: db, log: &buffer{}, asked: &asked{next: cmp.Or(o.events, event.Discard)}}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	if s.users, err = user.New(user.Params{DB: db, Keys: keys, Events: o.events, Log: log, Options: user.Options{InviteTTL: o.inviteTTL}}); err != nil {
+	trail, err := audit.New(audit.Params{DB: db, Keys: keys, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.asked.next = trail.Before(s.asked.next)
+	if s.users, err = user.New(user.Params{DB: db, Keys: keys, Events: s.asked, Log: log, Options: user.Options{InviteTTL: o.inviteTTL}}); err != nil {
 		t.Fatal(err)
 	}
 	if s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Events: s.asked, Log: log, Providers: []auth.Provider{emailpass.New(passwords, emailpass.Config{})}}); err != nil {
 		t.Fatal(err)
 	}
-	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Log: log,
+	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Events: s.asked, Log: log,
 		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: {Policy: o.policy, RequireVerifiedEmail: o.require}}, EnumerationSafe: o.safe}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages, err := console.New(console.Params{Users: s.users, Auth: s.auth, Link: s.link, Log: log})
+	pages, err := console.New(console.Params{Users: s.users, Auth: s.auth, Link: s.link, Log: log, Audit: trail})
 	if err != nil {
 		t.Fatal(err)
 	}

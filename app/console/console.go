@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -37,6 +38,7 @@ type Console struct {
 	link    *link.Service
 	site    *web.Site
 	log     *slog.Logger
+	audit   *audit.Trail
 	pages   map[string]*template.Template
 	css     []byte
 	paths   map[string]map[string]handler
@@ -56,7 +58,7 @@ func New(p Params) (*Console, error) {
 		}
 	}
 	c := &Console{users: p.Users, auth: p.Auth, link: p.Link, site: site,
-		log: cmp.Or(p.Log, slog.Default()).With("module", "console"), pages: map[string]*template.Template{}}
+		log: cmp.Or(p.Log, slog.Default()).With("module", "console"), audit: p.Audit, pages: map[string]*template.Template{}}
 	said := template.FuncMap{"minPassword": func() int { return max(p.Passwords.Policy.MinLength, auth.MinPassword) }}
 	for _, name := range []string{"home", "login", "invite", "accept", "forgot", "reset", "email", "confirm", "verify", "problem"} {
 		page, err := template.New("layout.html").Funcs(said).ParseFS(files, "pages/layout.html", "pages/"+name+".html")
@@ -91,7 +93,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.handler.
 func (*Console) Prefixes() []string { return []string{"/app", "/app/"} }
 
 func (c *Console) dispatch(w http.ResponseWriter, r *http.Request) {
-	if err := c.answer(w, r); err != nil {
+	if err := c.answer(w, c.acting(r)); err != nil {
 		c.fail(w, r, err)
 	}
 }

@@ -56,6 +56,7 @@ func (c *Console) changeEmail(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	err = c.link.RequestEmailChange(r.Context(), v.session, address, again)
+	c.refused(r, toChangeEmail, "", err)
 	switch {
 	case errors.Is(err, auth.ErrSession):
 		return redirect(w, "/app/login")
@@ -115,6 +116,7 @@ func (c *Console) confirmEmail(w http.ResponseWriter, r *http.Request) error {
 		return c.offerAddress(w, r, f, errOtherConfirms)
 	}
 	u, _, err := c.link.ConfirmEmailChange(r.Context(), v.session, f.Token)
+	c.refused(r, toConfirm, "", err)
 	switch {
 	case errors.Is(err, auth.ErrSession):
 		return c.askToSignIn(w, r, form{Token: f.Token}, nil)

@@ -5,6 +5,7 @@ import (
 
 	"go.uber.org/fx"
 
+	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -23,6 +24,7 @@ type Params struct {
 	Link  *link.Service
 	Site  *web.Site    `optional:"true"` // nil: a site on plain http that trusts nobody
 	Log   *slog.Logger `optional:"true"` // nil: slog.Default
+	Audit *audit.Trail `optional:"true"` // nil: nobody keeps one
 
 	Passwords auth.PasswordOptions `optional:"true"` // what the pages say of a password to be chosen
 }

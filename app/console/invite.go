@@ -89,6 +89,7 @@ func (c *Console) acceptAs(w http.ResponseWriter, r *http.Request, f form) error
 		return c.offer(w, r, f, errOther)
 	}
 	_, err = c.link.Accept(r.Context(), v.session, f.Token, link.Acceptance{})
+	c.refused(r, toAccept, "", err)
 	switch {
 	case isDead(err):
 		return c.turnAway(w, r, err)
@@ -102,6 +103,7 @@ func (c *Console) acceptAs(w http.ResponseWriter, r *http.Request, f form) error
 func (c *Console) join(w http.ResponseWriter, r *http.Request, f form) error {
 	invite, err := c.users.ValidateInviteToken(r.Context(), f.Token)
 	if err != nil {
+		c.refused(r, toAccept, "", err)
 		return c.turnAway(w, r, err)
 	}
 	if !invite.Setup() {
@@ -111,6 +113,7 @@ func (c *Console) join(w http.ResponseWriter, r *http.Request, f form) error {
 		return c.askToJoin(w, r, f, invite, err)
 	}
 	session, err := c.signUpAndAccept(r, f)
+	c.refused(r, toAccept, f.Email, err)
 	switch {
 	case isDead(err):
 		return c.turnAway(w, r, err)
@@ -131,7 +134,7 @@ func (c *Console) signUpAndAccept(r *http.Request, f form) (session auth.Session
 		if session, err = c.signUp(r, f); err != nil {
 			return auth.Session{}, err
 		}
-		_, err = c.link.Accept(r.Context(), session, f.Token, link.Acceptance{
+		_, err = c.link.Accept(as(r.Context(), session), session, f.Token, link.Acceptance{
 			FirstName: given(f.FirstName), LastName: given(f.LastName),
 		})
 		if err == nil {

@@ -36,6 +36,7 @@ func (c *Console) reset(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err := c.link.ResetPassword(r.Context(), link.ActorUser, provider, f.Token, in); err != nil {
+		c.refused(r, toReset, "", err)
 		return c.askForPassword(w, r, f, err)
 	}
 	return c.show(w, r, "reset", view{Title: "Your password is set", Done: "You were signed out everywhere."})

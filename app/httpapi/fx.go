@@ -5,6 +5,7 @@ import (
 
 	"go.uber.org/fx"
 
+	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -25,6 +26,7 @@ type Params struct {
 	Link  *link.Service
 	Site  *web.Site    `optional:"true"` // nil: a site on plain http that trusts nobody
 	Log   *slog.Logger `optional:"true"` // nil: slog.Default
+	Audit *audit.Trail `optional:"true"` // nil: nobody keeps one
 
 	Options Options `optional:"true"`
 }

@@ -18,6 +18,7 @@ import (
 var permissions = []string{
 	"user:read", "user:update", "user:delete", "user:roles", "user:reset", "user:sessions",
 	"invite:read", "invite:create", "invite:update", "invite:delete",
+	"audit:read",
 }
 
 // Roles are the permissions that roles give, by the name of the role: "user:read", "invite:*" for all about invites, "*"

@@ -35,11 +35,15 @@ func readQuery(c *call, allowed ...string) (query, error) {
 
 // readList reads the parameters of a list: its filter, and, beside them, those that every list takes and the allowed ones.
 func readList[F any](c *call, of filters[F], allowed ...string) (q query, f F, err error) {
+	return readOnly(c, of, append(allowed, "limit", "offset", "after", "order", "fields")...)
+}
+
+// readOnly is readList of a list that takes the filter and the allowed ones alone.
+func readOnly[F any](c *call, of filters[F], allowed ...string) (q query, f F, err error) {
 	root, err := parse(c.URL.RawQuery)
 	if err != nil {
 		return nil, f, err
 	}
-	allowed = append(allowed, "limit", "offset", "after", "order", "fields")
 	if err := root.only(func(name string) bool { return slices.Contains(allowed, name) || of[name] != nil }); err != nil {
 		return nil, f, err
 	}

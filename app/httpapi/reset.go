@@ -66,6 +66,7 @@ func (a *API) changePassword(c *call, in auth.Input) (updateAnswer, error) {
 	if err := signedIn(a, c); err != nil {
 		return updateAnswer{}, err
 	}
+	a.acting(c)
 	if c.caller.session.ActorType != c.PathValue("actor") {
 		return updateAnswer{}, errUnauthorized
 	}

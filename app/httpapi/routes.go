@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -66,6 +67,9 @@ func (a *API) routes() []route {
 		{"DELETE", "/admin/invites/{id}", may("invite:delete"), takesNothing(a.deleteInvite)},
 		{"POST", "/admin/invites/{id}/resend", may("invite:update"), takesNothing(a.resendInvite)},
 
+		{"GET", "/admin/audit", may("audit:read"), takesNothing(a.listAudit)},
+		{"GET", "/admin/audit/{id}", may("audit:read"), takesNothing(a.retrieveAudit)},
+
 		{"GET", "/.well-known/jwks.json", public, takesNothing(a.keys)},
 		{"GET", "/health", public, takesNothing(a.health)},
 	}
@@ -96,8 +100,9 @@ type handler struct {
 // call is one request on its way through a handler.
 type call struct {
 	*http.Request
-	w      http.ResponseWriter
-	caller caller
+	w       http.ResponseWriter
+	caller  caller
+	address string // that a provider's input names, for the audit trail alone
 }
 
 // takes is a handler that reads a body of declared fields; anything else in it is refused.
@@ -112,7 +117,8 @@ func takes[In, Out any](f func(*call, In) (Out, error)) handler {
 // takesInput is a handler that hands the body, any JSON object, to a provider.
 func takesInput[Out any](f func(*call, auth.Input) (Out, error)) handler {
 	return handler{reflect.TypeFor[auth.Input](), reflect.TypeFor[Out](), func(c *call) (any, error) {
-		data, _, err := readObject(c)
+		data, object, err := readObject(c)
+		c.address = addressIn(object)
 		return auth.Input(data), err
 	}, func(c *call, in any) (any, error) { return f(c, in.(auth.Input)) }}
 }
@@ -139,6 +145,7 @@ type API struct {
 	link    *link.Service
 	site    *web.Site
 	log     *slog.Logger
+	audit   *audit.Trail
 	options Options
 	roles   byRole
 	mux     *http.ServeMux
@@ -161,7 +168,7 @@ func New(p Params) (*API, error) {
 		return nil, err
 	}
 	a := &API{db: p.DB, users: p.Users, auth: p.Auth, link: p.Link, site: site,
-		log: cmp.Or(p.Log, slog.Default()).With("module", "httpapi"), options: p.Options, roles: roles, mux: http.NewServeMux()}
+		log: cmp.Or(p.Log, slog.Default()).With("module", "httpapi"), audit: p.Audit, options: p.Options, roles: roles, mux: http.NewServeMux()}
 	for _, r := range a.routes() {
 		if err := r.check(); err != nil {
 			return nil, err
@@ -191,7 +198,11 @@ func (a *API) dispatch(w http.ResponseWriter, r *http.Request) {
 func (a *API) guarded(r route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		c := &call{Request: req, w: w}
-		if err := r.guard(a, c); err != nil {
+		a.acting(c)
+		err := r.guard(a, c)
+		a.acting(c) // as whom, by now
+		if err != nil {
+			a.refused(c, r, err)
 			a.fail(w, req, err)
 			return
 		}
@@ -208,6 +219,7 @@ func (a *API) guarded(r route) http.Handler {
 		}
 		out, err := r.handler.serve(c, in)
 		if err != nil {
+			a.refused(c, r, err)
 			a.fail(w, req, err)
 			return
 		}

@@ -24,6 +24,7 @@ func walk(t *testing.T, s *server, f func(sc scene, method, path string)) {
 	parts := map[string]string{
 		"{actor}": "user", "{provider}": "emailpass", "{role}": "editor", "/auth/sessions/{id}": "/auth/sessions/authsess_none", "{session}": "authsess_none",
 		"/admin/users/{id}": "/admin/users/" + sc.ids["member"], "/admin/invites/{id}": "/admin/invites/" + string(invites[0].ID),
+		"/admin/audit/{id}": "/admin/audit/" + s.trail(t, "limit=1")[0]["id"].(string),
 	}
 	for _, pattern := range httpapi.Routes() {
 		method, path, _ := strings.Cut(pattern, " ")

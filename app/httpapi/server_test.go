@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/httpapi"
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
@@ -42,6 +43,9 @@ type server struct {
 
 	log  *logBuffer
 	told *eventLog
+
+	auditor  string            // a token of somebody who reads the audit trail; empty: nobody has
+	signedIn map[string]string // tokens that a test keeps, by address
 }
 
 // eventLog is what was announced by transactions that have committed.
@@ -120,13 +124,13 @@ func each(t *testing.T, f func(t *testing.T, s *server)) { eachWith(t, settings{
 func eachWith(t *testing.T, o settings, f func(t *testing.T, s *server)) {
 	t.Helper()
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
-		f(t, serve(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations()), o))
+		f(t, serve(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations(), audit.Migrations()), o))
 	})
 }
 
 func serve(t testing.TB, db *database.DB, o settings) *server {
 	t.Helper()
-	s := &server{db: db, log: new(logBuffer), told: &eventLog{db: db}}
+	s := &server{db: db, log: new(logBuffer), told: &eventLog{db: db}, signedIn: map[string]string{}}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	keys, err := keyring.New(bytes.Repeat([]byte("k"), 32))
 	check(t, err)
@@ -136,20 +140,23 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 	if o.emailpass == nil {
 		o.emailpass = func(p auth.Provider) auth.Provider { return p }
 	}
+	trail, err := audit.New(audit.Params{DB: db, Keys: keys, Log: log})
+	check(t, err)
+	events := trail.Before(s.told)
 	passwords, err := auth.NewPasswords(auth.PasswordParams{Keys: keys, Options: o.passwords, Log: log})
 	check(t, err)
 	s.passwords = passwords
-	s.users, err = user.New(user.Params{DB: db, Keys: keys, Options: o.user, Hooks: o.hooks, Events: s.told, Log: log})
+	s.users, err = user.New(user.Params{DB: db, Keys: keys, Options: o.user, Hooks: o.hooks, Events: events, Log: log})
 	check(t, err)
-	s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Options: o.auth, Events: s.told, Log: log,
+	s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Options: o.auth, Events: events, Log: log,
 		Providers: []auth.Provider{o.emailpass(emailpass.New(passwords, emailpass.Config{})), vouching{}}})
 	check(t, err)
-	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Log: log,
+	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Events: events, Log: log,
 		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: o.actor}, EnumerationSafe: o.safe}})
 	check(t, err)
 	site, err := web.New(o.site)
 	check(t, err)
-	api, err := httpapi.New(httpapi.Params{DB: db, Users: s.users, Auth: s.auth, Link: s.link, Site: site, Log: log, Options: o.api})
+	api, err := httpapi.New(httpapi.Params{DB: db, Users: s.users, Auth: s.auth, Link: s.link, Site: site, Log: log, Audit: trail, Options: o.api})
 	check(t, err)
 	s.Server = httptest.NewServer(api)
 	s.Client().Transport.(*http.Transport).MaxIdleConnsPerHost = 300

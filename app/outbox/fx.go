@@ -62,8 +62,9 @@ func AsConsumer(constructor any) any {
 type Params struct {
 	fx.In
 
-	DB  *database.DB
-	Log *slog.Logger `optional:"true"` // nil: slog.Default
+	DB      *database.DB
+	Options Options      `optional:"true"`
+	Log     *slog.Logger `optional:"true"` // nil: slog.Default
 }
 
 //go:embed migrations/*.sql

@@ -22,6 +22,7 @@ type Outbox struct {
 	store     store
 	db        *database.DB
 	log       *slog.Logger
+	retention time.Duration
 	lease     time.Duration
 	poll      time.Duration
 	consumers []Consumer // settled before the first Emit
@@ -38,7 +39,7 @@ func New(p Params) (*Outbox, error) {
 	}
 	return &Outbox{
 		store: store{p.DB}, db: p.DB, log: cmp.Or(p.Log, slog.Default()).With("module", "outbox"),
-		lease: leaseTime, poll: pollTime, wake: make(chan struct{}, 1),
+		retention: p.Options.Retention, lease: leaseTime, poll: pollTime, wake: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -90,6 +91,24 @@ func (o *Outbox) Emit(ctx context.Context, events ...event.Event) error {
 		}
 		return o.db.AfterCommit(ctx, func(context.Context) { o.rouse() })
 	})
+}
+
+// Options are the package's settings. The zero value keeps events for good.
+type Options struct {
+	Retention time.Duration // how long an event is kept that has been handled by every consumer; zero: for good
+}
+
+// Purge deletes at most so many events that are older than the retention and wait for no consumer, and says how many.
+func (o *Outbox) Purge(ctx context.Context, limit int) (n int, err error) {
+	if o.retention <= 0 {
+		return 0, nil
+	}
+	before := database.Now().Add(-o.retention)
+	err = o.db.InTx(ctx, func(ctx context.Context) (err error) {
+		n, err = o.store.purge(ctx, before, limit)
+		return err
+	})
+	return n, err
 }
 
 // rouse has the loop look for work.

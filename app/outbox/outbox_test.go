@@ -430,3 +430,41 @@ func TestAConsumerThatHangsKeepsOneWorkerAndNoOtherEvent(t *testing.T) {
 		drained(t, o)
 	})
 }
+
+// An event is kept while anybody waits for it, however old it is, and for the retention afterwards.
+func TestEventsArePurgedWhenTheyAreOldAndDelivered(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		db := at.Open(t, outbox.Migrations())
+		fails := outbox.On("fails", func(context.Context, outbox.Delivery, happened) error { return errors.New("not yet") })
+		o, err := outbox.New(outbox.Params{DB: db, Log: slog.New(slog.DiscardHandler), Options: outbox.Options{Retention: time.Hour}})
+		if err == nil {
+			err = o.Register(fails)
+		}
+		if err == nil {
+			err = o.Emit(t.Context(), happened{"a", 1}, other{happened{"a", 2}}, other{happened{"a", 3}}, other{happened{"a", 4}})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := o.Purge(t.Context(), 10); n != 0 || err != nil {
+			t.Errorf("fresh ones: %d, %v", n, err)
+		}
+		if err := db.InTx(t.Context(), func(ctx context.Context) error {
+			_, err := db.Conn(ctx).NewUpdate().TableExpr("latchkey_outbox_event").Set("created_at = ?", database.Now().Add(-2*time.Hour)).Where("aggregate_id = 'a'").Exec(ctx)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []int{2, 1, 0} {
+			if n, err := o.Purge(t.Context(), 2); n != want || err != nil {
+				t.Errorf("batch %d: %d, %v, want %d", i, n, err, want)
+			}
+		}
+		if n, err := o.Pending(t.Context()); n != 1 || err != nil {
+			t.Errorf("%d deliveries are pending, %v, want the one that nobody has made", n, err)
+		}
+		if n, err := open(t, db).Purge(t.Context(), 10); n != 0 || err != nil {
+			t.Errorf("without a retention: %d, %v", n, err)
+		}
+	})
+}

@@ -186,3 +186,23 @@ func (s store) pending(ctx context.Context) (int, error) {
 	}
 	return int(n), nil
 }
+
+// purge deletes the oldest events that nothing is to be delivered of, but for those that another node is at. No delivery
+// of an event is made after the transaction that records it.
+func (s store) purge(ctx context.Context, before time.Time, limit int) (int, error) {
+	var seqs []int64
+	q := s.db.Conn(ctx).NewSelect().Model((*eventRow)(nil)).Column("seq").Where("created_at < ?", before).
+		Where("NOT EXISTS (SELECT 1 FROM latchkey_outbox_delivery d WHERE d.event_seq = e.seq)").OrderExpr("created_at").Limit(int64(limit))
+	if err := s.db.ForUpdate(q, "UPDATE OF e SKIP LOCKED").Scan(ctx, &seqs); err != nil {
+		return 0, fmt.Errorf("look for old events: %w", err)
+	}
+	if len(seqs) == 0 {
+		return 0, nil
+	}
+	res, err := s.db.Conn(ctx).NewDelete().Model((*eventRow)(nil)).Where("seq IN (?)", bun.List(seqs)).Exec(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("delete old events: %w", err)
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
+}

@@ -512,7 +512,7 @@ func (s *Service) accept(ctx context.Context, p Proof, row *providerRow) error {
 	if err := s.events.Emit(ctx, CredentialsChanged{row.AuthIdentityID, p.provider}); err != nil {
 		return err
 	}
-	if _, err := s.revoke(ctx, row.AuthIdentityID, p.keeps); err != nil {
+	if _, err := s.revoke(ctx, row.AuthIdentityID, p.keeps, EndedByChange); err != nil {
 		return err
 	}
 	return s.forgetFailures(ctx, p.provider, p.assertion.EntityID, row.AuthIdentityID)

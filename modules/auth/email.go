@@ -272,7 +272,7 @@ func (s *Service) ConfirmEmailChange(ctx context.Context, session Session, token
 			return err
 		}
 		now, now.ver = session, held[own].Ver+1
-		_, err = s.revoke(ctx, session.IdentityID, session.ID)
+		_, err = s.revoke(ctx, session.IdentityID, session.ID, EndedByChange)
 		return err
 	})
 	return c, now, err

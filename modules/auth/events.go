@@ -44,6 +44,11 @@ type (
 		ID    IdentityID `json:"id"`
 		Email string     `json:"email"`
 	}
+	// SessionEnded says that one session was ended, such as by who signs out.
+	SessionEnded struct {
+		ID         SessionID  `json:"id"`
+		IdentityID IdentityID `json:"auth_identity_id"`
+	}
 	// IdentityCreated says that an identity was made: by a first sign-in, a registration, or the app.
 	IdentityCreated struct {
 		ID IdentityID `json:"id"`
@@ -69,13 +74,14 @@ type (
 		ID         string     `json:"id"`
 		IdentityID IdentityID `json:"auth_identity_id"`
 	}
-	// SessionsEnded says that sessions of an identity were ended other than by signing out or by what else happened to it.
+	// SessionsEnded says that sessions of an identity were ended other than by signing out.
 	SessionsEnded struct {
-		ID      IdentityID `json:"auth_identity_id"`
-		Session SessionID  `json:"session,omitempty"` // the one that was ended; empty: all but Kept
-		Kept    SessionID  `json:"kept,omitempty"`    // in which it was asked for; empty: none was spared
-		Count   int        `json:"count"`
-		Reason  string     `json:"reason"` // EndedByOwner, EndedByOperator or EndedByLimit
+		ID        IdentityID `json:"auth_identity_id"`
+		ActorType string     `json:"actor_type,omitempty"` // as which they were signed in; empty: as any
+		Session   SessionID  `json:"session,omitempty"`    // the one that was ended; empty: all but Kept
+		Kept      SessionID  `json:"kept,omitempty"`       // in which it was asked for; empty: none was spared
+		Count     int        `json:"count"`
+		Reason    string     `json:"reason"` // EndedByOwner, EndedByOperator, EndedByLimit or EndedByChange
 	}
 	// Throttled says that there have been as many failures as a limit allows, of which this was the last: what would count
 	// to it is refused until its window ends. It is told once a window.
@@ -110,12 +116,14 @@ const (
 	EndedByOwner    = "owner"    // in another session of theirs, or this one
 	EndedByOperator = "operator" // an administrator, the command line, or the app
 	EndedByLimit    = "limit"    // Options.MaxSessions
+	EndedByChange   = "change"   // the credentials were set anew or revoked, or the identity has become an actor
 )
 
 func (CredentialsChanged) Topic() string      { return "auth.credentials_changed" }
 func (PasswordResetRequested) Topic() string  { return "auth.password_reset" }
 func (EmailChangeRequested) Topic() string    { return "auth.email_change" }
-func (SessionsEnded) Topic() string           { return "auth.sessions_ended" }
+func (SessionEnded) Topic() string            { return "auth.session.ended" }
+func (SessionsEnded) Topic() string           { return "auth.sessions.ended" }
 func (VerificationRequested) Topic() string   { return "auth.verification_requested" }
 func (EmailVerified) Topic() string           { return "auth.email_verified" }
 func (IdentityCreated) Topic() string         { return "auth.auth-identity.created" }
@@ -132,6 +140,7 @@ func (ProviderIdentityDeleted) Topic() string { return "auth.provider-identity.d
 // the newest wins in whatever order they are handled.
 
 func (e CredentialsChanged) Aggregate() string      { return string(e.ID) }
+func (e SessionEnded) Aggregate() string            { return string(e.IdentityID) }
 func (e SessionsEnded) Aggregate() string           { return string(e.ID) }
 func (e VerificationRequested) Aggregate() string   { return e.ID }
 func (e EmailVerified) Aggregate() string           { return string(e.ID) }

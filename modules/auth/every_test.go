@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/uptrace/bun"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
@@ -144,13 +147,13 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 		Inspect:    wantNoSecret,
 		Beside:     []string{"latchkey_auth_throttle"}, // where failures are counted
 		Untested: map[string]string{
-			"OnNames":                "it only registers; TestAPasswordIsNotMadeOfTheNamesOfWhoChoosesIt has it asked",
-			"Take":                   "it writes counts only; throttle_test.go",
-			"Try":                    "it writes counts only; throttle_test.go",
-			"Watch":                  "it writes counts only; throttle_test.go",
-			"DeleteExpiredThrottles": "it deletes counts only; throttle_test.go",
-			"OnDelete":               "it only registers; the rows of DeleteAuthIdentities and Join try a hook",
-			"RequestPasswordReset":   "it announces and writes nothing itself; reset_test.go",
+			"OnNames":              "it only registers; TestAPasswordIsNotMadeOfTheNamesOfWhoChoosesIt has it asked",
+			"Take":                 "it writes counts only; throttle_test.go",
+			"Try":                  "it writes counts only; throttle_test.go",
+			"Watch":                "it writes counts only; throttle_test.go",
+			"PurgeThrottles":       "it deletes counts only; throttle_test.go",
+			"OnDelete":             "it only registers; the rows of DeleteAuthIdentities and Join try a hook",
+			"RequestPasswordReset": "it announces and writes nothing itself; reset_test.go",
 		},
 		Methods: map[string]databasetest.Method[people]{
 			"ListAuthProviders": {
@@ -529,7 +532,7 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				Without: "another address, or none, does nothing and is no error",
 			},
 			"Revoke": {
-				Does:    databasetest.WritesSilently,
+				Does:    databasetest.Writes,
 				One:     func(ctx context.Context, p people) (any, error) { return nil, p.Revoke(ctx, p.ada.ID) },
 				Unknown: func(ctx context.Context, p people) (any, error) { return nil, p.Revoke(ctx, nobody) },
 				Without: passedOver,
@@ -781,14 +784,14 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				Without:   onlyAnID,
 			},
 			"EndSession": {
-				Does:      databasetest.WritesSilently,
+				Does:      databasetest.Writes,
 				One:       func(ctx context.Context, p people) (any, error) { return nil, p.EndSession(ctx, p.session.ID) },
 				Unknown:   func(ctx context.Context, p people) (any, error) { return nil, p.EndSession(ctx, noSession) },
 				UnknownIs: auth.ErrSession,
 				Without:   onlyAnID,
 			},
 			"EndSessions": {
-				Does:    databasetest.WritesSilently,
+				Does:    databasetest.Writes,
 				One:     func(ctx context.Context, p people) (any, error) { return nil, p.EndSessions(ctx, p.ada.ID, "", "") },
 				Unknown: func(ctx context.Context, p people) (any, error) { return nil, p.EndSessions(ctx, nobody, "user", "") },
 				Without: passedOver,
@@ -863,6 +866,19 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				One:     func(ctx context.Context, p people) (any, error) { return both(p.EndEverySession(ctx)) },
 				Without: "it is asked for nothing in particular",
 			},
+			"HoldUnused": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.HoldUnused(ctx, p.ada.ID, time.Now())
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) { return p.HoldUnused(ctx, nobody, time.Now()) },
+				Without: onlyAnID,
+			},
+			"PurgeSessions":      purges((*auth.Service).PurgeSessions, "auth_session", "expires_at"),
+			"PurgeFlows":         purges((*auth.Service).PurgeFlows, "auth_flow", "expires_at"),
+			"PurgeOneTimeTokens": purges((*auth.Service).PurgeOneTimeTokens, "one_time_token", "expires_at", "issued_at"),
+			"PurgeEmailChanges":  purges((*auth.Service).PurgeEmailChanges, "email_change", "expires_at", "issued_at"),
+			"PurgeVerifications": purges((*auth.Service).PurgeVerifications, "verification", "expires_at", "requested_at"),
 			"Token": {
 				Does:    databasetest.Reads,
 				One:     func(_ context.Context, p people) (any, error) { return p.Token(p.session, p.ada, auth.Actor{}) },
@@ -870,6 +886,30 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 			},
 		},
 	}.Test(t, (*auth.Service)(nil))
+}
+
+// purges is the row of a method that deletes what has expired, once all there is has.
+func purges(purge func(*auth.Service, context.Context, int) (int, error), table string, times ...string) databasetest.Method[people] {
+	return databasetest.Method[people]{
+		Does: databasetest.WritesSilently,
+		One: func(ctx context.Context, p people) (any, error) {
+			var n int
+			err := p.db.InTx(ctx, func(ctx context.Context) (err error) {
+				for _, column := range times {
+					_, err := p.db.Conn(ctx).NewUpdate().TableExpr("latchkey_"+table).Set("? = ?", bun.Ident(column), database.Now().AddDate(0, 0, -3)).Where("TRUE").Exec(ctx)
+					if err != nil {
+						return err
+					}
+				}
+				if n, err = purge(p.Service, ctx, 100); err == nil && n == 0 {
+					err = errors.New("nothing was purged")
+				}
+				return err
+			})
+			return n, err
+		},
+		Without: noLookup,
+	}
 }
 
 // both makes one result of two.

@@ -356,7 +356,7 @@ func TestUnlinkingAWayEndsWhatItMayHaveOpened(t *testing.T) {
 		h.events.seen = nil
 
 		must(t, h.DeleteProviderIdentities(t.Context(), ways[0].ID, noWay))
-		h.saw(t, auth.ProviderIdentityDeleted{ID: ways[0].ID, IdentityID: ada.ID})
+		h.saw(t, auth.SessionsEnded{ID: ada.ID, Count: 1, Reason: auth.EndedByChange}, auth.ProviderIdentityDeleted{ID: ways[0].ID, IdentityID: ada.ID})
 		h.opens(t, "after", token, cookie, auth.ErrSession, auth.ErrSession)
 		h.opens(t, "Eve after", tokenOfEve, cookieOfEve, nil, nil)
 		for what, proof := range map[string]auth.Proof{"by what stays": byPassword, "by what is gone": byVoucher} {

@@ -222,11 +222,14 @@ func (s *Service) touch(ctx context.Context, session Session) {
 // EndSession ends the session, its tokens and its cookie. Ending one that has ended is ErrSession.
 func (s *Service) EndSession(ctx context.Context, id SessionID) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		found, err := s.store.deleteSession(ctx, id)
+		identity, found, err := s.store.deleteSession(ctx, id)
 		if err == nil && !found {
 			err = ErrSession
 		}
 		if err != nil {
+			return err
+		}
+		if err := s.events.Emit(ctx, SessionEnded{id, identity}); err != nil {
 			return err
 		}
 		return s.db.AfterCommit(ctx, func(context.Context) { s.cache.drop(func(e entry) bool { return e.session.ID == id }) })
@@ -235,13 +238,18 @@ func (s *Service) EndSession(ctx context.Context, id SessionID) error {
 
 // EndSessions ends the identity's sessions as one actor type, or as all if it is empty, but for one.
 func (s *Service) EndSessions(ctx context.Context, id IdentityID, actorType string, but SessionID) error {
-	_, err := s.endSessions(ctx, id, actorType, but)
+	_, err := s.endSessions(ctx, id, actorType, but, EndedByChange)
 	return err
 }
 
-func (s *Service) endSessions(ctx context.Context, id IdentityID, actorType string, but SessionID) (ended int, err error) {
+// endSessions announces what it ends, for the reason; "": the caller does.
+func (s *Service) endSessions(ctx context.Context, id IdentityID, actorType string, but SessionID, reason string) (ended int, err error) {
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
-		if ended, err = s.store.deleteSessions(ctx, id, actorType, but); err != nil {
+		ended, err = s.store.deleteSessions(ctx, id, actorType, but)
+		if err == nil && ended > 0 && reason != "" {
+			err = s.events.Emit(ctx, SessionsEnded{ID: id, ActorType: actorType, Kept: but, Count: ended, Reason: reason})
+		}
+		if err != nil {
 			return err
 		}
 		return s.forget(ctx, id)
@@ -251,13 +259,13 @@ func (s *Service) endSessions(ctx context.Context, id IdentityID, actorType stri
 
 // Revoke ends every session of the identity and makes every proof and token of before worthless.
 func (s *Service) Revoke(ctx context.Context, id IdentityID) error {
-	_, err := s.revoke(ctx, id, "")
+	_, err := s.revoke(ctx, id, "", EndedByChange)
 	return err
 }
 
 // revoke is Revoke but for one session, which lives on without the tokens it had, and returns how many have ended.
 // ErrSession: that one has ended.
-func (s *Service) revoke(ctx context.Context, id IdentityID, but SessionID) (ended int, err error) {
+func (s *Service) revoke(ctx context.Context, id IdentityID, but SessionID, reason string) (ended int, err error) {
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
 		if err := s.store.bumpVer(ctx, id); err != nil {
 			return err
@@ -269,7 +277,7 @@ func (s *Service) revoke(ctx context.Context, id IdentityID, but SessionID) (end
 				return ErrSession
 			}
 		}
-		ended, err = s.endSessions(ctx, id, "", but)
+		ended, err = s.endSessions(ctx, id, "", but, reason)
 		return err
 	})
 	return ended, err

@@ -46,7 +46,7 @@ func (s *Service) EndSessionOf(ctx context.Context, of IdentityID, id SessionID,
 // it is returned; its tokens are dead, its cookie is not. ErrSession: it has ended, such as by another one that did the same.
 func (s *Service) EndOtherSessions(ctx context.Context, session Session) (now Session, ended int, err error) {
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
-		if ended, err = s.revoke(ctx, session.IdentityID, session.ID); err != nil {
+		if ended, err = s.revoke(ctx, session.IdentityID, session.ID, ""); err != nil {
 			return err
 		}
 		row, err := s.store.liveSession(ctx, "id", string(session.ID))
@@ -68,7 +68,7 @@ func (s *Service) EndAllSessions(ctx context.Context, of IdentityID, reason stri
 		return 0, nil
 	}
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
-		if ended, err = s.revoke(ctx, of, ""); err != nil || ended == 0 {
+		if ended, err = s.revoke(ctx, of, "", ""); err != nil || ended == 0 {
 			return err
 		}
 		return s.events.Emit(ctx, SessionsEnded{ID: of, Count: ended, Reason: reason})

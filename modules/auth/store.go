@@ -305,7 +305,8 @@ func (s store) touchSession(ctx context.Context, id SessionID, before, now, idle
 	return nil
 }
 
-// deleteSessions removes the sessions of an identity, of one actor type or of all if it is empty, but for one.
+// deleteSessions removes the sessions of an identity, of one actor type or of all if it is empty, but for one, and says how
+// many these were.
 func (s store) deleteSessions(ctx context.Context, id IdentityID, actorType string, but SessionID) (int, error) {
 	q := s.db.Conn(ctx).NewDelete().Model((*sessionRow)(nil)).Where("auth_identity_id = ?", id).Where("id <> ?", but)
 	if actorType != "" {
@@ -418,12 +419,17 @@ func (s store) deleteSessionsOfAll(ctx context.Context, ids []IdentityID) (had m
 	return had, nil
 }
 
-func (s store) deleteSession(ctx context.Context, id SessionID) (bool, error) {
-	ok, err := database.Touched(s.db.Conn(ctx).NewDelete().Model((*sessionRow)(nil)).Where("id = ?", id).Exec(ctx))
-	if err != nil {
-		return false, fmt.Errorf("delete session: %w", err)
+// deleteSession removes a session and says whose it was.
+func (s store) deleteSession(ctx context.Context, id SessionID) (identity IdentityID, found bool, err error) {
+	var of []IdentityID
+	err = s.db.Conn(ctx).NewDelete().Model((*sessionRow)(nil)).Where("id = ?", id).Returning("auth_identity_id").Scan(ctx, &of)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", false, fmt.Errorf("delete session: %w", err)
 	}
-	return ok, nil
+	if len(of) == 0 {
+		return "", false, nil
+	}
+	return of[0], true, nil
 }
 
 func (s store) insertFlow(ctx context.Context, r *flowRow) error {
@@ -445,6 +451,36 @@ func (s store) takeFlow(ctx context.Context, hash, provider string) (*flowRow, e
 		return nil, nil
 	}
 	return &rows[0], nil
+}
+
+// purge deletes at most so many rows that are dead, and passes over those that others are at. The rows are known by a
+// unique column.
+func (s store) purge(ctx context.Context, model any, key string, limit int, dead string, args ...any) (int, error) {
+	var keys []string
+	q := s.db.Conn(ctx).NewSelect().Model(model).Column(key).Where(dead, args...).Limit(int64(limit))
+	if err := s.db.ForUpdate(q, "UPDATE SKIP LOCKED").Scan(ctx, &keys); err != nil {
+		return 0, fmt.Errorf("look for what is dead: %w", err)
+	}
+	if len(keys) == 0 {
+		return 0, nil
+	}
+	res, err := s.db.Conn(ctx).NewDelete().Model(model).Where("? IN (?)", bun.Ident(key), database.List(keys...)).Exec(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("delete what is dead: %w", err)
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
+}
+
+// usedSince reports whether the identity was made or a session of it used since, or the application keeps something with it.
+func (s store) usedSince(ctx context.Context, id IdentityID, since time.Time) (bool, error) {
+	used, err := s.db.Conn(ctx).NewSelect().Model((*identityRow)(nil)).Where("id = ?", id).
+		Where("created_at >= ? OR app_metadata IS NOT NULL OR EXISTS (SELECT 1 FROM latchkey_auth_session s WHERE s.auth_identity_id = a.id AND s.last_used_at >= ?)", since, since).
+		Exists(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for the last use of an identity: %w", err)
+	}
+	return used, nil
 }
 
 // maxText is how long an entity id may be, in bytes.

@@ -519,9 +519,9 @@ func (s *Service) forgetFailures(ctx context.Context, provider, entityID string,
 	return s.store.forgetThrottles(ctx, subjectOf(provider, entityID), subjectOfIdentity(id))
 }
 
-// DeleteExpiredThrottles deletes at most so many counts whose windows are over, the oldest first, and returns how many it
+// PurgeThrottles deletes at most so many counts whose windows are over, the oldest first, and returns how many it
 // has deleted.
-func (s *Service) DeleteExpiredThrottles(ctx context.Context, most int) (deleted int, err error) {
+func (s *Service) PurgeThrottles(ctx context.Context, most int) (deleted int, err error) {
 	err = s.db.InTx(ctx, func(ctx context.Context) (err error) {
 		deleted, err = s.store.deleteExpiredThrottles(ctx, database.Now(), most)
 		return err

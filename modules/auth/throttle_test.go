@@ -525,7 +525,7 @@ func TestCountsAreDeletedWhenTheirWindowsAreOver(t *testing.T) {
 		}
 		time.Sleep(2 * time.Millisecond)
 		for _, want := range []int{2, 2, 1, 0} {
-			if n, err := h.DeleteExpiredThrottles(t.Context(), 2); err != nil || n != want {
+			if n, err := h.PurgeThrottles(t.Context(), 2); err != nil || n != want {
 				t.Errorf("%d deleted, %v; want %d", n, err, want)
 			}
 		}

@@ -26,6 +26,14 @@ func At(t time.Time) Span {
 	return Span{t, t.Add(time.Microsecond)}
 }
 
+// Where has a query ask of a column that its time matches.
+func (t Times) Where(q *bun.SelectQuery, column string) *bun.SelectQuery {
+	for _, c := range t.on(column) {
+		q = q.Where(c.sql, c.args...)
+	}
+	return q
+}
+
 // on is what the times ask of a column.
 func (t Times) on(column string) (all []condition) {
 	if !t.From.IsZero() || !t.Until.IsZero() {
