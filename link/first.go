@@ -208,6 +208,9 @@ func (s *Service) join(ctx context.Context, e entry, n Newcomer, id user.ID) (l 
 		return Login{}, false, err
 	}
 	if p := n.Identity.Proved; !p.EmailVerified || p.Email != u.Email {
+		if n.Match != nil && n.Match.ID == id && p.EmailVerified && n.Match.Email == p.Email {
+			return Login{}, false, nil // they have moved to another address since they were found by this one
+		}
 		return Login{}, false, fmt.Errorf("link: the policy of %s joins a newcomer who has not proved the user's address", e.actorType)
 	}
 	if ok, err := s.users.ConfirmOwner(ctx, u); err != nil || !ok {

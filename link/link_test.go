@@ -223,3 +223,35 @@ func TestDeletingAnIdentityTakesItsLinkAlong(t *testing.T) {
 		}
 	})
 }
+
+// moves is AutoProvision while somebody else, who commits first, moves the user that it has decided to join.
+type moves struct {
+	db   *database.DB
+	once *sync.Once
+}
+
+func (p moves) Decide(ctx context.Context, n link.Newcomer) (d link.Decision, err error) {
+	if n.Match != nil {
+		p.once.Do(func() {
+			_, err = p.db.Conn(ctx).NewUpdate().TableExpr("latchkey_user").Set("email = 'moved@example.com'").Where("id = ?", n.Match.ID).Exec(ctx)
+		})
+	}
+	if err != nil {
+		return link.Decision{}, err
+	}
+	return link.AutoProvision{}.Decide(ctx, n)
+}
+
+func TestAUserWhoMovesWhileTheyAreJoinedIsDecidedAnew(t *testing.T) {
+	each(t, func(t *testing.T, b bridge) {
+		first, err := b.signIn(t.Context(), "vouching", vouched("ada", "ada@example.com", true))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := b.with(t, moves{b.db, new(sync.Once)})
+		l, err := s.SignIn(t.Context(), "user", "vouching", vouched("ada again", "ada@example.com", true), auth.Client{})
+		if err != nil || l.UserID == "" || l.UserID == first.UserID {
+			t.Errorf("%q, %v, want a user of their own beside %q", l.UserID, err, first.UserID)
+		}
+	})
+}
