@@ -83,7 +83,7 @@ func (t *Trail) owner(ctx context.Context, r Refusal) auth.IdentityID {
 
 // tokens are what is said of a token that is no good, beside the faults that are refusals by their kind.
 var tokens = []error{user.ErrInviteToken, user.ErrInviteExpired, user.ErrInviteUsed, user.ErrInviteRenewed, user.ErrInviteRevoked, user.ErrSetupDone,
-	auth.ErrEmailChange}
+	auth.ErrEmailChange, auth.ErrVerification}
 
 // reasonOf is the reason of a refusal; refused is false for what is none: input that is wrong, a failure of ours, a server
 // that is too busy.

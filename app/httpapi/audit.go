@@ -4,6 +4,7 @@ import (
 	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 	"github.com/latchkey-go/latchkey/modules/kernel/strictjson"
 	"github.com/latchkey-go/latchkey/modules/user"
@@ -33,6 +34,8 @@ var tried = map[string]string{
 	"POST /auth/{actor}/{provider}":          link.SignedIn{}.Topic(),
 	"POST /auth/{actor}/{provider}/register": link.SignedUp{}.Topic(),
 	"POST /auth/{actor}/{provider}/update":   "auth.credentials_changed",
+	"POST /auth/verification/request":        auth.VerificationRequested{}.Topic(),
+	"POST /auth/verification/confirm":        auth.EmailVerified{}.Topic(),
 	"POST /admin/users/me/email":             user.EmailChangeRequested{}.Topic(),
 	"POST /admin/users/me/email/confirm":     user.EmailChanged{}.Topic(),
 	"POST /admin/invites/accept":             user.InviteAccepted{}.Topic(),
