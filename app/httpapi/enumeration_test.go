@@ -65,7 +65,7 @@ type trace struct {
 	mails      int   // that were asked for
 }
 
-var different = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.[\w-]+|\b(user|invite|authid|authsess|authver)_[0-9A-HJKMNP-TV-Z]{26}\b|"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"`)
+var different = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.[\w-]+|\b(user|invite|authid|authsess|authver)_[0-9A-HJKMNP-TV-Z]{26}\b|"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"|"(?:iat|exp)":\d{10}`)
 
 // TestNothingTellsWhoIsKnown sends each request about an address that is somebody's, in every state that somebody can be in,
 // and about one that is nobody's, and wants answers, headers, statements and turns to be the same.
@@ -143,7 +143,6 @@ func TestNothingTellsWhoIsKnown(t *testing.T) {
 		{"a session of what was registered", safe, registered(func(t *testing.T, s *server, token, _ string) answer {
 			a := s.do(t, "POST", "/auth/session", "", bearer(token))
 			a.header.Del("Set-Cookie") // which holds a secret, of the same length for everybody
-			a.body = different.ReplaceAllString(a.body, "<>")
 			return a
 		})},
 		{"oneself, by what was registered", safe, registered(func(t *testing.T, s *server, token, _ string) answer {
