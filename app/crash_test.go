@@ -110,6 +110,42 @@ var scenarios = []scenario{
 		},
 	},
 	{
+		name: "asking for another address", atLeast: 8,
+		prepare: func(t *testing.T, n *node, who string) act {
+			return n.changesAddress(t, who)
+		},
+		facts: []fact{
+			{"changes of address that can be confirmed", 0, 1, rows("SELECT count(*) FROM latchkey_email_change WHERE old_email = ?0 AND new_email = 'new.' || ?0")},
+			{"addresses that have moved", 0, 0, rows("SELECT count(*) FROM latchkey_user WHERE email = 'new.' || ?0")},
+		},
+	},
+	{
+		name: "confirming another address", atLeast: 15,
+		prepare: func(t *testing.T, n *node, who string) act {
+			asking := n.changesAddress(t, who)
+			n.must(t, asking)
+			mails(t, n, who)
+			token := n.linked(t, newAddress(who), "/app/email/confirm")
+			return act{method: "POST", path: "/admin/users/me/email/confirm", body: `{"token":"` + token + `"}`, bearer: asking.bearer, onceDone: 401,
+				then: func(t *testing.T, n *node, _ string) {
+					again := n.must(t, act{method: "POST", path: "/auth/user/emailpass", body: credentials(newAddress(who))})
+					n.isUser(t, member(again, "token"), newAddress(who))
+					if status, body, err := (act{method: "POST", path: "/auth/user/emailpass", body: credentials(who)}).send(t.Context(), n.url); status != 401 {
+						t.Errorf("the old address: %d %s %v", status, body, err)
+					}
+				}}
+		},
+		facts: []fact{
+			{"users with the old address", 1, 0, rows(livingUsers)},
+			{"users who have proved the new one", 0, 1, rows("SELECT count(*) FROM latchkey_user WHERE email = 'new.' || ?0 AND email_verified_at IS NOT NULL AND deleted_at IS NULL")},
+			{"identities that sign in by the old address", 1, 0, rows(identitiesOf)},
+			{"identities that sign in by the new one", 0, 1, rows(strings.ReplaceAll(identitiesOf, "?0", "'new.' || ?0"))},
+			{"changes that can be confirmed", 1, 0, rows("SELECT count(*) FROM latchkey_email_change WHERE new_email = 'new.' || ?0")},
+			{"mails to the new address", 1, 1, func(t *testing.T, n *node, who string) int { return mails(t, n, newAddress(who)) }},
+			{"notices to the old one", 1, 2, mails},
+		},
+	},
+	{
 		name: "inviting", atLeast: 8,
 		prepare: func(_ *testing.T, n *node, who string) act {
 			return act{method: "POST", path: "/admin/invites", body: `{"email":"` + who + `"}`, bearer: n.admin, onceDone: 400}
@@ -491,6 +527,33 @@ func (n *node) register(t *testing.T, who string) string {
 	return member(n.must(t, act{method: "POST", path: "/auth/user/emailpass/register", body: credentials(who)}), "token")
 }
 
+// changesAddress is the request for another address of a user who has just come.
+func (n *node) changesAddress(t *testing.T, who string) act {
+	t.Helper()
+	n.register(t, who)
+	token := member(n.must(t, act{method: "POST", path: "/auth/user/emailpass", body: credentials(who)}), "token")
+	return act{method: "POST", path: "/admin/users/me/email", bearer: token, body: `{"email":"` + newAddress(who) + `","current_password":"correct horse"}`}
+}
+
+// newAddress is the one that somebody wants instead of theirs.
+func newAddress(who string) string { return "new." + who }
+
+// linked returns the token of the link to the path in the one mail to somebody that is in the file.
+func (n *node) linked(t *testing.T, who, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(n.mail)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range mailsIn(t, n.mail, strings.Count(string(data), "\n")) {
+		if m.To == who {
+			return linkedToken(t, m.Text, n.url, path)
+		}
+	}
+	t.Fatalf("there is no mail to %s", who)
+	return ""
+}
+
 // isUser makes sure that a token speaks for the user with the address, and returns the user's id.
 func (n *node) isUser(t *testing.T, token, who string) (id string) {
 	t.Helper()
@@ -545,6 +608,11 @@ func TestAServerKilledWhileItSendsAMailHasSentItOnceAfterTheNextStart(t *testing
 		"of a reset": func(t *testing.T, n *node, who string) act {
 			n.register(t, who)
 			return act{method: "POST", path: "/auth/user/emailpass/reset-password", body: `{"identifier":"` + who + `"}`}
+		},
+		"of a change of address": func(t *testing.T, n *node, who string) act {
+			asks := n.changesAddress(t, "old."+who)
+			asks.body = strings.Replace(asks.body, newAddress("old."+who), who, 1)
+			return asks
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,6 +25,11 @@ func (s *Service) enter(ctx context.Context, e entry) (l Login, err error) {
 		return Login{}, err
 	}
 	if l.UserID != "" {
+		if e.proof.ProvesAnew() { // before the identity is held: users are locked first
+			if err := s.users.VerifyEmail(ctx, l.UserID, e.proof.ProvedEmail()); err != nil {
+				return Login{}, err
+			}
+		}
 		if err := s.vouchFor(ctx, e, l.UserID); err != nil {
 			return Login{}, err
 		}

@@ -87,7 +87,7 @@ func (s *Service) owned(ctx context.Context, p auth.Proof, identity auth.Identit
 		return nil
 	case err != nil:
 		return err
-	case u.Email != p.ProvedEmail() || u.EmailVerified() || !u.Active():
+	case u.Email != p.ProvedEmail() || u.EmailVerified():
 		return nil
 	}
 	ok, err := s.users.ConfirmOwner(ctx, u)

@@ -196,8 +196,8 @@ func (s *Service) provesFirst(actorType string) bool {
 	return s.actors[actorType].RequireVerifiedEmail || s.enumerationSafe
 }
 
-// vouchFor proves the address of a user whom it keeps back, if the sign-in that is about to be recorded proves it. It comes
-// before the identity is locked, as all that locks users.
+// vouchFor proves the address of a user whom it keeps back, if the sign-in that is about to be recorded rests on a proof of
+// it, also on one of before. It comes before the identity is locked, as all that locks users.
 func (s *Service) vouchFor(ctx context.Context, e entry, id user.ID) error {
 	address := e.proof.ProvedEmail()
 	if address == "" || !s.actors[e.actorType].RequireVerifiedEmail {

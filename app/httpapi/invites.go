@@ -175,7 +175,11 @@ func inCommon(results []user.InviteResult) (wrong error) {
 
 // drafts are the invites that the caller asks for.
 func (a *API) drafts(by caller, in createInvites) ([]user.InviteDraft, error) {
-	roles, err := a.invitedTo(by, in.Roles.or())
+	asked := in.Roles.or()
+	if in.Roles.value != nil && len(asked) == 0 { // none: not those that an invite has if nothing is said
+		asked = []string{user.RoleMember}
+	}
+	roles, err := a.invitedTo(by, asked)
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ var permissions = []string{
 // for everything. A role that is not among them gives none.
 //
 // The roles admin and member are always there. admin always gives everything: the first administrator and the guard of the
-// last one rest on that. Other roles may give everything, too.
+// last one rest on that. Other roles may give "*", too; all permissions one by one are less: they do not reach administrators.
 type Roles map[string][]string
 
 // Permissions are what Roles can give: "*", "user:*" and so on, and each permission by itself.
@@ -43,11 +43,18 @@ func Permissions() []string {
 // rights are a set of permissions: bit i stands for permissions[i].
 type rights uint64
 
-// everything is all permissions.
+// anything is what "*" gives beside all permissions there are: to act on administrators, and on roles that the configuration
+// does not know. Somebody who has been given every permission by its name was not given that.
+const anything rights = 1 << 63
+
+// everything is all permissions, and anything.
 var everything = named("*")
 
 // named are the rights of a name that Roles can hold; none if there is no such name.
 func named(name string) (r rights) {
+	if name == "*" {
+		r = anything
+	}
 	resource, all := strings.CutSuffix(name, "*")
 	for i, p := range permissions {
 		if p == name || (all && (resource == "" || strings.HasSuffix(resource, ":") && strings.HasPrefix(p, resource))) {

@@ -332,6 +332,41 @@ func TestRenewingAnInviteDoesNotKeepRolesBeyondTheInviter(t *testing.T) {
 	})
 }
 
+// Every permission by its name is less than "*": it reaches no administrator, and no role that the configuration does not know.
+func TestAllPermissionsByNameAreNotEverything(t *testing.T) {
+	eachWith(t, settings{api: httpapi.Options{Roles: httpapi.Roles{"people": {"user:*", "invite:*"}}}}, func(t *testing.T, s *server) {
+		admin, people := s.admin(t, "admin@example.com"), s.somebody(t, "people@example.com", "people")
+		self, boss := claims(t, people)["actor_id"].(string), claims(t, admin)["actor_id"].(string)
+		for _, x := range []struct{ method, path, body, reason string }{
+			{"POST", "/admin/users/" + self + "/roles", `{"roles":["admin"]}`, "role_beyond_caller"},
+			{"POST", "/admin/users/" + self + "/roles", `{"roles":["unheard-of"]}`, "role_beyond_caller"},
+			{"POST", "/admin/users/" + boss + "/deactivate", "", "user_beyond_caller"},
+			{"POST", "/admin/invites", `{"email":"x@example.com","roles":["admin"]}`, "role_beyond_caller"},
+		} {
+			if a := s.do(t, x.method, x.path, x.body, bearer(people)); a.status != 403 || a.get("reason") != x.reason {
+				t.Errorf("%s %s %s: %d %s", x.method, x.path, x.body, a.status, a.body)
+			}
+		}
+		if a := s.do(t, "POST", "/admin/invites?fields=roles", `{"email":"y@example.com","roles":["people"]}`, bearer(people)); a.status != 200 {
+			t.Errorf("what they have themselves: %d %s", a.status, a.body)
+		}
+	})
+}
+
+// Whoever says that an invite has no roles gets a member, not what an invite has if nothing is said.
+func TestAnInviteWithoutRolesIsOneOfAMember(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		admin := s.admin(t, "admin@example.com")
+		for body, want := range map[string]string{
+			`{"email":"none@example.com","roles":[]}`: "[member]", `{"email":"null@example.com","roles":null}`: "[admin]", `{"email":"unsaid@example.com"}`: "[admin]",
+		} {
+			if a := s.do(t, "POST", "/admin/invites?fields=roles", body, bearer(admin)); a.status != 200 || a.get("invite", "roles") != want {
+				t.Errorf("%s: %d %s, want %s", body, a.status, a.body, want)
+			}
+		}
+	})
+}
+
 func TestTheDefaultRolesOfAnInviteAreThoseThatTheInviterReaches(t *testing.T) {
 	for name, c := range map[string]struct {
 		byDefault []string

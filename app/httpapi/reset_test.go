@@ -357,6 +357,54 @@ func TestTheOwnerOfTheMailboxTakesTheAccountByAReset(t *testing.T) {
 	})
 }
 
+// The owner of a mailbox whom somebody only claimed to be takes the account also while that is deactivated, which it stays.
+func TestTheOwnerOfTheMailboxTakesADeactivatedAccount(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		id := user.ID(claims(t, s.member(t, "victim@example.com"))["actor_id"].(string))
+		check(t, s.users.Grant(t.Context(), id, user.ViaSetup, user.RoleAdmin))
+		s.admin(t, "admin@example.com")
+		check(t, s.users.DeactivateUsers(t.Context(), id))
+		if a := s.update(t, s.resetToken(t, "victim@example.com", auth.ByMail), newPassword); a.status != 200 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		u, err := s.users.RetrieveUser(t.Context(), id)
+		check(t, err)
+		if u.Active() || !u.EmailVerified() || u.HasRole(user.RoleAdmin) {
+			t.Errorf("afterwards the user is %+v", u)
+		}
+	})
+}
+
+// A role that somebody who may has given stays with the owner of the mailbox, also if it was there before by the set-up link.
+func TestARoleThatIsGrantedAnewStaysAtAReset(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		first := claims(t, s.member(t, "first@example.com"))["actor_id"].(string)
+		check(t, s.users.Grant(t.Context(), user.ID(first), user.ViaSetup, user.RoleAdmin))
+		if a := s.do(t, "POST", "/admin/users/"+first+"/roles", `{"roles":["admin"]}`, bearer(s.admin(t, "root@example.com"))); a.status != 200 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		check(t, s.users.Grant(t.Context(), user.ID(first), user.ViaSetup, user.RoleAdmin)) // which makes it no less granted
+		if a := s.update(t, s.resetToken(t, "first@example.com", auth.ByMail), newPassword); a.status != 200 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		if u, err := s.users.RetrieveUser(t.Context(), user.ID(first)); err != nil || !u.HasRole(user.RoleAdmin) {
+			t.Errorf("%v; afterwards the user is %+v", err, u)
+		}
+	})
+}
+
+// A provider that vouches for the address of somebody it has signed in before proves it, as at a first sign-in.
+func TestAProviderThatVouchesLaterProvesTheAddress(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		s.do(t, "POST", "/auth/user/vouching", `{"name":"ada","email":"ada@example.com"}`)
+		a := s.do(t, "POST", "/auth/user/vouching", `{"name":"ada","email":"ada@example.com","verified":true}`)
+		me := s.do(t, "GET", "/admin/users/me?fields=email_verified_at", "", bearer(s.token(t, "again", a)))
+		if me.status != 200 || me.get("user", "email_verified_at") == "" {
+			t.Errorf("%d %s, want a proved address", me.status, me.body)
+		}
+	})
+}
+
 func TestWhoIsSignedInChangesThePasswordAndGoesOn(t *testing.T) {
 	each(t, func(t *testing.T, s *server) {
 		s.register(t, "ada@example.com")

@@ -82,8 +82,9 @@ func (r route) check() error {
 
 // handler does the work of a route: its error, or what to answer. The types say what goes in and comes out.
 type handler struct {
-	in, out reflect.Type // nil in: the body is not read
-	serve   func(c *call) (any, error)
+	in, out reflect.Type
+	read    func(c *call) (in any, err error) // nil: the body is not read
+	serve   func(c *call, in any) (any, error)
 }
 
 // call is one request on its way through a handler.
@@ -97,27 +98,22 @@ type call struct {
 func takes[In, Out any](f func(*call, In) (Out, error)) handler {
 	return handler{reflect.TypeFor[In](), reflect.TypeFor[Out](), func(c *call) (any, error) {
 		var in In
-		if err := readBody(c, &in); err != nil {
-			return nil, err
-		}
-		return f(c, in)
-	}}
+		err := readBody(c, &in)
+		return in, err
+	}, func(c *call, in any) (any, error) { return f(c, in.(In)) }}
 }
 
 // takesInput is a handler that hands the body, any JSON object, to a provider.
 func takesInput[Out any](f func(*call, auth.Input) (Out, error)) handler {
 	return handler{reflect.TypeFor[auth.Input](), reflect.TypeFor[Out](), func(c *call) (any, error) {
 		data, _, err := readObject(c)
-		if err != nil {
-			return nil, err
-		}
-		return f(c, auth.Input(data))
-	}}
+		return auth.Input(data), err
+	}, func(c *call, in any) (any, error) { return f(c, in.(auth.Input)) }}
 }
 
 // takesNothing is a handler that does not look at the body.
 func takesNothing[Out any](f func(*call) (Out, error)) handler {
-	return handler{nil, reflect.TypeFor[Out](), func(c *call) (any, error) { return f(c) }}
+	return handler{out: reflect.TypeFor[Out](), serve: func(c *call, _ any) (any, error) { return f(c) }}
 }
 
 // Options are the package's settings.
@@ -184,7 +180,8 @@ func (a *API) dispatch(w http.ResponseWriter, r *http.Request) {
 	a.mux.ServeHTTP(w, r)
 }
 
-// guarded is the route's handler behind its guard.
+// guarded is the route's handler behind its guard. The guard is asked before the body is read, so that strangers cannot make
+// us read, and again when it has come: callers say how long that takes, and may have lost what they had.
 func (a *API) guarded(r route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		c := &call{Request: req, w: w}
@@ -192,7 +189,18 @@ func (a *API) guarded(r route) http.Handler {
 			a.fail(w, req, err)
 			return
 		}
-		out, err := r.handler.serve(c)
+		var in any
+		if r.handler.read != nil {
+			var err error
+			if in, err = r.handler.read(c); err == nil {
+				err = r.guard(a, c)
+			}
+			if err != nil {
+				a.fail(w, req, err)
+				return
+			}
+		}
+		out, err := r.handler.serve(c, in)
 		if err != nil {
 			a.fail(w, req, err)
 			return

@@ -1,11 +1,14 @@
 package httpapi_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -381,6 +384,76 @@ func (b between) then(found auth.Assertion, err error) (auth.Assertion, error) {
 		f()
 	}
 	return found, err
+}
+
+// Whoever keeps a request open, with its body on its way, does not keep what they could do when they began it.
+func TestAuthorityLostWhileTheBodyIsOnItsWayIsLost(t *testing.T) {
+	for name, lost := range map[string]struct{ method, path string }{
+		"deleted": {"DELETE", ""}, "deactivated": {"POST", "/deactivate"}, "demoted": {"DELETE", "/roles/admin"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, s *server) {
+				root, bad := s.admin(t, "root@example.com"), s.admin(t, "bad@example.com")
+				accomplice := claims(t, s.member(t, "accomplice@example.com"))["actor_id"].(string)
+				wants := 401
+				if name == "demoted" {
+					wants = 403
+				}
+				begun := map[string]func() int{}
+				for path, body := range map[string]string{
+					"/admin/users/" + accomplice + "/roles": `{"roles":["admin"]}`,
+					"/admin/users/" + accomplice:            `{"first_name":"Eve"}`,
+					"/admin/invites":                        `{"email":"new@example.com","roles":["admin"]}`,
+					"/admin/invites/batch":                  `{"emails":["new@example.com"],"roles":["admin"]}`,
+				} {
+					begun[body] = s.begin(t, path, body, bad)
+				}
+				if a := s.do(t, lost.method, "/admin/users/"+claims(t, bad)["actor_id"].(string)+lost.path, "", bearer(root)); a.status != 200 {
+					t.Fatalf("%d %s", a.status, a.body)
+				}
+				for body, finish := range begun {
+					if status := finish(); status != wants {
+						t.Errorf("%s: %d, want %d", body, status, wants)
+					}
+				}
+				u, err := s.users.RetrieveUser(t.Context(), user.ID(accomplice))
+				check(t, err)
+				_, invites, err := s.users.ListAndCountInvites(t.Context(), user.InviteFilter{}, user.Page{})
+				check(t, err)
+				if u.HasRole(user.RoleAdmin) || u.FirstName != nil || invites != 0 {
+					t.Errorf("afterwards there are %d invites, and the accomplice is %+v", invites, u)
+				}
+			})
+		})
+	}
+}
+
+// begin sends a request but for its body and waits until that is asked for: the guard has let it pass then. What it returns
+// sends the body and reads the status.
+func (s *server) begin(t *testing.T, path, body, token string) (finish func() int) {
+	t.Helper()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(s.URL, "http://"))
+	check(t, err)
+	t.Cleanup(func() { conn.Close() })
+	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n",
+		path, token, len(body))
+	check(t, err)
+	answers := bufio.NewReader(conn)
+	status := func() int {
+		rsp, err := http.ReadResponse(answers, nil)
+		check(t, err)
+		rsp.Body.Close()
+		return rsp.StatusCode
+	}
+	if got := status(); got != http.StatusContinue {
+		t.Fatalf("POST %s: %d before the body was sent", path, got)
+	}
+	return func() int {
+		_, err := fmt.Fprint(conn, body)
+		check(t, err)
+		return status()
+	}
 }
 
 func TestWhatIsCommittedBetweenProvingAndRecordingWins(t *testing.T) {

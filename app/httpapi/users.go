@@ -25,17 +25,18 @@ var userAttributes = []attribute[user.User]{
 
 // userFilters are the parameters that say which users a list holds.
 var userFilters = filters[user.Filter]{
-	"q":          word(func(f *user.Filter, v string) { f.Q = v }),
-	"id":         words(func(f *user.Filter) *[]user.ID { return &f.IDs }),
-	"email":      word(func(f *user.Filter, v string) { f.Emails = []string{v} }),
-	"first_name": word(func(f *user.Filter, v string) { f.FirstName = &v }),
-	"last_name":  word(func(f *user.Filter, v string) { f.LastName = &v }),
-	"roles":      words(func(f *user.Filter) *[]string { return &f.Roles }),
-	"created_at": times(func(f *user.Filter) *user.Times { return &f.CreatedAt }),
-	"updated_at": times(func(f *user.Filter) *user.Times { return &f.UpdatedAt }),
-	"deleted_at": times(func(f *user.Filter) *user.Times { return &f.DeletedAt }),
-	"$and":       members(func(f *user.Filter) *[]user.Filter { return &f.And }),
-	"$or":        members(func(f *user.Filter) *[]user.Filter { return &f.Or }),
+	"q":              word(func(f *user.Filter, v string) { f.Q = v }),
+	"id":             words(func(f *user.Filter) *[]user.ID { return &f.IDs }),
+	"email":          word(func(f *user.Filter, v string) { f.Emails = []string{v} }),
+	"first_name":     word(func(f *user.Filter, v string) { f.FirstName = &v }),
+	"last_name":      word(func(f *user.Filter, v string) { f.LastName = &v }),
+	"roles":          words(func(f *user.Filter) *[]string { return &f.Roles }),
+	"created_at":     times(func(f *user.Filter) *user.Times { return &f.CreatedAt }),
+	"updated_at":     times(func(f *user.Filter) *user.Times { return &f.UpdatedAt }),
+	"deactivated_at": times(func(f *user.Filter) *user.Times { return &f.DeactivatedAt }),
+	"deleted_at":     times(func(f *user.Filter) *user.Times { return &f.DeletedAt }),
+	"$and":           members(func(f *user.Filter) *[]user.Filter { return &f.And }),
+	"$or":            members(func(f *user.Filter) *[]user.Filter { return &f.Or }),
 }
 
 type userAnswer struct {

@@ -175,9 +175,9 @@ func (c content) Message() []string {
 	return strings.Split(text, "\n")
 }
 
-// addresses finds where what looks like an address of a site can be broken: before the slashes, and before the name of a
-// domain.
-var addresses = regexp.MustCompile(`(:|[.\x{3002}\x{ff0e}\x{ff61}])(//|\pL[\pL\pN-])`)
+// addresses finds where what looks like an address of a site can be broken: before the slashes, before the name of a domain,
+// in whatever script, and within the numbers of a machine.
+var addresses = regexp.MustCompile(`(:|[.\x{3002}\x{ff0e}\x{ff61}])(//|\pL[\pL\pM\pN\p{Cf}-]|\pN+[.\x{3002}\x{ff0e}\x{ff61}]\pN)`)
 
 func (m *Mailer) send(ctx context.Context, d outbox.Delivery, name, to string, c content) error {
 	c.To, c.Site = to, m.site

@@ -287,7 +287,7 @@ func TestWhatGoesIntoAMailIsText(t *testing.T) {
 // What an inviter writes is quoted, as text, and nothing in it is or becomes a link.
 func TestTheMessageOfAnInviteIsQuotedAndHoldsNoLinks(t *testing.T) {
 	each(t, func(t *testing.T, p *program) {
-		const message = "Hello <a href=\"https://evil.example/x\">Ada</a>!\nOpen http://evil.example:80/login or www.evil.example, evil。example, ftp://a.bc.de.\n\n" +
+		const message = "Hello <a href=\"https://evil.example/x\">Ada</a>!\nOpen http://evil.example:80/login or www.evil.example, evil。example, ftp://a.bc.de.\nevil.भारत/x 10.0.0.1/x\n\n" +
 			"{{.URL}} & e.g. 3.5 % of ... {{template \"reset.txt\"}}\nSubject: no"
 		if _, err := p.users.CreateInvites(t.Context(), user.InviteDraft{Email: "ada@example.com", Message: message}, user.InviteDraft{Email: "bob@example.com"}); err != nil {
 			t.Fatal(err)
@@ -298,7 +298,7 @@ func TestTheMessageOfAnInviteIsQuotedAndHoldsNoLinks(t *testing.T) {
 		wantLink(t, ada, "/app/invite")
 		want := "\n\nWhoever invites you writes:\n\n" +
 			"> Hello <a href=\"https: //evil. example/x\">Ada</a>!\n" +
-			"> Open http: //evil. example:80/login or www. evil. example, evil。 example, ftp: //a. bc. de.\n" +
+			"> Open http: //evil. example:80/login or www. evil. example, evil。 example, ftp: //a. bc. de.\n> evil. भारत/x 10. 0.0.1/x\n" +
 			"> \n" +
 			"> {{. URL}} & e.g. 3.5 % of ... {{template \"reset. txt\"}}\n" +
 			"> Subject: no\n"

@@ -76,6 +76,11 @@ func (p Proof) ProvedEmail() string {
 	return ""
 }
 
+// ProvesAnew reports whether the provider proves an address that was not known to be the caller's before.
+func (p Proof) ProvesAnew() bool {
+	return p.assertion.Profile.EmailVerified && p.email != p.basis.provedEmail
+}
+
 // Options are the module's settings. The zero value is usable.
 type Options struct {
 	Issuer     string        // iss and aud of access tokens; "latchkey" if empty

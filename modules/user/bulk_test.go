@@ -57,12 +57,29 @@ func TestManyItemsAreOneTransactionOfFewStatements(t *testing.T) {
 		addresses := numbered(many)
 		users, invites := make([]user.User, many), make([]user.Invite, many)
 		updates := make([]user.Update, many)
-		for _, call := range []struct {
+		type call struct {
 			name     string
 			perChunk int64 // statements for each 500 items
 			do       func() error
-		}{
-			{"CreateUsers", 2, func() (err error) {
+		}
+		measure := func(calls ...call) {
+			t.Helper()
+			for _, call := range calls {
+				before, begun := count.n.Load(), count.begun.Load()
+				check(t, call.do())
+				if n := count.begun.Load() - begun; n != 1 {
+					t.Errorf("%s: %d transactions, want one", call.name, n)
+				}
+				if n, most := count.n.Load()-before, call.perChunk*((many+499)/500)+3; n > most {
+					t.Errorf("%s: %d statements for %d items, want at most %d", call.name, n, many, most)
+				}
+				if said := len(b.said.take()); said != many {
+					t.Errorf("%s: %d events, want %d", call.name, said, many)
+				}
+			}
+		}
+		measure(
+			call{"CreateUsers", 2, func() (err error) {
 				drafts := drafts(addresses...)
 				for i := range drafts {
 					drafts[i].Roles, drafts[i].Metadata = []string{"member"}, map[string]any{"n": i}
@@ -70,7 +87,7 @@ func TestManyItemsAreOneTransactionOfFewStatements(t *testing.T) {
 				users, err = b.CreateUsers(t.Context(), drafts...)
 				return err
 			}},
-			{"UpdateUsers", 3, func() (err error) {
+			call{"UpdateUsers", 3, func() (err error) {
 				for i, u := range users {
 					updates[i] = user.Update{ID: u.ID, FirstName: user.Set(fmt.Sprint("name ", i)), Metadata: user.Set(map[string]any{"m": i})}
 				}
@@ -78,31 +95,19 @@ func TestManyItemsAreOneTransactionOfFewStatements(t *testing.T) {
 				users, err = b.UpdateUsers(t.Context(), updates...)
 				return err
 			}},
-			{"CreateInvites", 2, func() (err error) {
+			call{"CreateInvites", 2, func() (err error) {
 				_, err = b.hasty(t).CreateInvites(t.Context(), inviteDrafts(addresses...)...)
 				return err
 			}},
-			{"CreateInvites for expired ones", 4, func() (err error) {
+			call{"CreateInvites for expired ones", 4, func() (err error) {
 				invites, err = b.CreateInvites(t.Context(), inviteDrafts(addresses...)...)
 				return err
 			}},
-			{"RefreshInviteTokens", 2, func() (err error) {
+			call{"RefreshInviteTokens", 2, func() (err error) {
 				invites, err = b.RefreshInviteTokens(t.Context(), inviteIDs(invites)...)
 				return err
 			}},
-		} {
-			before, begun := count.n.Load(), count.begun.Load()
-			check(t, call.do())
-			if n := count.begun.Load() - begun; n != 1 {
-				t.Errorf("%s: %d transactions, want one", call.name, n)
-			}
-			if n, most := count.n.Load()-before, call.perChunk*((many+499)/500)+3; n > most {
-				t.Errorf("%s: %d statements for %d items, want at most %d", call.name, n, many, most)
-			}
-			if said := len(b.said.take()); said != many {
-				t.Errorf("%s: %d events, want %d", call.name, said, many)
-			}
-		}
+		)
 		if got := inviteEmails(invites); !slices.Equal(got, addresses) {
 			t.Error("the invites are not in the order of the call")
 		}
@@ -117,6 +122,12 @@ func TestManyItemsAreOneTransactionOfFewStatements(t *testing.T) {
 			}
 			check(t, b.opens(t, invites[n]))
 		}
+		measure(
+			call{"SoftDeleteUsers", 2, func() error { return b.SoftDeleteUsers(t.Context(), userIDs(users)...) }},
+			call{"RestoreUsers", 4, func() error { return b.RestoreUsers(t.Context(), userIDs(users)...) }},
+			call{"SoftDeleteInvites", 2, func() error { return b.SoftDeleteInvites(t.Context(), inviteIDs(invites)...) }},
+			call{"RestoreInvites", 4, func() error { return b.RestoreInvites(t.Context(), inviteIDs(invites)...) }},
+		)
 	})
 }
 

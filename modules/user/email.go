@@ -81,9 +81,9 @@ func (s *Service) ChangeEmail(ctx context.Context, id ID, from, to string) (u Us
 		if err := s.mayMove(ctx, id, r.Email, r.EmailVerifiedAt); err != nil {
 			return err
 		}
-		if free, err := s.store.takeEmail(ctx, to); err != nil {
+		if free, err := s.store.takeEmails(ctx, to); err != nil {
 			return err
-		} else if !free {
+		} else if !free[to] {
 			return ErrEmailTaken.Msg("Another account has the address %s. If it is yours, sign in to that one; otherwise choose another address, or ask an administrator.", to)
 		}
 		r.Email, r.UpdatedAt = to, database.Now()

@@ -11,16 +11,18 @@ import (
 
 // Filter says which users a list holds: those that match all that is set. Its zero value matches every user.
 type Filter struct {
-	Q           string   // every word of it occurs somewhere in first name, last name or e-mail, in any case; too long a one is ErrQuery
-	IDs         []ID     // nil: any; empty: none
-	Emails      []string // exact, in any spelling of the canonical address; nil: any; empty: none
-	FirstName   *string  // exact
-	LastName    *string  // exact
-	Roles       []string // has one of these roles; nil: any; empty: none
-	CreatedAt   Times
-	UpdatedAt   Times
-	DeletedAt   Times // matches nobody without WithDeleted
-	WithDeleted bool  // softly deleted users too; counts in the outermost filter only
+	Q         string   // every word of it occurs somewhere in first name, last name or e-mail, in any case; too long a one is ErrQuery
+	IDs       []ID     // nil: any; empty: none
+	Emails    []string // exact, in any spelling of the canonical address; nil: any; empty: none
+	FirstName *string  // exact
+	LastName  *string  // exact
+	Roles     []string // has one of these roles; nil: any; empty: none
+	CreatedAt Times
+	UpdatedAt Times
+	// DeactivatedAt matches nobody who is active.
+	DeactivatedAt Times
+	DeletedAt     Times // matches nobody without WithDeleted
+	WithDeleted   bool  // softly deleted users too; counts in the outermost filter only
 
 	And []Filter // matches all of these as well
 	Or  []Filter // matches one of these as well; nil: any; empty: none
@@ -46,16 +48,18 @@ type InviteFilter struct {
 
 // The bounds of a filter. One that goes beyond them is ErrQuery.
 const (
+	MaxWords      = 10  // of Q, those that are part of another left out, in all: each is looked for in every row that has the others
 	MaxDepth      = 5   // levels of And and Or within each other
 	MaxConditions = 100 // fields that are set, times in lists, and members of And and Or, in all
 )
 
 // where is a filter as SQL: conditions, and filters like it, all of which hold, and others of which one does.
 type where struct {
-	q       string      // for its length
-	words   []condition // of q
-	all     []condition
-	and, or []where
+	q         string      // for its length
+	wordCount int         // of q
+	words     []condition // of q
+	all       []condition
+	and, or   []where
 
 	addresses bool // they are asked for, here or in a part
 }
@@ -94,7 +98,8 @@ func (f Filter) own(in database.Dialect) (w where) {
 	if f.Roles != nil {
 		w.add("id IN (SELECT user_id FROM latchkey_user_role WHERE role IN (?))", database.List(f.Roles...))
 	}
-	w.all = slices.Concat(w.all, f.CreatedAt.on("created_at"), f.UpdatedAt.on("updated_at"), f.DeletedAt.on("deleted_at"))
+	w.all = slices.Concat(w.all, f.CreatedAt.on("created_at"), f.UpdatedAt.on("updated_at"),
+		f.DeactivatedAt.on("deactivated_at"), f.DeletedAt.on("deleted_at"))
 	return w
 }
 
@@ -104,6 +109,7 @@ func (f InviteFilter) own(in database.Dialect) (w where) {
 		w.add("id IN (?)", database.List(f.IDs...))
 	}
 	if f.Emails != nil {
+		w.addresses = true
 		w.add("email IN (?)", bun.List(canonical(f.Emails)))
 	}
 	w.all = slices.Concat(w.all, f.ExpiresAt.on("expires_at"),
@@ -161,7 +167,7 @@ func (w *where) living(in database.Dialect) {
 // compile translates a filter with all that is in it. SQLite has limits to the length of a pattern and to the depth of an
 // expression, to which every word and condition adds; the bounds keep well below them.
 func compile[F nested[F]](in database.Dialect, f F) (where, error) {
-	var conditions, text int
+	var conditions, text, words int
 	var translate func(f F, depth int) (where, error)
 	members := func(of []F, depth int) (out []where, err error) {
 		if of == nil {
@@ -191,6 +197,9 @@ func compile[F nested[F]](in database.Dialect, f F) (where, error) {
 		}
 		if text += len(w.q); text > maxText || !database.Storable(w.q, maxText) {
 			return where{}, ErrQuery.Msg("Invalid request: q must be text of at most %d bytes without NUL characters", maxText)
+		}
+		if words += w.wordCount; words > MaxWords {
+			return where{}, ErrQuery.Msg("Invalid request: q may have at most %d words", MaxWords)
 		}
 		if w.and, err = members(and, depth+1); err != nil {
 			return where{}, err

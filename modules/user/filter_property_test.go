@@ -213,6 +213,15 @@ func wantTelling(t *testing.T, telling, of int) {
 	}
 }
 
+// asked is how many words a filter looks for, at most.
+func asked(f user.Filter) (n int) {
+	n = len(strings.Fields(f.Q))
+	for _, m := range slices.Concat(f.And, f.Or) {
+		n += asked(m)
+	}
+	return n
+}
+
 func TestRandomFiltersFindWhatAPlainLoopFinds(t *testing.T) {
 	c := newChance(t)
 	rows := make([]user.User, 60)
@@ -231,7 +240,7 @@ func TestRandomFiltersFindWhatAPlainLoopFinds(t *testing.T) {
 	slices.SortFunc(rows, func(a, b user.User) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	filters := make([]user.Filter, 250)
 	for i := range filters {
-		for again := true; again; again = size(filters[i]) > user.MaxConditions {
+		for again := true; again; again = size(filters[i]) > user.MaxConditions || asked(filters[i]) > user.MaxWords {
 			filters[i] = c.filter(rows, i%4)
 		}
 	}

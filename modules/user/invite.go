@@ -381,13 +381,14 @@ func (s *Service) RestoreInvites(ctx context.Context, ids ...InviteID) error {
 			return err
 		}
 		bad := badItems{of: len(ids)}
-		for _, r := range inOrder(rows, (*inviteRow).address) {
-			restored, err := s.store.restoreInvite(ctx, r)
-			if err != nil {
-				return err
-			}
+		rows = inOrder(rows, (*inviteRow).address)
+		restored, err := s.store.restoreInvites(ctx, rows)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
 			var why error
-			if !restored {
+			if !restored[r.ID] {
 				why = inviteExists(r.Email)
 			} else if r.pending() {
 				why = room.take()

@@ -296,7 +296,7 @@ func TestAMessageIsPlainTextWithAnEnd(t *testing.T) {
 		}
 		for name, message := range map[string]string{
 			"too long": strings.Repeat("é", user.MaxMessage+1), "too many lines": strings.Repeat("x\n", 20) + "x", "NUL": "a\x00b", "escape": "a\x1b[31mb", "carriage return": "a\rb",
-			"C1": "a\u0085b", "line separator": "a\u2028b", "right to left": "a\u202eb", "isolate": "a\u2067b", "no UTF-8": "a\xffb", "bell": "\a", "delete": "a\x7f",
+			"C1": "a\u0085b", "line separator": "a\u2028b", "right to left": "a\u202eb", "isolate": "a\u2067b", "mark": "a\u200fb", "soft hyphen": "a\u00adb", "no width": "a\u200bb", "no UTF-8": "a\xffb", "bell": "\a", "delete": "a\x7f",
 		} {
 			_, err := b.CreateInvites(t.Context(), user.InviteDraft{Email: "ada@example.com", Message: message})
 			wantErr(t, name, err, user.ErrInvalid)

@@ -22,14 +22,16 @@ func cleanMessage(text string) (string, error) {
 	return text, nil
 }
 
-// hidden reports whether a character does something instead of being seen: controls, and what ends lines or turns the
-// direction of the text that follows.
+// hidden reports whether a character does something instead of being seen: controls, what ends lines or turns the direction
+// of the text that follows, and what takes no room, so that a word with it looks like another.
 func hidden(c rune) bool {
 	switch {
 	case c == '\n', c == '\t':
 		return false
-	case c >= 0x2028 && c <= 0x202e, c >= 0x2066 && c <= 0x2069:
+	case c == 0x200c, c == 0x200d: // they join letters and emoji: some scripts cannot be written without
+		return false
+	case c == 0x2028, c == 0x2029:
 		return true
 	}
-	return unicode.IsControl(c)
+	return unicode.In(c, unicode.Cc, unicode.Cf)
 }

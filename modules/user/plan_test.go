@@ -88,6 +88,7 @@ func TestFiltersByAddressAndIDUseTheIndex(t *testing.T) {
 		address := user.Filter{Emails: []string{ada.Email, bob.Email}}
 		for name, f := range map[string]user.Filter{
 			"address": address, "id": {IDs: []user.ID{ada.ID}}, "inside": {And: []user.Filter{{Or: []user.Filter{address}}}}, "with others": {Emails: address.Emails, Q: "exa", FirstName: ada.FirstName},
+			"with the deleted": {Emails: address.Emails, WithDeleted: true},
 		} {
 			b.ran.seen = nil
 			if found := must(b.ListUsers(t.Context(), f, user.Page{}))(t); len(found) == 0 {
@@ -103,6 +104,23 @@ func TestFiltersByAddressAndIDUseTheIndex(t *testing.T) {
 			}
 			b.wantPlan(t, name, list, []string{used}, []string{"Seq Scan", "SCAN u"})
 			b.wantPlan(t, name+", counted", b.ran.seen[0], []string{used}, []string{"Seq Scan", "SCAN u"})
+		}
+	})
+}
+
+func TestFiltersOfInvitesByAddressUseTheIndex(t *testing.T) {
+	eachPlanned(t, func(t *testing.T, b planned) {
+		for name, f := range map[string]user.InviteFilter{
+			"open": {}, "pending": {Status: user.StatusPending}, "accepted": {Accepted: true}, "with the deleted": {WithDeleted: true},
+		} {
+			f.Emails = []string{must(b.RetrieveInvite(t.Context(), user.InviteID(seedID("invite", 2_000))))(t).Email}
+			b.ran.seen = nil
+			must(b.ListInvites(t.Context(), f, user.Page{}))(t)
+			used := "SEARCH i USING"
+			if b.db.Dialect() == database.Postgres {
+				used = "Index Cond"
+			}
+			b.wantPlan(t, name, b.ran.seen[0], []string{used}, []string{"Seq Scan", "SCAN i"})
 		}
 	})
 }

@@ -27,7 +27,8 @@ var (
 // for all words together. Shorter words have no such part.
 func (w *where) search(in database.Dialect, text searched, q string) {
 	w.q = q
-	words := strings.Fields(strings.ToLower(q))
+	words := distinct(strings.Fields(strings.ToLower(q)))
+	w.wordCount = len(words)
 	if parts := trigrams(words); in == database.SQLite && len(parts) > 0 {
 		w.words = append(w.words, condition{
 			sql: "id IN (SELECT r.? FROM ? t JOIN ? r ON r.n = t.rowid WHERE t.? MATCH ?)",
@@ -38,6 +39,23 @@ func (w *where) search(in database.Dialect, text searched, q string) {
 	for _, word := range words {
 		w.words = append(w.words, contains(in, text.column, word))
 	}
+}
+
+// distinct leaves out words that are part of another one: where that occurs, they do.
+func distinct(words []string) (out []string) {
+	for i, word := range words {
+		part := func(j int, other string) bool {
+			return strings.Contains(other, word) && (len(other) > len(word) || j < i) // of the same word twice the first stays
+		}
+		covered := false
+		for j, other := range words {
+			covered = covered || j != i && part(j, other)
+		}
+		if !covered {
+			out = append(out, word)
+		}
+	}
+	return out
 }
 
 // maxTrigrams are enough to narrow down any search.

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -135,10 +136,13 @@ func (s store) insertUsers(ctx context.Context, rows []*userRow) (made map[ID]bo
 // chunkSize keeps a statement of many rows at a size both databases take.
 const chunkSize = 500
 
-// insertRoles gives users the roles that they do not have, and reports whether there were any.
+// insertRoles gives users the roles that they do not have, and reports whether there were any. A role that nobody had granted
+// to them is from now on one that somebody has, if that is how it is given.
 func (s store) insertRoles(ctx context.Context, rows []roleRow) (added bool, err error) {
 	for chunk := range slices.Chunk(rows, chunkSize) {
-		touched, err := database.Touched(s.db.Conn(ctx).NewInsert().Model(&chunk).On("CONFLICT (user_id, role) DO NOTHING").Exec(ctx))
+		touched, err := database.Touched(s.db.Conn(ctx).NewInsert().Model(&chunk).
+			On("CONFLICT (user_id, role) DO UPDATE").Set("granted_via = EXCLUDED.granted_via").
+			Where("r.granted_via IN (?)", bun.List(viaNobody)).Where("EXCLUDED.granted_via NOT IN (?)", bun.List(viaNobody)).Exec(ctx))
 		if err != nil {
 			return false, fmt.Errorf("insert roles: %w", err)
 		}
@@ -440,32 +444,48 @@ func (s store) softDeleteUsers(ctx context.Context, ids []ID) error {
 	return nil
 }
 
-// restoreUser undoes a soft deletion unless somebody has the address, and reports whether it did.
-func (s store) restoreUser(ctx context.Context, r *userRow) (bool, error) {
-	if free, err := s.takeEmail(ctx, r.Email); err != nil || !free {
-		return false, err
-	}
-	_, err := s.db.Conn(ctx).NewUpdate().Model((*userRow)(nil)).
-		Set("deleted_at = NULL").Set("updated_at = ?", database.Now()).Where("id = ?", r.ID).Exec(ctx)
+// restoreUsers undoes soft deletions of those whose address nobody has, and says which these were.
+func (s store) restoreUsers(ctx context.Context, rows []*userRow) (restored map[ID]bool, err error) {
+	free, err := s.takeEmails(ctx, addresses(rows)...)
 	if err != nil {
-		return false, fmt.Errorf("restore user: %w", err)
+		return nil, err
 	}
-	return true, nil
+	restored = make(map[ID]bool, len(rows))
+	for _, r := range rows {
+		if restored[r.ID] = r.Email == "" || free[r.Email]; restored[r.ID] {
+			free[r.Email] = false // of two of one address the first has it
+		}
+	}
+	back := slices.DeleteFunc(ids(rows), func(id ID) bool { return !restored[id] })
+	for chunk := range slices.Chunk(back, chunkSize) {
+		_, err := s.db.Conn(ctx).NewUpdate().Model((*userRow)(nil)).
+			Set("deleted_at = NULL").Set("updated_at = ?", database.Now()).Where("id IN (?)", bun.List(chunk)).Exec(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("restore users: %w", err)
+		}
+	}
+	return restored, nil
 }
 
-// takeEmail reports whether nobody has the address, and if so keeps it from others until the transaction ends. It does
-// by a row that comes and goes, because INSERT knows ON CONFLICT and UPDATE does not.
-func (s store) takeEmail(ctx context.Context, address string) (free bool, err error) {
-	if address == "" {
-		return true, nil
-	}
+// takeEmails says which of the addresses nobody has, and keeps those from others until the transaction ends. It does by rows
+// that come and go, because INSERT knows ON CONFLICT and UPDATE does not.
+func (s store) takeEmails(ctx context.Context, addresses ...string) (free map[string]bool, err error) {
 	now := database.Now()
-	r := &userRow{ID: NewID(), Email: address, CreatedVia: ViaAPI, CreatedAt: now, UpdatedAt: now}
-	made, err := s.insertUsers(ctx, []*userRow{r})
-	if err != nil || !made[r.ID] {
-		return false, err
+	var rows []*userRow
+	for _, address := range addresses {
+		if address != "" {
+			rows = append(rows, &userRow{ID: NewID(), Email: address, CreatedVia: ViaAPI, CreatedAt: now, UpdatedAt: now})
+		}
 	}
-	return true, s.deleteUsers(ctx, []ID{r.ID})
+	made, err := s.insertUsers(ctx, rows)
+	if err != nil {
+		return nil, err
+	}
+	free = make(map[string]bool, len(rows))
+	for _, r := range rows {
+		free[r.Email] = free[r.Email] || made[r.ID]
+	}
+	return free, s.deleteUsers(ctx, slices.Collect(maps.Keys(made)))
 }
 
 // setDeactivated sets or, for the zero time, clears deactivated_at.
@@ -712,30 +732,46 @@ func (s store) softDeleteInvites(ctx context.Context, ids []InviteID) error {
 	return nil
 }
 
-// restoreInvite undoes a soft deletion unless the address has another open invite, and reports whether it did.
-func (s store) restoreInvite(ctx context.Context, r *inviteRow) (bool, error) {
-	if !r.Accepted {
-		if free, err := s.takeInvited(ctx, r); err != nil || !free {
-			return false, err
+// restoreInvites undoes soft deletions of those whose address has no other open invite, and says which these were.
+func (s store) restoreInvites(ctx context.Context, rows []*inviteRow) (restored map[InviteID]bool, err error) {
+	restored = make(map[InviteID]bool, len(rows))
+	var open []*inviteRow // those that want their address for themselves
+	for _, r := range rows {
+		if restored[r.ID] = r.Accepted; !r.Accepted {
+			open = append(open, r)
 		}
 	}
-	_, err := s.db.Conn(ctx).NewUpdate().Model((*inviteRow)(nil)).
-		Set("deleted_at = NULL").Set("updated_at = ?", database.Now()).Where("id = ?", r.ID).Exec(ctx)
+	// As takeEmails does.
+	taken := make([]*inviteRow, len(open))
+	for i, r := range open {
+		like := *r
+		like.ID, like.DeletedAt = InviteID(id.New("invite")), time.Time{}
+		taken[i] = &like
+	}
+	made, err := s.insertInvites(ctx, taken)
 	if err != nil {
-		return false, fmt.Errorf("restore invite: %w", err)
+		return nil, err
 	}
-	return true, nil
-}
-
-// takeInvited is takeEmail for the address of an invite.
-func (s store) takeInvited(ctx context.Context, like *inviteRow) (free bool, err error) {
-	r := *like
-	r.ID, r.DeletedAt = InviteID(id.New("invite")), time.Time{}
-	made, err := s.insertInvites(ctx, []*inviteRow{&r})
-	if err != nil || !made[r.ID] {
-		return false, err
+	if err := s.deleteInvites(ctx, slices.Collect(maps.Keys(made))); err != nil {
+		return nil, err
 	}
-	return true, s.deleteInvites(ctx, []InviteID{r.ID})
+	for i, r := range open {
+		restored[r.ID] = made[taken[i].ID]
+	}
+	var back []InviteID
+	for _, r := range rows {
+		if restored[r.ID] {
+			back = append(back, r.ID)
+		}
+	}
+	for chunk := range slices.Chunk(back, chunkSize) {
+		_, err := s.db.Conn(ctx).NewUpdate().Model((*inviteRow)(nil)).
+			Set("deleted_at = NULL").Set("updated_at = ?", database.Now()).Where("id IN (?)", bun.List(chunk)).Exec(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("restore invites: %w", err)
+		}
+	}
+	return restored, nil
 }
 
 // putSetup makes r the open set-up link, in place of the one that is open, whose id it gets then.

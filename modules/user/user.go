@@ -592,12 +592,13 @@ func (s *Service) RestoreUsers(ctx context.Context, of ...ID) error {
 			return err
 		}
 		bad := badItems{of: len(of)}
-		for _, r := range inOrder(rows, (*userRow).address) {
-			restored, err := s.store.restoreUser(ctx, r)
-			if err != nil {
-				return err
-			}
-			if !restored {
+		rows = inOrder(rows, (*userRow).address)
+		restored, err := s.store.restoreUsers(ctx, rows)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			if !restored[r.ID] {
 				if err := bad.add(slices.Index(of, r.ID), emailTaken(r.Email)); err != nil {
 					return err
 				}
