@@ -208,11 +208,11 @@ func (a *API) guarded(r route) http.Handler {
 		}
 		var in any
 		if r.handler.read != nil {
-			var err error
 			if in, err = r.handler.read(c); err == nil {
 				err = r.guard(a, c)
 			}
 			if err != nil {
+				a.refused(c, r, err)
 				a.fail(w, req, err)
 				return
 			}
