@@ -137,6 +137,9 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 	if o.passwords.Cost == 0 {
 		o.passwords = auth.PasswordOptions{Cost: 4, MaxWait: time.Minute} // -race makes bcrypt slow
 	}
+	if o.auth.Throttle.MaxWait == 0 {
+		o.auth.Throttle.MaxWait = time.Minute
+	}
 	if o.emailpass == nil {
 		o.emailpass = func(p auth.Provider) auth.Provider { return p }
 	}

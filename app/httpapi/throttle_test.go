@@ -21,15 +21,9 @@ import (
 
 const tooMany = `{"type":"not_allowed","message":"Too many attempts. Wait a while, then try again.","reason":"too_many_attempts"}`
 
-// patient waits for a turn as long as a test under -race may take.
-func patient(o auth.ThrottleOptions) auth.Options {
-	o.MaxWait = time.Minute
-	return auth.Options{Throttle: o}
-}
-
 // behindAProxy are settings under which a test is the proxy, and says who calls.
 func behindAProxy(o auth.ThrottleOptions) settings {
-	return settings{auth: patient(o), site: web.Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}}
+	return settings{auth: auth.Options{Throttle: o}, site: web.Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}}
 }
 
 func at(ip string) string { return "X-Forwarded-For: " + ip }
@@ -64,9 +58,9 @@ func wantTooMany(t testing.TB, what string, a answer) {
 }
 
 func TestTwoHundredGuessesAtOnceAreTenGuesses(t *testing.T) {
-	eachWith(t, settings{auth: patient(auth.ThrottleOptions{})}, func(t *testing.T, s *server) {
+	each(t, func(t *testing.T, s *server) {
 		s.member(t, "ada@example.com")
-		nodes := []*server{s, s.node(t, settings{auth: patient(auth.ThrottleOptions{})})}
+		nodes := []*server{s, s.node(t, settings{})}
 		var mu sync.Mutex
 		statuses, wrong := map[int]int{}, 0
 		together(200, func(i int) {
@@ -214,7 +208,7 @@ func TestAnAddressIsLimitedAtWhateverAccounts(t *testing.T) {
 }
 
 func TestWhoIsNoProxyDoesNotSayWhereARequestComesFrom(t *testing.T) {
-	eachWith(t, settings{auth: patient(auth.ThrottleOptions{})}, func(t *testing.T, s *server) {
+	each(t, func(t *testing.T, s *server) {
 		s.member(t, "ada@example.com")
 		for i := range 11 {
 			a := s.guess(t, "ada@example.com", at(fmt.Sprintf("192.0.2.%d", i)))
@@ -234,7 +228,7 @@ func TestWhoIsNoProxyDoesNotSayWhereARequestComesFrom(t *testing.T) {
 }
 
 func TestARefusalCostsNoHash(t *testing.T) {
-	o := settings{auth: patient(auth.ThrottleOptions{AccountAddress: auth.Limit{Most: 1}}), passwords: auth.PasswordOptions{Cost: 13, MaxWait: time.Minute}}
+	o := settings{auth: auth.Options{Throttle: auth.ThrottleOptions{AccountAddress: auth.Limit{Most: 1}}}, passwords: auth.PasswordOptions{Cost: 13, MaxWait: time.Minute}}
 	eachWith(t, o, func(t *testing.T, s *server) {
 		start := time.Now()
 		s.guess(t, "ada@example.com")
@@ -250,7 +244,7 @@ func TestARefusalCostsNoHash(t *testing.T) {
 }
 
 func TestRegisteringAgainIsAGuess(t *testing.T) {
-	eachWith(t, settings{auth: patient(auth.ThrottleOptions{})}, func(t *testing.T, s *server) {
+	each(t, func(t *testing.T, s *server) {
 		s.register(t, "ada@example.com")
 		register := func(secret string) answer {
 			return s.do(t, "POST", "/auth/user/emailpass/register", credentials("ada@example.com", secret))
@@ -369,7 +363,7 @@ func TestAStolenSessionDoesNotGuessAtThePasswordWithoutEnd(t *testing.T) {
 
 // A sign-in that fails only when it is recorded has been counted, and given back, in transactions of their own.
 func TestACountDoesNotGoWithTheTransactionOfTheSignIn(t *testing.T) {
-	eachWith(t, settings{auth: patient(auth.ThrottleOptions{}), actor: link.ActorOptions{Policy: brokenPolicy{}}}, func(t *testing.T, s *server) {
+	eachWith(t, settings{auth: auth.Options{}, actor: link.ActorOptions{Policy: brokenPolicy{}}}, func(t *testing.T, s *server) {
 		s.register(t, "ada@example.com")
 		for range 20 {
 			if a := s.do(t, "POST", "/auth/user/emailpass", credentials("ada@example.com", password)); a.status != 500 {

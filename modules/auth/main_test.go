@@ -50,6 +50,9 @@ func newService(t testing.TB, db *database.DB, options auth.Options, events even
 	if len(secrets) == 0 {
 		secrets = [][]byte{secret(1)}
 	}
+	if options.Throttle.MaxWait == 0 {
+		options.Throttle.MaxWait = time.Minute
+	}
 	s, err := auth.New(auth.Params{
 		DB: db, Keys: ring(t, secrets...), Options: options, Events: events,
 		Providers: []auth.Provider{emailpass.New(passwords(t), emailpass.Config{}), vouching{}, twoSteps{"oidc"}, twoSteps{"mail-link"}},

@@ -205,7 +205,7 @@ func (t *tally) count(ctx context.Context, entityID string, found snapshot) erro
 	if len(all) == 0 {
 		return nil
 	}
-	if gate.id != "" {
+	if gate.id != "" && len(t.leave) == 0 { // one at most, or two could wait for each other
 		leave, opened, err := t.s.gates.enter(ctx, gate, o.MaxWait)
 		if err != nil {
 			return err
@@ -317,11 +317,12 @@ type toStrangers struct{ error }
 func (e toStrangers) Unwrap() error { return e.error }
 
 // reserve takes a place in every count, or in none, and returns how many have failed in the fullest. It is committed when it
-// returns. It waits for those that have begun, as they may be given back; if they are not, they are as good as failed.
+// returns. It waits for those that have begun, as they may be given back; if nothing comes of any, they are as good as failed.
 func (s *Service) reserve(ctx context.Context, buckets []bucket) (places []held, failures int, err error) {
 	slices.SortFunc(buckets, func(a, b bucket) int { return strings.Compare(a.id, b.id) }) // everybody locks in this order
 	patience := time.NewTimer(s.options.Throttle.MaxWait)
 	defer patience.Stop()
+	var first []throttleRow
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		var rows []throttleRow
 		now := database.Now()
@@ -343,10 +344,16 @@ func (s *Service) reserve(ctx context.Context, buckets []bucket) (places []held,
 		case !errors.Is(err, errFull):
 			return nil, 0, err
 		}
+		if first == nil {
+			first = rows
+		}
 		select {
 		case <-time.After(pause):
 		case <-patience.C:
-			return nil, 0, s.verdict(buckets, rows, now, true)
+			if slices.EqualFunc(first, rows, func(a, b throttleRow) bool { return a.Failed == b.Failed && a.Pending == b.Pending }) {
+				return nil, 0, s.verdict(buckets, rows, now, true) // nothing moves: whoever began is no more
+			}
+			return nil, 0, ErrBusy.After(time.Second)
 		case <-ctx.Done():
 			return nil, 0, ctx.Err()
 		}
@@ -557,16 +564,11 @@ func (g *gates) enter(ctx context.Context, b bucket, maxWait time.Duration) (lea
 		g.quit(b, at)
 		return nil, time.Time{}, ErrBusy.After((wait + time.Second - 1).Truncate(time.Second))
 	}
-	timer := time.NewTimer(maxWait)
-	defer timer.Stop()
 	select {
 	case at.slots <- struct{}{}:
 	case <-ctx.Done():
 		g.quit(b, at)
 		return nil, time.Time{}, ctx.Err()
-	case <-timer.C:
-		g.quit(b, at)
-		return nil, time.Time{}, ErrBusy.After(time.Second)
 	}
 	start := time.Now()
 	return func() {

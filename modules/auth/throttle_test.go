@@ -23,7 +23,6 @@ func from(ctx context.Context, ip string) context.Context {
 
 // eachThrottled is each with limits of its own.
 func eachThrottled(t *testing.T, o auth.ThrottleOptions, f func(t *testing.T, h house)) {
-	o.MaxWait = time.Minute // -race is slow
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
 		f(t, newHouse(t, at.Open(t, auth.Migrations()), auth.Options{Throttle: o}))
 	})
