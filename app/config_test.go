@@ -452,7 +452,6 @@ func TestProductionRefusesWhatIsForTryingOut(t *testing.T) {
 		"readable":              {[]string{"LATCHKEY_SECRETS=" + weak([]byte("correct horse battery staple, and more"))}, notRandom},
 		"an example":            {[]string{"LATCHKEY_SECRETS=please-Change-Me-0123456789-abcdefghijklmnopqrstuvw"}, notRandom},
 		"published":             {[]string{"LATCHKEY_SECRETS=q1Lr3zX0Yf8hJm5tVb7nKc2wSd4gUe6iOa9pTxZyRlE"}, notRandom},
-		"short":                 {[]string{"LATCHKEY_SECRETS=" + goodSecret[:40]}, "LATCHKEY_SECRETS: entry 1 must be at least 32 random bytes"},
 		"a pepper of zeros":     {[]string{"LATCHKEY_SECRETS=" + goodSecret, "LATCHKEY_AUTH_PASSWORD_PEPPERS=" + weak(make([]byte, 32))}, "LATCHKEY_AUTH_PASSWORD_PEPPERS: entry 1 is not random"},
 		"a pepper":              {[]string{"LATCHKEY_SECRETS=" + goodSecret, "LATCHKEY_AUTH_PASSWORD_PEPPERS=" + otherSecret}, ""},
 		"second is weak":        {[]string{"LATCHKEY_SECRETS=" + goodSecret + "," + weak(make([]byte, 32))}, "LATCHKEY_SECRETS: entry 2 is not random"},
