@@ -68,7 +68,7 @@ func newBridgeWith(t testing.TB, db *database.DB, options link.ActorOptions, ofA
 	if err != nil {
 		t.Fatal(err)
 	}
-	authOptions.Throttle.MaxWait = time.Minute
+	ofAuth.Throttle.MaxWait = time.Minute
 	b := bridge{db: db}
 	if b.users, err = user.New(user.Params{DB: db, Keys: keys}); err != nil {
 		t.Fatal(err)
