@@ -27,7 +27,7 @@ func readQuery(c *call, allowed ...string) (query, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := root.only(func(name string) bool { return slices.Contains(allowed, name) }); err != nil {
+	if err := root.only(func(name string) bool { return slices.Contains(allowed, name) }, allowed...); err != nil {
 		return nil, err
 	}
 	return root.query(allowed)
@@ -40,7 +40,8 @@ func readList[F any](c *call, of filters[F], allowed ...string) (q query, f F, e
 		return nil, f, err
 	}
 	allowed = append(allowed, "limit", "offset", "after", "order", "fields")
-	if err := root.only(func(name string) bool { return slices.Contains(allowed, name) || of[name] != nil }); err != nil {
+	names := append(slices.Clone(allowed), of.names()...)
+	if err := root.only(func(name string) bool { return slices.Contains(names, name) }, names...); err != nil {
 		return nil, f, err
 	}
 	if q, err = root.query(allowed); err != nil {
