@@ -171,6 +171,11 @@ func apiOptions(c *Config, log *slog.Logger) httpapi.Options {
 	if given := c.Roles[user.RoleMember]; len(given) > 0 {
 		log.Warn("the role member gives permissions: whoever signs in for the first time has them", "permissions", given)
 	}
+	for _, role := range c.Invite.DefaultRoles {
+		if _, named := c.Roles[role]; !named && role != user.RoleAdmin && role != user.RoleMember {
+			log.Warn("invites are for a role that roles does not name: it gives no permission", "invite.default_roles", role)
+		}
+	}
 	return httpapi.Options{ResetTokenInResponse: c.Admin.ResetTokenInResponse, Roles: c.Roles}
 }
 

@@ -140,19 +140,16 @@ func (s *setting) check(value reflect.Value) string {
 			return s.want()
 		}
 	case []netip.Prefix:
-		for i, prefix := range v {
-			if !prefix.IsValid() {
-				return fmt.Sprintf("entry %d must be an IP address or a range such as 10.0.0.0/8", i+1)
+		return checkEntries(v, func(p netip.Prefix) string {
+			if p.IsValid() {
+				return ""
 			}
-		}
+			return "must be an IP address or a range such as 10.0.0.0/8"
+		})
 	case []Secret:
 		return checkSecrets(v)
 	case []string:
-		for i, text := range v {
-			if wrong := check(text); wrong != "" { // every list of texts has a check
-				return fmt.Sprintf("entry %d %s", i+1, wrong)
-			}
-		}
+		return checkEntries(v, check) // every list of texts has one
 	case DSN:
 		return check(string(v))
 	case string:
@@ -164,6 +161,30 @@ func (s *setting) check(value reflect.Value) string {
 		}
 	}
 	return ""
+}
+
+// checkEntries says what is wrong with the entries of a list, each thing once.
+func checkEntries[T any](list []T, check func(T) string) string {
+	var wrongs []string
+	entries := map[string][]string{} // that are wrong so
+	for i, entry := range list {
+		wrong := check(entry)
+		if wrong == "" {
+			continue
+		}
+		if entries[wrong] == nil {
+			wrongs = append(wrongs, wrong)
+		}
+		entries[wrong] = append(entries[wrong], strconv.Itoa(i+1))
+	}
+	for i, wrong := range wrongs {
+		word := "entry "
+		if len(entries[wrong]) > 1 {
+			word = "entries "
+		}
+		wrongs[i] = word + strings.Join(entries[wrong], ", ") + " " + wrong
+	}
+	return strings.Join(wrongs, "; ")
 }
 
 func checkSecrets(secrets []Secret) string {

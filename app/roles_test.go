@@ -47,8 +47,15 @@ func TestTheConfigurationSaysWhatARoleMayDo(t *testing.T) {
 		if err := r.stop(); err != nil {
 			t.Error(err)
 		}
-		if log := r.stderr.String(); !strings.Contains(log, "the role member gives permissions") {
-			t.Errorf("the log does not warn of what everybody may do:\n%s", log)
+		if log := r.stderr.String(); !strings.Contains(log, "the role member gives permissions") || strings.Contains(log, "invites are for a role") {
+			t.Errorf("the log does not warn of what everybody may do, or of roles that there are:\n%s", log)
+		}
+		r, _ = serve("LATCHKEY_ROLES_SUPPORT=user:read", "LATCHKEY_INVITE_DEFAULT_ROLES=support,suport,member,admin")
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+		if log := r.stderr.String(); strings.Count(log, "invites are for a role that roles does not name") != 1 || !strings.Contains(log, "suport") {
+			t.Errorf("the log does not warn of a default role that there is not:\n%s", log)
 		}
 		if out, errs, code := run(t, environment(dir, at, "LATCHKEY_ROLES_SUPPORT=invite:craete")); code != 2 || !strings.Contains(errs, "LATCHKEY_ROLES_SUPPORT: entry 1 must be one of *, user:*") {
 			t.Errorf("a permission that there is not: exit %d\n%s%s", code, out, errs)

@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/sqlite"
+	"github.com/latchkey-go/latchkey/modules/kernel/event"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
@@ -106,12 +107,101 @@ func ExamplePolicyFunc() {
 	// eve@example.org waits: not_staff
 }
 
+// An invite is accepted in a session: of who has registered, and is nobody yet.
+func ExampleService_Accept() {
+	ctx := context.Background()
+	users, _, links, done := open(ctx)
+	defer done()
+	invites, err := users.CreateInvites(ctx, user.InviteDraft{Email: "ada@example.com", Roles: []string{"editor"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	token := users.InviteToken(invites[0], user.ByMail) // you send it to that address, and show it to nobody
+
+	login, err := links.SignUp(ctx, "user", "emailpass", auth.Input(`{"email":"ada@example.com","password":"correct horse"}`), auth.Client{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 2 { // again, because the first answer was lost
+		u, err := links.Accept(ctx, login.Session, token, link.Acceptance{FirstName: new("Ada")})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(*u.FirstName, u.Email, u.Roles, u.EmailVerified())
+	}
+
+	other, err := links.SignUp(ctx, "user", "emailpass", auth.Input(`{"email":"eve@example.com","password":"correct horse"}`), auth.Client{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = links.Accept(ctx, other.Session, token, link.Acceptance{})
+	fmt.Println(err)
+	// Output:
+	// Ada ada@example.com [editor] true
+	// Ada ada@example.com [editor] true
+	// This invite was accepted already. Sign in instead.
+}
+
+// mails stands for whoever sends the mails: the outbox and the mailer, in the server.
+type mails struct{ requested auth.EmailChangeRequested }
+
+func (m *mails) Emit(_ context.Context, events ...event.Event) error {
+	for _, e := range events {
+		if e, ok := e.(auth.EmailChangeRequested); ok {
+			m.requested = e
+		}
+	}
+	return nil
+}
+
+// Another address takes two steps: who is signed in proves once more who they are, and then the new mailbox.
+func ExampleService_ConfirmEmailChange() {
+	ctx := context.Background()
+	m := new(mails)
+	_, identities, links, done := openListening(ctx, link.Options{}, m)
+	defer done()
+	in := auth.Input(`{"email":"ada@example.com","password":"correct horse"}`)
+	if _, err := identities.Register(ctx, "emailpass", in); err != nil {
+		log.Fatal(err)
+	}
+	login, err := links.SignIn(ctx, "user", "emailpass", in, auth.Client{})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	err = links.RequestEmailChange(ctx, login.Session, "lovelace@example.com", auth.Input(`{"password":"wrong horse"}`))
+	fmt.Println(err)
+	err = links.RequestEmailChange(ctx, login.Session, "lovelace@example.com", auth.Input(`{"password":"correct horse"}`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	mailed, err := identities.CreateEmailChangeToken(ctx, m.requested) // it goes to the new address, and nowhere else
+	if err != nil {
+		log.Fatal(err)
+	}
+	u, access, err := links.ConfirmEmailChange(ctx, login.Session, mailed.Token)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(u.Email, u.EmailVerified(), access != "")
+	_, _, err = links.ConfirmEmailChange(ctx, login.Session, mailed.Token)
+	fmt.Println(err)
+	// Output:
+	// The current password is not right
+	// lovelace@example.com true true
+	// This link was used already, has expired, or is not valid any more. Ask for the change of address again.
+}
+
 func open(ctx context.Context) (*user.Service, *auth.Service, *link.Service, func()) {
 	return openWith(ctx, link.Options{})
 }
 
-// openWith puts the three services on a database file that done removes: all there is to using Latchkey without fx.
-func openWith(ctx context.Context, options link.Options) (_ *user.Service, _ *auth.Service, _ *link.Service, done func()) {
+func openWith(ctx context.Context, options link.Options) (*user.Service, *auth.Service, *link.Service, func()) {
+	return openListening(ctx, options, nil)
+}
+
+// openListening puts the three services on a database file that done removes: all there is to using Latchkey without fx.
+func openListening(ctx context.Context, options link.Options, events event.Emitter) (_ *user.Service, _ *auth.Service, _ *link.Service, done func()) {
 	dir, err := os.MkdirTemp("", "latchkey")
 	if err != nil {
 		log.Fatal(err)
@@ -131,15 +221,15 @@ func openWith(ctx context.Context, options link.Options) (_ *user.Service, _ *au
 	if err != nil {
 		log.Fatal(err)
 	}
-	users, err := user.New(user.Params{DB: db, Keys: keys})
+	users, err := user.New(user.Params{DB: db, Keys: keys, Events: events})
 	if err != nil {
 		log.Fatal(err)
 	}
-	identities, err := auth.New(auth.Params{DB: db, Keys: keys, Providers: []auth.Provider{emailpass.New(passwords, emailpass.Config{})}})
+	identities, err := auth.New(auth.Params{DB: db, Keys: keys, Events: events, Providers: []auth.Provider{emailpass.New(passwords, emailpass.Config{})}})
 	if err != nil {
 		log.Fatal(err)
 	}
-	links, err := link.New(link.Params{DB: db, Users: users, Auth: identities, Options: options})
+	links, err := link.New(link.Params{DB: db, Users: users, Auth: identities, Events: events, Options: options})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -95,6 +95,11 @@ func New(p Params) (*Service, error) {
 		o.Policy = cmp.Or(o.Policy, Policy(AutoProvision{}))
 		s.actors[name] = o
 	}
+	for name, o := range s.actors {
+		if len(known) > 0 && !slices.ContainsFunc(known, func(i auth.ProviderInfo) bool { return o.allows(i.ID) }) { // of none at all, auth.New has told
+			s.log.Warn("an actor type may use no provider, so nobody can sign in as one", "actor_type", name)
+		}
+	}
 	s.auth.OnDelete(s.store.deleteAll)
 	s.auth.OnNames(s.names)
 	s.users.OnDelete(s.unlink)

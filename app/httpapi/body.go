@@ -1,8 +1,11 @@
 package httpapi
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"mime"
 	"net/http"
 	"reflect"
@@ -136,6 +139,28 @@ func (f optional[T]) or() (v T) {
 func decode[T value](name string, raw []byte, into *T) string {
 	if strictjson.Unmarshal(raw, into) == nil && string(raw) != "null" {
 		return ""
+	}
+	switch into := any(into).(type) {
+	case *[]string: // is it the list that is wrong, or a member of it?
+		var members []json.RawMessage
+		if strictjson.Unmarshal(raw, &members) == nil {
+			for i, member := range members {
+				if p := decode(fmt.Sprintf("%s[%d]", name, i), member, new(string)); p != "" {
+					return p
+				}
+			}
+		}
+	case *int: // so far they are seconds
+		switch digits, negative := strings.CutPrefix(string(raw), "-"); {
+		case strings.Trim(digits, "0123456789") == "" && negative:
+			*into = math.MinInt
+			return ""
+		case strings.Trim(digits, "0123456789") == "":
+			*into = math.MaxInt // it is too much, whoever wants it says for what
+			return ""
+		case strings.IndexByte("0123456789", digits[0]) >= 0:
+			return "Field '" + name + "' must be a whole number of seconds"
+		}
 	}
 	expected := map[reflect.Kind]string{reflect.String: "string", reflect.Int: "number", reflect.Slice: "array", reflect.Map: "record"}[reflect.TypeFor[T]().Kind()]
 	return "Expected type: '" + expected + "' for field '" + name + "', got: '" + got(raw) + "'"

@@ -16,6 +16,12 @@ type emailChange struct {
 // somebody's.
 func (a *API) requestEmailChange(c *call, in emailChange) (successAnswer, error) {
 	again, err := json.Marshal(map[string]string{"password": in.CurrentPassword.or()})
+	if in.CurrentPassword.value == nil && err == nil {
+		var asked bool
+		if asked, err = a.auth.AsksForSecret(c.Context(), c.caller.session.IdentityID); asked {
+			err = errBody.Msg("Invalid request: Field 'current_password' is required")
+		}
+	}
 	if err == nil {
 		err = a.link.RequestEmailChange(c.Context(), c.caller.session, in.Email.value, again)
 	}

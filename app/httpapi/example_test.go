@@ -51,6 +51,47 @@ func Example() {
 	// 200 true
 }
 
+// What a role may do is configuration, checked at every request.
+func ExampleOptions_roles() {
+	ctx := context.Background()
+	var users *user.Service
+	var links *link.Service
+	var api *httpapi.API
+	app := fx.New(
+		fx.Provide(openDatabase, openKeys),
+		user.Module, auth.Module, emailpass.Module, link.Module, httpapi.Module,
+		fx.Supply(httpapi.Options{Roles: httpapi.Roles{"support": {"user:read", "invite:*"}}}),
+		fx.Populate(&users, &links, &api),
+		fx.NopLogger,
+	)
+	if err := app.Start(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer app.Stop(ctx)
+	in := auth.Input(`{"email":"sue@example.com","password":"correct horse"}`)
+	if _, err := links.CreateUser(ctx, "emailpass", in, user.Draft{Email: "sue@example.com", Roles: []string{"support"}}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	login, err := links.SignIn(ctx, "user", "emailpass", in, auth.Client{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	for _, do := range [][2]string{{"GET", "/admin/users?limit=0"}, {"DELETE", "/admin/users/user_none"}} {
+		r := httptest.NewRequest(do[0], do[1], nil)
+		r.Header.Set("Authorization", "Bearer "+login.Token)
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, r)
+		fmt.Println(w.Code, w.Body)
+	}
+	// Output:
+	// 200 {"users":[],"count":1,"offset":0,"limit":0}
+	// 403 {"type":"forbidden","message":"Insufficient permissions. Required policies: user:delete","reason":"insufficient_permissions"}
+}
+
 func openDatabase(lc fx.Lifecycle) (*database.DB, error) {
 	dir, err := os.MkdirTemp("", "latchkey")
 	if err != nil {

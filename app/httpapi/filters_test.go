@@ -277,7 +277,7 @@ func TestBadFiltersAreNamed(t *testing.T) {
 			"/admin/invites?$or[0][first_name]=x": "Unrecognized fields: '$or[0][first_name]'", "/admin/invites?last_name=x": "Unrecognized fields: 'last_name'", "/admin/invites?roles=admin": "Unrecognized fields: 'roles'",
 			"/admin/users?roles[$in]=admin": "Unrecognized fields: 'roles[$in]'", "/admin/users?roles[0][x]=admin": "Unrecognized fields: 'roles[0][x]'", "/admin/users?$or[0][after]=x": "Unrecognized fields: '$or[0][after]'", "/admin/invites?accepted[$eq]=true": "Unrecognized fields: 'accepted[$eq]'",
 		} {
-			if a := s.do(t, "GET", do, "", bearer(admin)); a.status != 400 || a.get("message") != "Invalid request: "+says {
+			if a := s.do(t, "GET", do, "", bearer(admin)); a.status != 400 || strings.Split(a.get("message"), "; use ")[0] != "Invalid request: "+says {
 				t.Errorf("%s: %d %s, want %s", do, a.status, a.body, says)
 			}
 		}

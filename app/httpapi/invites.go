@@ -8,6 +8,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/kernel/email"
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -115,13 +116,26 @@ func (a *API) createInvite(c *call, in createInvite) (inviteAnswer, error) {
 	}
 	invites, err := a.users.CreateInvites(c.Context(), drafts...)
 	if err != nil {
-		return inviteAnswer{}, err
+		return inviteAnswer{}, ofInvite(err)
 	}
 	return inviteAnswer{show(invites[0], attributes)}, nil
 }
 
+var (
+	errInvite   = fault.New(fault.Invalid, "invite_value_invalid", "An invite has a value that cannot be kept.")
+	errNoInvite = fault.New(fault.Invalid, "invite_not_found", "There is no such invite.")
+)
+
+// ofInvite tells, by the reason, what an invite cannot keep from what a user cannot.
+func ofInvite(err error) error {
+	if f, ok := fault.Of(err); ok && errors.Is(err, user.ErrInvalid) {
+		return errInvite.Msg("%s", f.Message)
+	}
+	return err
+}
+
 // maxInvites is how many addresses can be invited at a time.
-const maxInvites = 1000
+const maxInvites = 1000 // a refusal says so, too
 
 type batchAnswer struct {
 	Invites []object `json:"invites"`
@@ -134,7 +148,7 @@ func (a *API) createInvites(c *call, in createInvites) (batchAnswer, error) {
 		return batchAnswer{}, err
 	}
 	if len(in.Emails.value) > maxInvites {
-		return batchAnswer{}, errBody.Msg("Invalid request: emails must be at most %d", maxInvites)
+		return batchAnswer{}, errBody.Msg("Invalid request: emails must be at most 1,000 addresses")
 	}
 	drafts, err := a.drafts(c.caller, in)
 	if err != nil {
@@ -145,13 +159,13 @@ func (a *API) createInvites(c *call, in createInvites) (batchAnswer, error) {
 		err = inCommon(results)
 	}
 	if err != nil {
-		return batchAnswer{}, err
+		return batchAnswer{}, ofInvite(err)
 	}
 	answer := batchAnswer{make([]object, len(results))}
 	for i, r := range results {
 		what := pair{"invite", show(r.Invite, attributes)}
 		if r.Err != nil {
-			_, p := problemOf(r.Err)
+			_, p := problemOf(ofInvite(r.Err))
 			what = pair{"error", p}
 		}
 		answer.Invites[i] = object{{"email", drafts[i].Email}, what}
@@ -239,6 +253,9 @@ func (a *API) resendInvite(c *call) (inviteAnswer, error) {
 		return inviteAnswer{}, err
 	}
 	invites, err := a.users.RefreshInviteTokens(c.Context(), id)
+	if f, ok := fault.Of(err); ok && errors.Is(err, user.ErrInvalid) {
+		err = errNoInvite.Msg("%s", f.Message) // a 400 with Medusa's words, where reading it is a 404; the reason is the same
+	}
 	if err != nil {
 		return inviteAnswer{}, err
 	}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -95,8 +96,8 @@ func (p *parameter) child(key string) *parameter {
 	return c
 }
 
-// only refuses what is below the parameter and not allowed.
-func (p *parameter) only(allowed func(key string) bool) error {
+// only refuses what is below the parameter and not allowed, and says what to use instead, if that is told.
+func (p *parameter) only(allowed func(key string) bool, use ...string) error {
 	var unknown []string
 	for _, key := range p.keys {
 		if !allowed(key) {
@@ -104,7 +105,11 @@ func (p *parameter) only(allowed func(key string) bool) error {
 		}
 	}
 	if len(unknown) > 0 {
-		return errQuery.Msg("Invalid request: Unrecognized fields: %s", strings.Join(unknown[:min(len(unknown), 10)], ", "))
+		text := "Invalid request: Unrecognized fields: " + strings.Join(unknown[:min(len(unknown), 10)], ", ")
+		if len(use) > 0 {
+			text += "; use " + strings.Join(use, ", ")
+		}
+		return errQuery.Msg("%s", text)
 	}
 	return nil
 }
@@ -167,6 +172,9 @@ func (p *parameter) query(names []string) (query, error) {
 // filters are the parameters that say what a list holds, each with what it does to the filter.
 type filters[F any] map[string]func(all filters[F], p *parameter, f *F) error
 
+// names are the parameters there are, in the order of the alphabet.
+func (all filters[F]) names() []string { return slices.Sorted(maps.Keys(all)) }
+
 // read puts into the filter what is below the parameter.
 func (all filters[F]) read(p *parameter, f *F) error {
 	for _, key := range p.keys {
@@ -214,7 +222,7 @@ func members[F any](at func(f *F) *[]F) func(filters[F], *parameter, *F) error {
 			if !index.MatchString(key) || len(member.values) > 0 {
 				return errMembers(p)
 			}
-			if err := member.only(func(key string) bool { return all[key] != nil }); err != nil {
+			if err := member.only(func(key string) bool { return all[key] != nil }, all.names()...); err != nil {
 				return err
 			}
 			var m F

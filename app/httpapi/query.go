@@ -27,7 +27,7 @@ func readQuery(c *call, allowed ...string) (query, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := root.only(func(name string) bool { return slices.Contains(allowed, name) }); err != nil {
+	if err := root.only(func(name string) bool { return slices.Contains(allowed, name) }, allowed...); err != nil {
 		return nil, err
 	}
 	return root.query(allowed)
@@ -44,7 +44,8 @@ func readOnly[F any](c *call, of filters[F], allowed ...string) (q query, f F, e
 	if err != nil {
 		return nil, f, err
 	}
-	if err := root.only(func(name string) bool { return slices.Contains(allowed, name) || of[name] != nil }); err != nil {
+	names := append(slices.Clone(allowed), of.names()...)
+	if err := root.only(func(name string) bool { return slices.Contains(names, name) }, names...); err != nil {
 		return nil, f, err
 	}
 	if q, err = root.query(allowed); err != nil {

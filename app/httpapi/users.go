@@ -120,7 +120,7 @@ var errSelfDelete = fault.New(fault.NotAllowed, "self_delete", "A user cannot de
 
 func (a *API) deleteUser(c *call) (deletedAnswer, error) {
 	id := user.ID(c.PathValue("id"))
-	if id == c.caller.user.ID {
+	if id == c.caller.user.ID || id == "me" { // which is nobody's id, and as such would be deleted with success
 		return deletedAnswer{}, errSelfDelete
 	}
 	err := a.actOn(c, id, func(ctx context.Context) error { return a.users.SoftDeleteUsers(ctx, id) })

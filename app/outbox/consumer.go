@@ -20,11 +20,12 @@ type Delivery struct {
 	Attempt   int       // 1 at first; more: an attempt before has failed, or was not heard of again
 }
 
-// Consumer is a named function that handles the events of one topic. Make it with On. Consumers of one name are one: what
-// it has handled is kept by its name, and the order of events holds across its topics.
+// Consumer is a named function that handles the events of one topic, made by On, or of all, made by OnAny. Consumers of one
+// name are one: what it has handled is kept by its name, and the order of events holds across its topics.
 type Consumer struct {
-	name, topic string
-	handle      func(ctx context.Context, d Delivery, payload []byte) error
+	name   string
+	topic  string // empty: every one
+	handle func(ctx context.Context, d Delivery, payload []byte) error
 }
 
 // On makes a consumer of the events of type E. The function is called outside any transaction, maybe more than once for
@@ -43,12 +44,22 @@ func On[E event.Event](name string, handle func(ctx context.Context, d Delivery,
 	}}
 }
 
+// OnAny makes a consumer of all events, of whatever topic, also of those that come to be later, such as for a trail or a
+// queue of the application's. The payload is JSON: Delivery.Topic says of what. Otherwise it is as On. There is no other
+// consumer of its name.
+func OnAny(name string, handle func(ctx context.Context, d Delivery, payload json.RawMessage) error) Consumer {
+	return Consumer{name, "", func(ctx context.Context, d Delivery, payload []byte) error { return handle(ctx, d, payload) }}
+}
+
+// hears reports whether events of the topic are for the consumer.
+func (c Consumer) hears(topic string) bool { return c.topic == "" || c.topic == topic }
+
 var consumerName = regexp.MustCompile(`^[a-z][a-z0-9_.-]{0,63}$`)
 
 func (c Consumer) check() error {
 	switch {
 	case c.handle == nil:
-		return errors.New("outbox: a consumer is made by On")
+		return errors.New("outbox: a consumer is made by On or OnAny")
 	case !consumerName.MatchString(c.name):
 		return fmt.Errorf("outbox: consumer name %q: use lower-case letters, digits, dots, hyphens and underscores, beginning with a letter", c.name)
 	}

@@ -44,14 +44,16 @@ func New(p Params) (*Outbox, error) {
 }
 
 // Register adds consumers, which get the events that are recorded from now on. Call it before the outbox is used. It
-// fails for a name that cannot be used, and for a second consumer of the same name and topic.
+// fails for a name that cannot be used, and for a second consumer of the same name that hears the same topic.
 func (o *Outbox) Register(consumers ...Consumer) error {
 	for _, c := range consumers {
 		if err := c.check(); err != nil {
 			return err
 		}
-		if o.consumer(c.name, c.topic) != nil {
-			return fmt.Errorf("outbox: two consumers of %s are called %q", c.topic, c.name)
+		for _, other := range o.consumers {
+			if other.name == c.name && (other.hears(c.topic) || c.hears(other.topic)) {
+				return fmt.Errorf("outbox: two consumers of %s are called %q", cmp.Or(c.topic, other.topic, "every topic"), c.name)
+			}
 		}
 		o.consumers = append(o.consumers, c)
 	}
@@ -59,7 +61,7 @@ func (o *Outbox) Register(consumers ...Consumer) error {
 }
 
 func (o *Outbox) consumer(name, topic string) *Consumer {
-	i := slices.IndexFunc(o.consumers, func(c Consumer) bool { return c.name == name && c.topic == topic })
+	i := slices.IndexFunc(o.consumers, func(c Consumer) bool { return c.name == name && c.hears(topic) })
 	if i < 0 {
 		return nil
 	}

@@ -2,6 +2,7 @@ package outbox_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"runtime"
@@ -261,6 +262,49 @@ func TestWhatCannotBeKeptIsRefusedAlikeOnBothDatabases(t *testing.T) {
 	})
 }
 
+// anything is a consumer of every topic.
+func anything(name string, s *seen) outbox.Consumer {
+	return outbox.OnAny(name, func(_ context.Context, d outbox.Delivery, payload json.RawMessage) error {
+		var e happened
+		err := json.Unmarshal(payload, &e)
+		s.add(d, e)
+		return err
+	})
+}
+
+func TestAConsumerOfEveryTopicGetsAllEventsOfAnAggregateInTheirOrder(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		db := at.Open(t, outbox.Migrations())
+		var all, one seen
+		o := open(t, db, one.consumer("one"), anything("all", &all))
+		for n := range 40 {
+			var e event.Event = happened{"x", n}
+			if n%2 == 1 {
+				e = other{happened{"x", n}}
+			}
+			if err := o.Emit(t.Context(), e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run(t, o)
+		drained(t, o)
+		if got := one.all(); len(got) != 20 {
+			t.Errorf("the consumer of one topic got %d events, want 20", len(got))
+		}
+		got := all.all()
+		for n, e := range got {
+			topic := []string{"test.happened", "test.other"}[e.N%2]
+			if d := all.deliveries[n]; e != (happened{"x", n}) || d.Topic != topic || d.Aggregate != "x" {
+				t.Errorf("the %dth is %+v %+v", n, e, d)
+			}
+		}
+		if len(got) != 40 {
+			t.Errorf("the consumer of every topic got %d events, want 40", len(got))
+		}
+	})
+}
+
 func TestConsumersAreCheckedWhenTheyRegister(t *testing.T) {
 	o := open(t, databasetest.SQLite(t).Open(t, outbox.Migrations()))
 	var s seen
@@ -274,6 +318,17 @@ func TestConsumersAreCheckedWhenTheyRegister(t *testing.T) {
 	}
 	if err := o.Register(s.consumer("c")); err == nil {
 		t.Error("registered twice")
+	}
+	if err := o.Register(anything("c", &s)); err == nil {
+		t.Error("registered for every topic, and for one before")
+	}
+	if err := o.Register(anything("d", &s)); err != nil {
+		t.Error(err)
+	}
+	for _, c := range []outbox.Consumer{anything("d", &s), s.consumer("d")} {
+		if err := o.Register(c); err == nil {
+			t.Error("registered for every topic, and once more")
+		}
 	}
 }
 

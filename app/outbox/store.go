@@ -67,12 +67,16 @@ func (s store) insert(ctx context.Context, rows []*eventRow, to []Consumer) erro
 		ids[i], topics[r.Topic] = r.ID, true
 	}
 	for _, c := range to {
-		if !topics[c.topic] {
+		these := bun.SafeQuery("id IN (?)", bun.List(ids))
+		switch {
+		case c.topic == "":
+		case !topics[c.topic]:
 			continue
+		default:
+			these = bun.SafeQuery("id IN (?) AND topic = ?", bun.List(ids), c.topic)
 		}
 		_, err := s.db.Conn(ctx).NewRaw(`INSERT INTO latchkey_outbox_delivery (event_seq, consumer, topic, aggregate_id, attempts, next_at)
-			SELECT seq, ?, topic, aggregate_id, 0, created_at FROM latchkey_outbox_event WHERE id IN (?) AND topic = ?`,
-			c.name, bun.List(ids), c.topic).Exec(ctx)
+			SELECT seq, ?, topic, aggregate_id, 0, created_at FROM latchkey_outbox_event WHERE ?`, c.name, these).Exec(ctx)
 		if err != nil {
 			return fmt.Errorf("record deliveries: %w", err)
 		}
@@ -89,7 +93,7 @@ func (s store) first(ctx context.Context, to []Consumer, but []claimedRow) *bun.
 		q = q.Where("NOT ?", anyOf(delivery, but, func(c claimedRow) []any { return []any{c.EventSeq, c.Consumer} }))
 	}
 	return q.
-		Where("?", anyOf("d.consumer = ? AND d.topic = ?", to, func(c Consumer) []any { return []any{c.name, c.topic} })).
+		Where("?", heardBy(to)).
 		Where(`d.event_seq = (SELECT min(b.event_seq) FROM latchkey_outbox_delivery b
 			WHERE b.consumer = d.consumer AND b.aggregate_id = d.aggregate_id)`)
 }
@@ -132,6 +136,18 @@ func (s store) claim(ctx context.Context, to []Consumer, but []claimedRow, now, 
 		return nil, fmt.Errorf("read claimed deliveries: %w", err)
 	}
 	return claimed, nil
+}
+
+// heardBy is the condition that it is for one of the consumers.
+func heardBy(to []Consumer) schema.QueryWithArgs {
+	conditions, args := make([]string, len(to)), make([]any, 0, 2*len(to))
+	for i, c := range to {
+		conditions[i], args = "d.consumer = ?", append(args, c.name)
+		if c.topic != "" {
+			conditions[i], args = conditions[i]+" AND d.topic = ?", append(args, c.topic)
+		}
+	}
+	return bun.SafeQuery("("+strings.Join(conditions, " OR ")+")", args...)
 }
 
 // delivery is the condition that it is this one, by its key.

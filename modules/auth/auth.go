@@ -150,6 +150,9 @@ func New(p Params) (*Service, error) {
 			return nil, err
 		}
 	}
+	if len(s.providers) == 0 {
+		s.log.Warn("there is no provider, so nobody can sign in: add one, such as emailpass.Module")
+	}
 	if err := p.Settings.check(s.providers); err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ type (
 	InviteCreated struct {
 		ID InviteID `json:"id"`
 	}
-	// InviteUpdated says that the roles or metadata of an invite changed.
+	// InviteUpdated says that the roles, metadata, message or time of an invite changed.
 	InviteUpdated struct {
 		ID InviteID `json:"id"`
 	}

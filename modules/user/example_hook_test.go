@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log"
 	"regexp"
+	"slices"
 
+	"github.com/uptrace/bun"
 	"go.uber.org/fx"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
@@ -14,7 +16,13 @@ import (
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
-// profiles is an application's own table, with a row for each user.
+// profile is a row of an application's own table.
+type profile struct {
+	UserID user.ID `bun:",pk"`
+	Plan   string
+}
+
+// profiles is that table, with a row for each user.
 type profiles struct{ db *database.DB }
 
 func (p profiles) migrate(ctx context.Context) error {
@@ -29,16 +37,20 @@ func (p profiles) hook() user.Hook {
 	return user.Hook{
 		Name: "profiles",
 		OnCreate: func(ctx context.Context, users []user.User) error {
-			for _, u := range users {
-				if _, err := p.db.Conn(ctx).ExecContext(ctx, "INSERT INTO profiles (user_id, plan) VALUES (?, ?)", u.ID, "free"); err != nil {
+			for some := range slices.Chunk(users, 500) { // CreateUsers may bring 10,000 at once
+				rows := make([]profile, len(some))
+				for i, u := range some {
+					rows[i] = profile{UserID: u.ID, Plan: "free"}
+				}
+				if _, err := p.db.Conn(ctx).NewInsert().Model(&rows).Exec(ctx); err != nil {
 					return err
 				}
 			}
 			return nil
 		},
 		OnDelete: func(ctx context.Context, ids []user.ID) error {
-			for _, id := range ids {
-				if _, err := p.db.Conn(ctx).ExecContext(ctx, "DELETE FROM profiles WHERE user_id = ?", id); err != nil {
+			for some := range slices.Chunk(ids, 500) {
+				if _, err := p.db.Conn(ctx).NewDelete().Model((*profile)(nil)).Where("user_id IN (?)", bun.List(some)).Exec(ctx); err != nil {
 					return err
 				}
 			}

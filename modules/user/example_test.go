@@ -10,6 +10,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/sqlite"
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
@@ -286,4 +287,99 @@ func ExamplePage_AfterUser() {
 	// Output:
 	// Ada Bob - 2
 	// Eve - 1
+}
+
+// Somebody who leaves and comes back: deactivated they stay and cannot sign in, deleted they are not found, restored they
+// are who they were.
+func ExampleService_RestoreUsers() {
+	ctx, users, end := open()
+	defer end()
+	made, err := users.CreateUsers(ctx, user.Draft{Email: "ada@example.com", Roles: []string{"editor"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ada := made[0].ID
+
+	for _, change := range []struct {
+		name string
+		do   func(context.Context, ...user.ID) error
+	}{
+		{"deactivated", users.DeactivateUsers}, {"reactivated", users.ReactivateUsers},
+		{"deleted", users.SoftDeleteUsers}, {"restored", users.RestoreUsers},
+	} {
+		if err := change.do(ctx, ada); err != nil {
+			log.Fatal(err)
+		}
+		if u, err := users.RetrieveUser(ctx, ada); err != nil {
+			fmt.Println(change.name+":", errors.Is(err, user.ErrNotFound))
+		} else {
+			fmt.Println(change.name+":", u.Active(), u.Roles)
+		}
+	}
+	// Output:
+	// deactivated: false [editor]
+	// reactivated: true [editor]
+	// deleted: true
+	// restored: true [editor]
+}
+
+// Each address stands alone: who can be invited is, and the others are told why not.
+func ExampleService_InviteEach() {
+	ctx, users, end := open()
+	defer end()
+
+	results, err := users.InviteEach(ctx,
+		user.InviteDraft{Email: "ada@example.com", Message: "See you on Monday."},
+		user.InviteDraft{Email: "nonsense"},
+		user.InviteDraft{Email: "ada@example.com"},
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, r := range results {
+		f, bad := fault.Of(r.Err)
+		if bad {
+			fmt.Println(f.Reason)
+		} else {
+			fmt.Println(r.Invite.Email, r.Invite.Message)
+		}
+	}
+	// Output:
+	// ada@example.com See you on Monday.
+	// invalid_email
+	// invite_exists
+}
+
+// Invites are listed by what can be done with them.
+func ExampleInviteFilter() {
+	ctx, users, end := open()
+	defer end()
+	made, err := users.CreateInvites(ctx,
+		user.InviteDraft{Email: "ada@example.com"}, user.InviteDraft{Email: "bob@example.com"}, user.InviteDraft{Email: "eve@example.com"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := users.UpdateInvites(ctx, user.InviteUpdate{ID: made[1].ID, Accepted: user.Set(true)}); err != nil {
+		log.Fatal(err)
+	}
+
+	for _, f := range []user.InviteFilter{
+		{Status: user.StatusPending}, {Status: user.StatusExpired}, {Status: user.StatusAccepted}, {Q: "eve"},
+		{Emails: []string{"Ada@example.com", "bob@example.com"}},
+	} {
+		found, err := users.ListInvites(ctx, f, user.Page{Order: "email"})
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, i := range found {
+			fmt.Print(i.Email, " ")
+		}
+		fmt.Println("-", len(found))
+	}
+	// Output:
+	// ada@example.com eve@example.com - 2
+	// - 0
+	// bob@example.com - 1
+	// eve@example.com - 1
+	// ada@example.com - 1
 }

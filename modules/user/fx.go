@@ -31,6 +31,8 @@ type Params struct {
 //
 //	fx.Provide(user.AsHook(profiles.Hook))
 //
+// A Hook that is provided without it is one that nobody asks for: it is never called.
+//
 // The service needs the hooks to be made, so they cannot need the service; a *database.DB they can.
 func AsHook(constructor any) any {
 	return fx.Annotate(constructor, fx.ResultTags(`group:"user.hooks"`))

@@ -16,7 +16,7 @@ import (
 // caller with the hook's name before it; a fault in it is the caller's, so that HTTP answers with its text. A transaction
 // may be run again, and other sign-ins wait for it meanwhile: nothing outside the database, and no network.
 //
-// Hooks run in the order of their names. Those that are not set are passed over.
+// Hooks run in the order of their names. Those that are not set are passed over. Deactivating and reactivating call none.
 type Hook struct {
 	Name string // of the application's choice, unique
 

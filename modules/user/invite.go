@@ -71,6 +71,8 @@ type InviteUpdate struct {
 	Accepted Field[bool] // Set(true) closes the invite: its token is dead
 	Roles    Field[[]string]
 	Metadata Field[map[string]any] // merged as Update.Metadata
+	Message  Field[string]         // as InviteDraft.Message, in the mails and on the page from now on
+	TTL      Field[time.Duration]  // as InviteDraft.TTL, from the next renewal on: ExpiresAt stays
 }
 
 // InviteRoles are the roles of an invite that names none.
@@ -305,7 +307,7 @@ func invitesOf(rows []*inviteRow) []Invite {
 	return invites
 }
 
-// applyInvite changes the row as the update says and reports whether roles or metadata are among it.
+// applyInvite changes the row as the update says and reports whether more than its being accepted is among it.
 func (s *Service) applyInvite(ctx context.Context, r *inviteRow, up InviteUpdate) (edited bool, err error) {
 	now := database.Now()
 	if up.Accepted.set {
@@ -335,6 +337,18 @@ func (s *Service) applyInvite(ctx context.Context, r *inviteRow, up InviteUpdate
 			return false, err
 		}
 		r.Metadata, edited = metadata, true
+	}
+	if up.Message.set {
+		if r.Message, err = cleanMessage(up.Message.or()); err != nil {
+			return false, err
+		}
+		edited = true
+	}
+	if up.TTL.set {
+		if err := s.checkTTL(up.TTL.or()); err != nil {
+			return false, err
+		}
+		r.TTL, edited = up.TTL.or(), true
 	}
 	if edited {
 		r.UpdatedAt = now
@@ -566,10 +580,18 @@ func (s *Service) inviteRows(ctx context.Context, drafts []InviteDraft, bad *bad
 	return rows, nil
 }
 
+// checkTTL refuses what no invite can be open for; zero is what is usual.
+func (s *Service) checkTTL(ttl time.Duration) error {
+	if ttl != 0 && (ttl < minTTL || ttl > s.inviteMaxTTL) {
+		return ErrInvalid.Msg("An invite can be open for %d to %d seconds.", int(minTTL.Seconds()), int(s.inviteMaxTTL.Seconds()))
+	}
+	return nil
+}
+
 // inviteRow is the row that a draft becomes, or says what is wrong with it.
 func (s *Service) inviteRow(ctx context.Context, d InviteDraft) (r *inviteRow, err error) {
-	if d.TTL != 0 && (d.TTL < minTTL || d.TTL > s.inviteMaxTTL) {
-		return nil, ErrInvalid.Msg("An invite can be open for %d to %d seconds.", int(minTTL.Seconds()), int(s.inviteMaxTTL.Seconds()))
+	if err := s.checkTTL(d.TTL); err != nil {
+		return nil, err
 	}
 	r = s.freshInvite(d.TTL)
 	r.TTL = d.TTL

@@ -107,6 +107,14 @@ func Clear[T any]() Field[T] { return Field[T]{set: true} }
 // IsSet reports whether the field changes anything.
 func (f Field[T]) IsSet() bool { return f.set }
 
+// or is the value that the field becomes, the zero value for null.
+func (f Field[T]) or() (v T) {
+	if f.value != nil {
+		v = *f.value
+	}
+	return v
+}
+
 // Options are the module's settings. The zero value is usable.
 type Options struct {
 	InviteTTL        time.Duration // how long an invite can be accepted; 24 h if zero
@@ -114,7 +122,7 @@ type Options struct {
 	InviteMaxPending int           // how many invites may be open for accepting at a time; as many as are made if zero
 	InviteRoles      []string      // the roles of an invite that names none; admin, as Medusa's, if nil
 	// CheckMetadata may refuse metadata. It is asked whenever a user or invite is made, and when the metadata of one changes,
-	// about the whole of what is to be kept, merged; nil if there is none. Its error is that of the call: make it a fault of
+	// about the whole of what is to be kept, merged and as JSON gives it, 5 being a float64; nil if there is none. Its error is that of the call: make it a fault of
 	// the kind fault.Invalid to tell callers what to mend. It is called inside transactions and must not change what it is given.
 	CheckMetadata func(ctx context.Context, of MetadataOf, metadata map[string]any) error
 }

@@ -3,7 +3,9 @@ package database
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
@@ -27,6 +29,16 @@ func retryable(err error) bool {
 		}
 	}
 	return false
+}
+
+// hinted adds to the error of a statement whose table there is not what has most likely been forgotten.
+func hinted(err error) error {
+	var postgres interface{ SQLState() string }
+	var sqlite interface{ Code() int }
+	if errors.As(err, &postgres) && postgres.SQLState() == "42P01" || errors.As(err, &sqlite) && strings.Contains(err.Error(), "no such table") {
+		return fmt.Errorf("%w; is the database migrated? db.Migrate takes the Migrations() of every module there is", err)
+	}
+	return err
 }
 
 // pause waits before the next attempt, a little longer and less predictably each time. It reports false if ctx is over.

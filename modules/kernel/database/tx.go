@@ -41,7 +41,7 @@ func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context) error) erro
 		}
 		again := retryable(err) || retryable(t.doomed()) // fn may have returned something else
 		if !again || attempt == maxRetries || !pause(ctx, attempt) {
-			return err
+			return hinted(err)
 		}
 	}
 }

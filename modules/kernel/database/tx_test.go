@@ -145,6 +145,19 @@ func TestSwallowedStatementErrorCommitsNothing(t *testing.T) {
 }
 
 // SQLite may roll back when it is interrupted in the middle of a write; what follows must not stand on its own.
+func TestTransactionWithoutItsTablesSaysWhatWasForgotten(t *testing.T) {
+	onEach(t, func(t *testing.T, db *database.DB) {
+		err := db.InTx(t.Context(), func(ctx context.Context) error { return breakStatement(ctx, db) })
+		if err == nil || !strings.Contains(err.Error(), "latchkey_nothing") || !strings.HasSuffix(err.Error(), "is the database migrated? db.Migrate takes the Migrations() of every module there is") {
+			t.Errorf("%v", err)
+		}
+		err = db.InTx(t.Context(), func(ctx context.Context) error { return errors.New("something else") })
+		if err == nil || err.Error() != "something else" {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
 func TestStatementThatTimesOutCommitsNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, db *database.DB) {
 		slow := "SELECT pg_sleep(10)"
