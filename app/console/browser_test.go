@@ -122,7 +122,8 @@ func newSite(t *testing.T, db *database.DB, o options) *site {
 	if s.users, err = user.New(user.Params{DB: db, Keys: keys, Events: s.asked, Log: log, Options: user.Options{InviteTTL: o.inviteTTL}}); err != nil {
 		t.Fatal(err)
 	}
-	if s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Events: s.asked, Log: log, Providers: []auth.Provider{emailpass.New(passwords, emailpass.Config{})}}); err != nil {
+	if s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Events: s.asked, Log: log,
+		Options: auth.Options{Throttle: auth.ThrottleOptions{MaxWait: time.Minute}}, Providers: []auth.Provider{emailpass.New(passwords, emailpass.Config{})}}); err != nil {
 		t.Fatal(err)
 	}
 	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Events: s.asked, Log: log,
