@@ -406,6 +406,12 @@ func TestTheCommandKeysRotatesAFileWhileTheServerRuns(t *testing.T) {
 		}
 		time.Sleep(settle)
 		wantCall(t, "a token of before", 200, "GET", r.url+"/admin/users/me", "", before)
+		for range 100 { // until the server says that it signs with it
+			if out := keys("Next", "status"); strings.Contains(out, "is alive until") {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
 		keys("is alive until", "status")
 		keys("Nothing was changed", "rotate")
 		if got := lines(); len(got) != 2 {

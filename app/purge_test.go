@@ -100,7 +100,7 @@ func TestTheCommandPurgeSaysWhatItRemoved(t *testing.T) {
 			t.Errorf("one kind: exit %d\n%s%s", code, out, errs)
 		}
 		out, errs, code := run(t, env, "purge")
-		want := "audit_events         30\nemail_changes        0\nevents               30\nflows                0\none_time_tokens      0\nsessions             30\nunlinked_identities  3\n"
+		want := "audit_events         30\nemail_changes        0\nevents               30\nflows                0\none_time_tokens      0\nsessions             30\nthrottles            0\nunlinked_identities  3\nverifications        0\n"
 		if code != 0 || out != want {
 			t.Errorf("exit %d\n%s%s\nwant\n%s", code, out, errs, want)
 		}

@@ -151,7 +151,8 @@ func TestRolesThatGiveWhatThereIsNotDoNotStart(t *testing.T) {
 		says  string // empty: nothing is wrong
 	}{
 		"none":                 {nil, ""},
-		"all by name":          {httpapi.Roles{"admin": {"user:*", "invite:*", "audit:*"}, "x": {"user:*"}}, ""},
+		"all by name":          {httpapi.Roles{"admin": {"user:*", "invite:*", "audit:*"}}, `the role "admin" must give everything`},
+		"all, and one by name": {httpapi.Roles{"admin": {"user:read", "*"}, "x": {"user:*"}}, ""},
 		"unknown":              {httpapi.Roles{"support": {"user:read", "user:rad"}}, `the role "support" gives "user:rad"`},
 		"empty":                {httpapi.Roles{"support": {""}}, `the role "support" gives ""`},
 		"a star too much":      {httpapi.Roles{"support": {"**"}}, `the role "support" gives "**"`},
