@@ -89,6 +89,7 @@ func grants(schema, app, purger string) []string {
 		"REVOKE UPDATE, DELETE, TRUNCATE ON latchkey_audit_event FROM " + app,
 		"GRANT SELECT ON ALL TABLES IN SCHEMA " + schema + " TO " + purger,
 		"GRANT INSERT, DELETE ON latchkey_audit_event TO " + purger,
+		"GRANT INSERT, UPDATE ON latchkey_secret_origin, latchkey_secret_fingerprint, latchkey_pepper_seal TO " + purger,
 	}
 }
 

@@ -208,7 +208,7 @@ var auditing = []fixture{
 	{"by a member", "member", "GET /admin/audit", "", 403, forbidden},
 	{"who was made", "admin", "GET /admin/audit?action=user.created&target_id={member}&fields=-request_id", "", 200, `{"audit_events":[` + createdJSON + `],"limit":50}`},
 	{"nothing", "admin", "GET /admin/audit?target_id=nobody&after=", "", 200, `{"audit_events":[],"limit":50}`},
-	{"by what is no parameter", "admin", "GET /admin/audit?offset=1", "", 400, invalid("Unrecognized fields: 'offset'")},
+	{"by what is no parameter", "admin", "GET /admin/audit?offset=1", "", 400, invalid("Unrecognized fields: 'offset'; use limit, after, fields, action, actor_id, actor_type, identity_id, ip, outcome, request_id, session_id, target_id, ts")},
 	{"by no outcome", "admin", "GET /admin/audit?outcome=maybe", "", 400, problem("invalid_data", "Invalid request: outcome must be one of success, refused", "query_invalid")},
 	{"from nowhere", "admin", "GET /admin/audit?after=x", "", 400, problem("invalid_data", "The list has no such place.", "cursor_invalid")},
 	{"one by nobody", "", "GET /admin/audit/{made}", "", 401, unauthorized},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/latchkey-go/latchkey/app/audit"
 	"maps"
 	"slices"
 	"strings"
@@ -33,8 +34,8 @@ var sessionsRoutes = []fixture{
 	{"own of somebody who is nobody yet", "newcomer", "GET /auth/sessions?fields=id,current", "", 200, `{"sessions":[{"id":"{session of newcomer}","current":true}],"count":1,"offset":0,"limit":50}`},
 	{"own, counted", "member", "GET /auth/sessions?limit=0", "", 200, `{"sessions":[],"count":1,"offset":0,"limit":0}`},
 	{"own, behind the last", "member", "GET /auth/sessions?offset=1&limit=3&order=-last_used_at", "", 200, `{"sessions":[],"count":1,"offset":1,"limit":3}`},
-	{"own by what is no parameter", "member", "GET /auth/sessions?actor_type=user", "", 400, invalid("Unrecognized fields: 'actor_type'")},
-	{"own by place", "member", "GET /auth/sessions?after=", "", 400, invalid("Unrecognized fields: 'after'")},
+	{"own by what is no parameter", "member", "GET /auth/sessions?actor_type=user", "", 400, invalid("Unrecognized fields: 'actor_type'; use limit, offset, order, fields")},
+	{"own by place", "member", "GET /auth/sessions?after=", "", 400, invalid("Unrecognized fields: 'after'; use limit, offset, order, fields")},
 	{"own in an order there is not", "member", "GET /auth/sessions?order=secret_hash", "", 400,
 		problem("invalid_data", "Invalid request: order must be one of id, created_at, last_used_at, expires_at, with - before it for descending", "order_unknown")},
 	{"own of a negative limit", "member", "GET /auth/sessions?limit=-1", "", 400, invalid("limit must not be negative")},
@@ -44,7 +45,7 @@ var sessionsRoutes = []fixture{
 	{"of a user", "admin", "GET /admin/users/{member}/sessions", "", 200, `{"sessions":[` + strings.Replace(shownSession(false), "<authsess id>", "{session of member}", 1) + `],"count":1,"offset":0,"limit":50}`},
 	{"of oneself, as an admin", "admin", "GET /admin/users/{admin}/sessions?fields=current,ip", "", 200, `{"sessions":[{"current":true,"ip":"127.0.0.1","id":"{session of admin}"}],"count":1,"offset":0,"limit":50}`},
 	{"of somebody unknown", "admin", "GET /admin/users/user_none/sessions", "", 404, problem("not_found", "User with id: user_none was not found", "user_not_found")},
-	{"of a user by what is no parameter", "admin", "GET /admin/users/{member}/sessions?ip=x", "", 400, invalid("Unrecognized fields: 'ip'")},
+	{"of a user by what is no parameter", "admin", "GET /admin/users/{member}/sessions?ip=x", "", 400, invalid("Unrecognized fields: 'ip'; use limit, offset, order, fields")},
 
 	{"end one without a token", "", "DELETE /auth/sessions/{session of member}", "", 401, unauthorized},
 	{"end somebody else's", "member", "DELETE /auth/sessions/{session of admin}", "", 200, `{"id":"{session of admin}","object":"session","deleted":true}`},
@@ -310,7 +311,7 @@ type hammering struct {
 // Eight clients do nothing but ask, four at each of two nodes, while the sessions they ask with are ended at one of them.
 func TestWhatEightClientsHammerWithIsDeadAtOnceHereAndWithinASecondElsewhere(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
-		here := serve(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations()), settings{})
+		here := serve(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations(), audit.Migrations()), settings{})
 		nodes := map[string]*server{"here": here, "elsewhere": serve(t, at.Open(t), settings{})}
 		admin := here.admin(t, "admin@example.com")
 		ways := map[string]func(token, other string) answer{
@@ -441,7 +442,7 @@ func (s *server) oldLinks(t testing.TB) {
 // Who was thrown out on one node must not use the second, during which another does not know, to throw out the owner.
 func TestASessionThatHasEndedElsewhereEndsNoOther(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
-		here := serve(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations()), settings{})
+		here := serve(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations(), audit.Migrations()), settings{})
 		elsewhere := serve(t, at.Open(t), settings{})
 		owner := here.member(t, "ada@example.com")
 		intruder := here.signIn(t, "ada@example.com")
@@ -468,7 +469,7 @@ func TestASessionThatHasEndedElsewhereEndsNoOther(t *testing.T) {
 // it, it must not act as the user, whose roles may be an admin's.
 func TestASessionOfNobodyDoesNotBecomeTheUserElsewhere(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
-		here := serve(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations()), settings{})
+		here := serve(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations(), audit.Migrations()), settings{})
 		elsewhere := serve(t, at.Open(t), settings{})
 		admin := here.admin(t, "admin@example.com")
 		_, invite := here.invite(t, admin, "nina@example.com")

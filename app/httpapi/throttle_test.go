@@ -343,6 +343,46 @@ func TestMailsAreLimited(t *testing.T) {
 	})
 }
 
+// A mail that proves an address goes to whoever the caller says they are. Who asks too often is told; where nobody has asked,
+// the answer is as before.
+func TestMailsThatProveAnAddressAreLimited(t *testing.T) {
+	o := behindAProxy(auth.ThrottleOptions{})
+	eachWith(t, o, func(t *testing.T, s *server) {
+		member := s.member(t, "ada@example.com")
+		for i := range 6 {
+			a := s.askToProve(t, "ada@example.com", bearer(member))
+			if i == 5 {
+				wantTooMany(t, "the 6th request of one account", a)
+			} else if a.status != 201 {
+				t.Errorf("request %d: %d %s", i, a.status, a.body)
+			}
+		}
+	})
+	o.safe = true
+	eachWith(t, o, func(t *testing.T, s *server) {
+		var first string
+		for i := range 25 {
+			a := s.do(t, "POST", "/auth/user/emailpass/register", credentials("victim@example.com", password), at(fmt.Sprintf("192.0.2.%d", i)))
+			if shape := different.ReplaceAllString(a.body, "x"); i == 0 {
+				first = shape
+			} else if a.status != 200 || shape != first {
+				t.Errorf("registration %d: %d %s, want %s", i, a.status, a.body, first)
+			}
+		}
+		if n := len(told[auth.VerificationRequested](s)); n != 20 {
+			t.Errorf("%d mails to one address, want 20", n)
+		}
+		for i := range 61 {
+			a := s.do(t, "POST", "/auth/user/emailpass/register", credentials(fmt.Sprintf("n%d@example.com", i), password), at("192.0.2.100"))
+			if i == 60 {
+				wantTooMany(t, "the 61st registration from one address", a)
+			} else if a.status != 200 {
+				t.Errorf("registration %d: %d %s", i, a.status, a.body)
+			}
+		}
+	})
+}
+
 func TestAStolenSessionDoesNotGuessAtThePasswordWithoutEnd(t *testing.T) {
 	eachWith(t, behindAProxy(auth.ThrottleOptions{}), func(t *testing.T, s *server) {
 		member := s.member(t, "ada@example.com")

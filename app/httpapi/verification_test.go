@@ -87,6 +87,7 @@ func TestAUserProvesTheirAddressByTheMailedLink(t *testing.T) {
 func TestOfFiftyConfirmationsOfAnAddressOneSucceedsAndMakesOneUser(t *testing.T) {
 	for name, o := range map[string]settings{"of a user": {}, "of a newcomer": requires, "of who registers unseen": {safe: true}} {
 		t.Run(name, func(t *testing.T) {
+			o.auth = unthrottled.auth
 			eachWith(t, o, func(t *testing.T, s *server) {
 				session := s.register(t, "ada@example.com")
 				if name == "of a user" {
