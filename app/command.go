@@ -203,6 +203,7 @@ func usageOf(flags *flag.FlagSet) error {
 
 // serve runs the server until it is told to stop.
 func (m *command) serve([]string) error {
+	defer m.config.makeRoom()()
 	var log *slog.Logger
 	app := New(m.config, append(m.options, fx.Populate(&log), fx.Invoke(
 		func(lc fx.Lifecycle, c *Config, at *listener, users *user.Service, trail *audit.Trail) {
