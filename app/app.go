@@ -60,7 +60,8 @@ func core(cfg *Config) fx.Option {
 			fx.Annotate(os.Stdout, fx.As(new(io.Writer)), fx.ResultTags(`name:"terminal"`))),
 		fx.Provide(
 			fx.Annotate(newLogger, fx.ParamTags(``, `name:"log"`)),
-			newKeyring, fx.Annotate(newPeppers, fx.ResultTags(`name:"peppers"`)), openDatabase,
+			newKeyring, fx.Annotate(newPeppers, fx.ResultTags(`name:"peppers"`)),
+			fx.Annotate(openDatabase, fx.ParamTags(``, ``, ``, ``, `group:"app.migrations"`)),
 			fx.Annotate(checkProviders, fx.ParamTags(``, `group:"auth.providers"`)),
 			userOptions, authOptions, passwordOptions, linkOptions,
 			fx.Annotate(mailOptions, fx.ParamTags(``, `optional:"true"`, `name:"terminal"`)),

@@ -366,11 +366,11 @@ func (m *command) migrate(args []string) error {
 	}
 	defer db.Close() //nolint:errcheck // what matters was committed
 	if !*status {
-		if err := db.Migrate(context.Background(), Migrations()...); err != nil { // as long as it takes
+		if err := db.Migrate(context.Background(), migrationsOf(m.options)...); err != nil { // as long as it takes
 			return err
 		}
 	}
-	states, err := db.MigrationStatus(ctx, Migrations()...)
+	states, err := db.MigrationStatus(ctx, migrationsOf(m.options)...)
 	if err != nil {
 		return err
 	}
