@@ -132,10 +132,18 @@ func TestWhoWasImportedWithAHashSignsInAsTheUserTheyWere(t *testing.T) {
 		if unknown := s.do(t, "POST", "/auth/user/emailpass", credentials("eve@example.com", "incorrect horse")); wrong.status != 401 || unknown.status != 401 || wrong.body != unknown.body {
 			t.Errorf("a wrong password: %d %s; an unknown account: %d %s", wrong.status, wrong.body, unknown.status, unknown.body)
 		}
+		before, err := s.users.RetrieveUser(t.Context(), made[0].ID)
+		check(t, err)
 		for range 2 {
 			if a := s.do(t, "GET", "/admin/users/me", "", bearer(s.signIn(t, "ada@example.com"))); a.status != 200 || !strings.Contains(a.body, string(made[0].ID)) {
 				t.Errorf("me: %d %s, want user %s", a.status, a.body, made[0].ID)
 			}
+		}
+		if after, err := s.users.RetrieveUser(t.Context(), made[0].ID); err != nil || !after.UpdatedAt.Equal(before.UpdatedAt) {
+			t.Errorf("updated at %v, and %v before they signed in (%v): nothing of the user has changed", after.UpdatedAt, before.UpdatedAt, err)
+		}
+		if said := s.trail(t, "action=user.updated&target_id="+string(made[0].ID)); len(said) != 0 {
+			t.Errorf("it is said that the user changed: %v", said)
 		}
 		// A hash that was damaged after it was imported: the answer is that of a wrong password, and the log says why.
 		check(t, s.db.InTx(t.Context(), func(ctx context.Context) error {

@@ -534,18 +534,19 @@ func (s *Service) ConfirmOwner(ctx context.Context, u User) (ok bool, err error)
 		if ok, err = s.store.confirmOwner(ctx, u); err != nil || !ok {
 			return err
 		}
-		if !u.EmailVerified() {
-			if err := s.addressed(ctx, u.Email); err != nil {
+		if u.EmailVerified() {
+			return nil // nothing of the user has changed
+		}
+		if err := s.addressed(ctx, u.Email); err != nil {
+			return err
+		}
+		removed, err := s.store.deleteRoles(ctx, u.ID, viaNobody, RoleMember)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(removed, RoleAdmin) {
+			if err := s.warnWithoutAdmin(ctx, u.ID); err != nil {
 				return err
-			}
-			removed, err := s.store.deleteRoles(ctx, u.ID, viaNobody, RoleMember)
-			if err != nil {
-				return err
-			}
-			if slices.Contains(removed, RoleAdmin) {
-				if err := s.warnWithoutAdmin(ctx, u.ID); err != nil {
-					return err
-				}
 			}
 		}
 		return s.updated(ctx, u.ID)
