@@ -532,3 +532,26 @@ func TestASecretThatIsWrittenInTheDocumentsIsRefusedInProduction(t *testing.T) {
 		}
 	}
 }
+
+func TestTheDocumentsListEveryPurposeOfAKey(t *testing.T) {
+	doc, err := os.ReadFile("../docs/security/keys.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := regexp.MustCompile(`Purpose += "(latchkey [^"]+ v\d+)"`)
+	found := 0
+	for _, file := range []string{"../modules/kernel/keyring/keyring.go", "audit/audit.go"} {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range declared.FindAllStringSubmatch(string(source), -1) {
+			if found++; !strings.Contains(string(doc), "| `"+p[1]+"` |") {
+				t.Errorf("docs/security/keys.md does not list %q", p[1])
+			}
+		}
+	}
+	if found != 10 {
+		t.Errorf("%d purposes were found, want 10: is there a new one?", found)
+	}
+}

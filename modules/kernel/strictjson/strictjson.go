@@ -40,7 +40,6 @@ const (
 // The refusals.
 var (
 	ErrMalformed = fault.New(fault.Invalid, "malformed_json", "The request body must be one well-formed JSON object.")
-	errNUL       = ErrMalformed.Msg("The request body must not hold U+0000, the character NUL, in a string or a name.")
 	ErrTooLarge  = fault.New(fault.TooLarge, "body_too_large", "The request body is too large: at most 64 KiB.")
 	ErrWrongType = fault.New(fault.Invalid, "wrong_json_type", "A JSON value has another type than the one expected.")
 	ErrUnknown   = fault.New(fault.Invalid, "unknown_json_member", "A JSON object has a member that is not expected.")
@@ -122,9 +121,7 @@ func ParseObject(data []byte) (Object, error) {
 // check makes every check of this package on one JSON value of any kind.
 func check(data []byte) error {
 	dec := jsontext.NewDecoder(bytes.NewBuffer(data))
-	if err := checkValue(dec, 0); errors.Is(err, errNUL) {
-		return errNUL
-	} else if err != nil {
+	if err := checkValue(dec, 0); err != nil {
 		return ErrMalformed // whatever the decoder says quotes the input
 	}
 	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
@@ -191,7 +188,7 @@ func checkMembers(dec *jsontext.Decoder, depth int) error {
 
 func checkString(s string) error {
 	if strings.IndexByte(s, 0) >= 0 {
-		return errNUL
+		return ErrMalformed
 	}
 	return nil
 }
