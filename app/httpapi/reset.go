@@ -81,7 +81,7 @@ func (a *API) noResetToken(c *call, bad error) error {
 		proof = bearer
 	}
 	switch err := proof(a, c); {
-	case refused(err):
+	case errors.Is(err, errUnauthorized):
 		return bad
 	case err != nil:
 		return err
