@@ -284,7 +284,7 @@ func (s *Service) ChangePassword(ctx context.Context, session Session, provider 
 		if err == nil && proof.assertion.EntityID != entityID {
 			err = errOtherEntity
 		}
-		proof.keeps = session.ID
+		proof.keeps = session
 		return proof, err
 	})
 	session.ver = i.ver
