@@ -277,19 +277,24 @@ func (e *everything) err(admin, ada, reset, invite string) {
 	}
 }
 
-// texts is every value of every table of ours, as text.
-func texts(t *testing.T, db *database.DB) string {
+// columnsOf are all columns of all tables of ours.
+func columnsOf(t *testing.T, db *database.DB) (columns []struct{ TableName, ColumnName string }) {
 	t.Helper()
 	query := "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name LIKE 'latchkey%'"
 	if db.Dialect() == database.SQLite {
 		query = "SELECT m.name AS table_name, c.name AS column_name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name LIKE 'latchkey%'"
 	}
-	var columns []struct{ TableName, ColumnName string }
 	if err := db.Conn(t.Context()).NewRaw(query).Scan(t.Context(), &columns); err != nil || len(columns) < 50 {
 		t.Fatalf("%d columns, %v", len(columns), err)
 	}
+	return columns
+}
+
+// texts is every value of every table of ours, as text.
+func texts(t *testing.T, db *database.DB) string {
+	t.Helper()
 	var all strings.Builder
-	for _, c := range columns {
+	for _, c := range columnsOf(t, db) {
 		var values []string
 		err := db.Conn(t.Context()).NewSelect().TableExpr("?", bun.Ident(c.TableName)).ColumnExpr("coalesce(CAST(? AS text), '')", bun.Ident(c.ColumnName)).Scan(t.Context(), &values)
 		if err != nil {
