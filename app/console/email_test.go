@@ -51,7 +51,7 @@ func TestAddressIsChangedByThePagesAndTheMailedLink(t *testing.T) {
 			`name="email" type="email" autocomplete="email" required value="" autofocus`, `name="password" type="password" autocomplete="current-password" required`)
 		b.submit(emailPath, fields("email", "Ada@Lovelace.example", "password", s.secret(password)))
 		b.want(http.StatusOK, emailPath, "Look into the new mailbox", "<strong>ada@lovelace.example</strong>", `role="status"`)
-		b.wantNot(`action="`+emailPath)
+		b.wantNot(`action="` + emailPath)
 
 		path := s.mailedMove(t)
 		for range 2 { // opening it is not confirming it
