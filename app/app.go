@@ -13,7 +13,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"go.uber.org/fx"
@@ -61,7 +60,8 @@ func core(cfg *Config) fx.Option {
 			fx.Annotate(os.Stdout, fx.As(new(io.Writer)), fx.ResultTags(`name:"terminal"`))),
 		fx.Provide(
 			fx.Annotate(newLogger, fx.ParamTags(``, `name:"log"`)),
-			newKeyring, fx.Annotate(newPeppers, fx.ResultTags(`name:"peppers"`)), openDatabase,
+			newKeyring, fx.Annotate(newPeppers, fx.ResultTags(`name:"peppers"`)),
+			fx.Annotate(openDatabase, fx.ParamTags(``, ``, ``, ``, `group:"app.migrations"`)),
 			fx.Annotate(checkProviders, fx.ParamTags(``, `group:"auth.providers"`)),
 			userOptions, authOptions, passwordOptions, linkOptions,
 			fx.Annotate(mailOptions, fx.ParamTags(``, `optional:"true"`, `name:"terminal"`)),
@@ -125,20 +125,22 @@ func throttleOptions(c *Config) auth.ThrottleOptions {
 func passwordOptions(c *Config) auth.PasswordOptions {
 	p := c.Auth.Password
 	return auth.PasswordOptions{
-		Cost: p.BcryptCost, MaxWait: p.MaxWait, Slots: cores(),
+		Cost: p.BcryptCost, MaxWait: p.MaxWait, Slots: c.cores,
 		Policy: auth.Policy{MinLength: p.MinLength, MinStrength: p.MinStrength, Words: passwordWords(c)},
 		Breach: auth.BreachMode(p.BreachCheck), BreachURL: p.BreachURL,
 	}
 }
 
-// cores is how many hashes run at a time: one for each processor that the program found. It has Go use twice as many, so
-// that the system shares the cores between hashes and everything else. Otherwise whoever reads waits at each step for
-// Go to interrupt a hash, which it does a hundred times a second.
-var cores = sync.OnceValue(func() int {
-	n := runtime.GOMAXPROCS(0)
-	runtime.GOMAXPROCS(2 * n)
-	return n
-})
+// makeRoom has as many hashes run at a time as Go has processors, and Go use twice as many, so that it is the system that
+// shares the cores between hashes, which give way, and everything else. Otherwise whoever reads waits at each step for Go to
+// interrupt a hash, which it does a hundred times a second. It is for the whole process, so it is for a program of ours alone.
+//
+// It returns what undoes it.
+func (c *Config) makeRoom() (undo func()) {
+	c.cores = runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(2 * c.cores)
+	return func() { runtime.GOMAXPROCS(c.cores) }
+}
 
 // passwordWords are what nobody's password may be made of: the configured words, the name of this program, and the names
 // that the service goes by, in its address and in its mails.

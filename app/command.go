@@ -203,6 +203,7 @@ func usageOf(flags *flag.FlagSet) error {
 
 // serve runs the server until it is told to stop.
 func (m *command) serve([]string) error {
+	defer m.config.makeRoom()()
 	var log *slog.Logger
 	app := New(m.config, append(m.options, fx.Populate(&log), fx.Invoke(
 		func(lc fx.Lifecycle, c *Config, at *listener, users *user.Service, trail *audit.Trail) {
@@ -365,11 +366,11 @@ func (m *command) migrate(args []string) error {
 	}
 	defer db.Close() //nolint:errcheck // what matters was committed
 	if !*status {
-		if err := db.Migrate(context.Background(), Migrations()...); err != nil { // as long as it takes
+		if err := db.Migrate(context.Background(), migrationsOf(m.options)...); err != nil { // as long as it takes
 			return err
 		}
 	}
-	states, err := db.MigrationStatus(ctx, Migrations()...)
+	states, err := db.MigrationStatus(ctx, migrationsOf(m.options)...)
 	if err != nil {
 		return err
 	}

@@ -53,6 +53,8 @@ type Config struct {
 	sources map[string]string
 	written map[string][]Secret // the texts that secrets were read from, file: references among them, by key
 	file    string              // the file that was read, or empty
+
+	cores int // how many hashes run at a time; 0: as many as Go has processors
 }
 
 // HTTPConfig says where the server listens and whom it trusts.

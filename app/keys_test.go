@@ -116,7 +116,9 @@ func wantCall(t *testing.T, what string, want int, method, url, body, token stri
 // TestARotationAcrossTwoNodesRefusesNobody rotates the secret while 8 clients sign in at one node, refresh at the other
 // and call both.
 func TestARotationAcrossTwoNodesRefusesNobody(t *testing.T) {
+	t.Parallel()
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		t.Parallel()
 		old, next := freshSecret(), freshSecret()
 		f := newFleet(t, at, old)
 		a, b := f.nodes[0].url, f.nodes[1].url
@@ -346,7 +348,9 @@ func TestTheDevelopmentSecretServesTheDatabaseThatItMade(t *testing.T) {
 }
 
 func TestTheCommandKeysRotatesAFileWhileTheServerRuns(t *testing.T) {
+	t.Parallel()
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		t.Parallel()
 		dir := t.TempDir()
 		file := filepath.Join(dir, "data", "secret")
 		env := environment(dir, at)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,13 +28,38 @@ func Migrations() []database.Migrations {
 	return []database.Migrations{user.Migrations(), auth.Migrations(), link.Migrations(), outbox.Migrations(), audit.Migrations()}
 }
 
+// WithMigrations adds tables of the application's own to those of the program: they are made in the order given, after all
+// others, before anything opens the database, by every start, every command, and "server migrate", which lists them, too.
+// It is an option of New and Main themselves: within fx.Options, "server migrate" does not see it.
+func WithMigrations(own ...database.Migrations) fx.Option {
+	return withMigrations{fx.Supply(fx.Annotate(ownMigrations(own), fx.ResultTags(`group:"app.migrations"`))), own}
+}
+
+type withMigrations struct {
+	fx.Option
+	own ownMigrations
+}
+
+type ownMigrations []database.Migrations
+
+// migrationsOf are the program's migrations and those that the options add.
+func migrationsOf(opts []fx.Option) []database.Migrations {
+	all := Migrations()
+	for _, o := range opts {
+		if with, ok := o.(withMigrations); ok {
+			all = append(all, with.own...)
+		}
+	}
+	return all
+}
+
 // startTimeout is how long opening and migrating the database may take, other nodes' migrations included. What takes longer,
 // on a great many rows, is for the command migrate, which waits.
 const startTimeout = time.Minute
 
 // openDatabase hands out a database that is migrated already, so that no service exists on an old schema. It touches none
 // before the configuration was checked.
-func openDatabase(lc fx.Lifecycle, c *Config, log *slog.Logger, _ providersChecked) (*database.DB, error) {
+func openDatabase(lc fx.Lifecycle, c *Config, log *slog.Logger, _ providersChecked, own []ownMigrations) (*database.DB, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	db, err := OpenDatabase(ctx, c, log)
@@ -41,7 +67,7 @@ func openDatabase(lc fx.Lifecycle, c *Config, log *slog.Logger, _ providersCheck
 		return nil, err
 	}
 	lc.Append(fx.StopHook(db.Close))
-	if err := db.Migrate(ctx, Migrations()...); err != nil {
+	if err := db.Migrate(ctx, slices.Concat(Migrations(), slices.Concat(own...))...); err != nil {
 		return nil, errors.Join(fmt.Errorf("migrate: %w", err), db.Close())
 	}
 	return db, nil

@@ -209,10 +209,12 @@ func (p *pool) run(ctx context.Context, hash func() error) error {
 		return ctx.Err()
 	}
 	p.turns.Add(1)
-	start := time.Now()
-	err := hash()
-	p.measured(time.Since(start))
-	return err
+	return aside(func() error {
+		start := time.Now()
+		err := hash()
+		p.measured(time.Since(start))
+		return err
+	})
 }
 
 // enter joins the queue and returns how long the turn is away, by the measured rate.
