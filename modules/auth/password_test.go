@@ -247,3 +247,16 @@ func TestAWrongPasswordForAnOlderHashCostsWhatAnUnknownAccountCosts(t *testing.T
 		t.Errorf("the right password: %v, %v, %v", ok, stale, err)
 	}
 }
+
+// Nobody is made to choose another password because theirs is old (ASVS 6.2.10).
+func TestAPasswordDoesNotExpire(t *testing.T) {
+	each(t, func(t *testing.T, h house) {
+		ada := h.register(t, "ada@example.com", "correct horse")
+		for table, columns := range map[string][]string{"auth_identity": {"created_at", "updated_at"}, "provider_identity": {"created_at", "updated_at", "email_verified_at"}} {
+			h.age(t, table, 30*365*24*time.Hour, columns...)
+		}
+		if i, err := h.signIn(t.Context(), "ada@example.com", "correct horse"); err != nil || i.ID != ada.ID {
+			t.Errorf("after thirty years: %v, %v", i.ID, err)
+		}
+	})
+}

@@ -2,7 +2,10 @@ package auth_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -290,6 +293,32 @@ func TestWhatAClientSaysOfItselfIsCutToFit(t *testing.T) {
 		must(t, err)
 		if len(s.UserAgent) > 256 || len(s.IP) > 64 || !strings.HasPrefix(s.UserAgent, "Mozilla??é") || !strings.HasSuffix(s.UserAgent, "é") {
 			t.Errorf("user agent %q, address %q", s.UserAgent, s.IP)
+		}
+	})
+}
+
+// What a cookie holds cannot be guessed, and cannot be had from the database (ASVS 7.2.3).
+func TestACookieIsRandomAndKeptAsAHash(t *testing.T) {
+	each(t, func(t *testing.T, h house) {
+		ada := h.register(t, "ada@example.com", "correct horse")
+		seen, letters := map[string]bool{}, map[rune]int{}
+		for range 20 {
+			_, _, cookie := h.open(t, ada, "user")
+			seen[cookie] = true
+			for _, r := range cookie {
+				letters[r]++
+			}
+			if len(cookie) < 52 { // of 5 bits each: 260
+				t.Errorf("a cookie has %d characters", len(cookie))
+			}
+			kept := fmt.Sprint(databasetest.Dump(t, h.db))
+			sum := sha256.Sum256([]byte(cookie))
+			if strings.Contains(kept, cookie) || !strings.Contains(kept, hex.EncodeToString(sum[:])) {
+				t.Error("a cookie is kept, or not as its SHA-256")
+			}
+		}
+		if len(seen) != 20 || len(letters) != 32 {
+			t.Errorf("%d different cookies of %d different characters, want 20 of 32", len(seen), len(letters))
 		}
 	})
 }
