@@ -19,11 +19,15 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
+	"github.com/latchkey-go/latchkey/modules/kernel/secrettest"
 )
 
 func TestMain(m *testing.M) {
 	if at := os.Getenv(killAt); at != "" {
 		os.Exit(mortal(at)) // this is no test but a server, started by one (crash_test.go)
+	}
+	if os.Getenv(panicking) != "" {
+		os.Exit(panics()) // likewise (secrets_test.go)
 	}
 	databasetest.Main(m, func() {
 		os.RemoveAll(programDir)
@@ -121,7 +125,10 @@ func startBinary(t testing.TB, binary string, env []string, args ...string) *run
 		r.result = r.Wait()
 		close(r.ended)
 	}()
-	t.Cleanup(r.kill)
+	t.Cleanup(func() {
+		r.kill()
+		secrettest.Look(t, "the log", r.stderr.String()) // of every server that any test has started
+	})
 	return r
 }
 

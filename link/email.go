@@ -49,15 +49,15 @@ func (s *Service) CheckEmailChangeToken(ctx context.Context, session auth.Sessio
 
 // ConfirmEmailChange gives the user of the session the address that a mailed token proves, in one transaction: of any
 // number at once one succeeds. The password goes with them: they sign in by the new address from then on, and the old one
-// is free. Every other session ends; this one lives on, with the access token that is returned, and its tokens of before
-// are dead.
+// is free. Every other session ends; this one lives on as it is returned, with the access token, and its cookie and tokens of
+// before are dead. The token is empty if the session has ended since.
 //
 // Whoever registered with the new address and has neither proved it nor become a user loses that sign-in, as when an
 // account is reclaimed. user.ErrEmailTaken, ErrEmailInUse: the address is another account's; user.ErrEmailMoved: the user
 // has another than when it was asked for. The other errors are those of auth.Service.CheckEmailChangeToken and
-// user.Service.ChangeEmail, auth.ErrSession, and auth.ErrThrottled for who has failed too often. After an error nothing has changed, and the token is as good as before.
-func (s *Service) ConfirmEmailChange(ctx context.Context, session auth.Session, token string) (u user.User, access string, err error) {
-	var now auth.Session
+// user.Service.ChangeEmail, auth.ErrSession, and auth.ErrThrottled for who has failed too often. After an error nothing has
+// changed, and the token is as good as before.
+func (s *Service) ConfirmEmailChange(ctx context.Context, session auth.Session, token string) (u user.User, now auth.Session, access string, err error) {
 	err = s.auth.Watch(ctx, auth.LimitToken, "confirm "+string(session.IdentityID), func(ctx context.Context) (err error) {
 		for range attempts {
 			err = s.db.InTx(ctx, func(ctx context.Context) (err error) {
@@ -73,12 +73,12 @@ func (s *Service) ConfirmEmailChange(ctx context.Context, session auth.Session, 
 	})
 	switch {
 	case errors.Is(err, auth.ErrEntityTaken): // by somebody who has proved it, but is no user
-		return user.User{}, "", ErrEmailInUse
+		return user.User{}, auth.Session{}, "", ErrEmailInUse
 	case err != nil:
-		return user.User{}, "", err
+		return user.User{}, auth.Session{}, "", err
 	}
-	access, err = s.Refresh(ctx, now)
-	return u, access, err
+	access, err = s.refreshed(ctx, now)
+	return u, now, access, err
 }
 
 func (s *Service) changeEmail(ctx context.Context, session auth.Session, token string) (u user.User, now auth.Session, err error) {

@@ -69,7 +69,7 @@ func TestAnAddressThatANewcomerHasProvedIsOutOfReachOfAPendingChange(t *testing.
 				if err := proves(t, address); err != nil {
 					t.Fatal(err)
 				}
-				if _, _, err := b.link.ConfirmEmailChange(t.Context(), session, token); !errors.Is(err, auth.ErrEmailChange) {
+				if _, _, _, err := b.link.ConfirmEmailChange(t.Context(), session, token); !errors.Is(err, auth.ErrEmailChange) {
 					t.Errorf("%v, want the change called off", err)
 				}
 			})
@@ -88,7 +88,7 @@ func TestAnAddressThatTheAppGivesAUserVoidsWhatTheyHaveAskedFor(t *testing.T) {
 		if _, err := b.users.ChangeEmail(t.Context(), id, "ada@example.com", "given@example.com"); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := b.link.ConfirmEmailChange(t.Context(), session, token); !errors.Is(err, user.ErrEmailMoved) {
+		if _, _, _, err := b.link.ConfirmEmailChange(t.Context(), session, token); !errors.Is(err, user.ErrEmailMoved) {
 			t.Errorf("%v, want the change refused: it was asked for as who has another address", err)
 		}
 		if u, err := b.users.RetrieveUser(t.Context(), id); err != nil || u.Email != "given@example.com" {

@@ -179,12 +179,12 @@ func ExampleService_ConfirmEmailChange() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	u, access, err := links.ConfirmEmailChange(ctx, login.Session, mailed.Token)
+	u, _, access, err := links.ConfirmEmailChange(ctx, login.Session, mailed.Token)
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(u.Email, u.EmailVerified(), access != "")
-	_, _, err = links.ConfirmEmailChange(ctx, login.Session, mailed.Token)
+	_, _, _, err = links.ConfirmEmailChange(ctx, login.Session, mailed.Token)
 	fmt.Println(err)
 	// Output:
 	// The current password is not right

@@ -58,7 +58,7 @@ func (s *Service) accept(ctx context.Context, session auth.Session, token string
 		if actor == "" || actor != invite.AcceptedBy {
 			return user.User{}, refused
 		}
-		if err := s.auth.HoldSession(ctx, session.ID); err != nil {
+		if err := s.auth.HoldSession(ctx, session); err != nil {
 			return user.User{}, err
 		}
 		return s.signedIn(ctx, actor) // the answer to the first accept was lost
@@ -122,7 +122,7 @@ func (s *Service) become(ctx context.Context, session auth.Session, invite user.
 	if created {
 		err = s.users.AcceptInvite(ctx, invite, u.ID)
 		if err == nil {
-			err = s.auth.HoldSession(ctx, session.ID)
+			err = s.auth.HoldSession(ctx, session)
 		}
 		if err == nil {
 			err = s.settled(ctx, session.IdentityID, session.ActorType, u.ID, session.ID)
@@ -154,7 +154,7 @@ func (s *Service) takeOver(ctx context.Context, session auth.Session, invite use
 	if err := s.acceptAs(ctx, invite, u); err != nil {
 		return err
 	}
-	if err := s.auth.HoldSession(ctx, session.ID); err != nil {
+	if err := s.auth.HoldSession(ctx, session); err != nil {
 		return err
 	}
 	return s.reclaim(ctx, session.IdentityID, u, session.ActorType, session.ID)
@@ -177,7 +177,7 @@ func (s *Service) acceptSignedIn(ctx context.Context, session auth.Session, acto
 			return user.User{}, err
 		}
 	}
-	if err := s.auth.HoldSession(ctx, session.ID); err != nil {
+	if err := s.auth.HoldSession(ctx, session); err != nil {
 		return user.User{}, err
 	}
 	if invite.Channel == user.ByMail {

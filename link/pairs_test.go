@@ -79,7 +79,7 @@ func (b bridge) acts() map[string]func(context.Context, person) error {
 			return b.link.ResetPassword(ctx, "user", "emailpass", p.reset, auth.Input(`{"password":"battery staple"}`))
 		},
 		"change": func(ctx context.Context, p person) error {
-			_, err := b.link.ChangePassword(ctx, p.session, "emailpass", auth.Input(`{"current_password":"correct horse","password":"battery staple"}`))
+			_, _, err := b.link.ChangePassword(ctx, p.session, "emailpass", auth.Input(`{"current_password":"correct horse","password":"battery staple"}`))
 			return err
 		},
 		"unlink": func(ctx context.Context, p person) error { return b.auth.DeleteProviderIdentities(ctx, p.way) },
@@ -87,7 +87,7 @@ func (b bridge) acts() map[string]func(context.Context, person) error {
 			return b.link.RequestEmailChange(ctx, p.session, p.to, auth.Input(`{"password":"correct horse"}`))
 		},
 		"move": func(ctx context.Context, p person) error {
-			_, _, err := b.link.ConfirmEmailChange(ctx, p.session, p.move)
+			_, _, _, err := b.link.ConfirmEmailChange(ctx, p.session, p.move)
 			return err
 		},
 		"squat at the new address": func(ctx context.Context, p person) error {

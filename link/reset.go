@@ -99,14 +99,24 @@ func (s *Service) owned(ctx context.Context, p auth.Proof, identity auth.Identit
 }
 
 // ChangePassword replaces the password of whoever is signed in, who proves the one of now in the same input: see
-// auth.Service.ChangePassword. It returns a new access token of the session, whose tokens of before are dead along with
-// every other session of the identity.
-func (s *Service) ChangePassword(ctx context.Context, session auth.Session, provider string, in auth.Input) (token string, err error) {
+// auth.Service.ChangePassword. It returns the session as it lives on, and a new access token of it: its cookie and tokens of
+// before are dead, along with every other session of the identity. The token is empty if the session has ended since.
+func (s *Service) ChangePassword(ctx context.Context, session auth.Session, provider string, in auth.Input) (now auth.Session, token string, err error) {
 	if _, err := s.allow(session.ActorType, provider); err != nil {
-		return "", err
+		return auth.Session{}, "", err
 	}
-	if session, err = s.auth.ChangePassword(ctx, session, provider, in); err != nil {
-		return "", err
+	if now, err = s.auth.ChangePassword(ctx, session, provider, in); err != nil {
+		return auth.Session{}, "", err
 	}
-	return s.Refresh(ctx, session)
+	token, err = s.refreshed(ctx, now)
+	return now, token, err
+}
+
+// refreshed is a token of a session that has just been carried over something that is done; empty if it has ended since.
+func (s *Service) refreshed(ctx context.Context, session auth.Session) (token string, err error) {
+	token, err = s.Refresh(ctx, session)
+	if errors.Is(err, auth.ErrSession) || errors.Is(err, auth.ErrNotFound) {
+		return "", nil
+	}
+	return token, err
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/kernel/event"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
+	"github.com/latchkey-go/latchkey/modules/kernel/secrettest"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -138,6 +139,7 @@ func newSite(t *testing.T, db *database.DB, o options) *site {
 	s.server = httptest.NewServer(pages)
 	t.Cleanup(func() {
 		s.server.Close()
+		secrettest.Look(t, "the log", s.log.String())
 		for _, secret := range s.secrets {
 			if strings.Contains(s.log.String(), secret) {
 				t.Errorf("the log holds the secret %q", secret)

@@ -499,7 +499,7 @@ func (s *site) plant(b *browser) string {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	secret, err := s.auth.SetCookie(b.t.Context(), l.Session.ID)
+	secret, err := s.auth.SetCookie(b.t.Context(), l.Session)
 	if err != nil {
 		b.t.Fatal(err)
 	}

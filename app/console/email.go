@@ -115,8 +115,11 @@ func (c *Console) confirmEmail(w http.ResponseWriter, r *http.Request) error {
 	case v.Session() != f.As:
 		return c.offerAddress(w, r, f, errOtherConfirms)
 	}
-	u, _, err := c.link.ConfirmEmailChange(r.Context(), v.session, f.Token)
+	u, now, _, err := c.link.ConfirmEmailChange(r.Context(), v.session, f.Token)
 	c.refused(r, toConfirm, "", err)
+	if err == nil {
+		err = c.goOn(w, r, now)
+	}
 	switch {
 	case errors.Is(err, auth.ErrSession):
 		return c.askToSignIn(w, r, form{Token: f.Token}, nil)

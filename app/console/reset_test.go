@@ -177,7 +177,7 @@ func TestLinkThatIsDeadLeadsToTheFormThatAsksForANewOne(t *testing.T) {
 		s.expire(t, "expired@example.com")
 		l, err := s.link.SignIn(t.Context(), link.ActorUser, "emailpass", credentials("changed@example.com"), auth.Client{})
 		if err == nil {
-			_, err = s.link.ChangePassword(t.Context(), l.Session, "emailpass",
+			_, _, err = s.link.ChangePassword(t.Context(), l.Session, "emailpass",
 				auth.Input(`{"current_password":"`+password+`","password":"`+newPassword+`"}`))
 		}
 		if err == nil {

@@ -115,7 +115,12 @@ func (c *Console) enter(w http.ResponseWriter, r *http.Request, session auth.Ses
 	if err := c.leave(r); err != nil {
 		return err
 	}
-	secret, err := c.auth.SetCookie(r.Context(), session.ID)
+	return c.goOn(w, r, session)
+}
+
+// goOn gives the browser a new cookie of the session.
+func (c *Console) goOn(w http.ResponseWriter, r *http.Request, session auth.Session) error {
+	secret, err := c.auth.SetCookie(r.Context(), session)
 	if err == nil {
 		c.site.SetCookie(w, secret, session.ExpiresAt)
 		c.site.SetDevice(w, c.auth.DeviceToken(session, c.site.Client(r).Device))

@@ -81,7 +81,7 @@ func (a *API) createSession(c *call) (sessionAnswer, error) {
 			return sessionAnswer{}, err
 		}
 	}
-	secret, err := a.auth.SetCookie(c.Context(), session.ID)
+	secret, err := a.auth.SetCookie(c.Context(), session)
 	if errors.Is(err, auth.ErrSession) {
 		return sessionAnswer{}, errUnauthorized
 	}
@@ -90,6 +90,22 @@ func (a *API) createSession(c *call) (sessionAnswer, error) {
 	}
 	a.site.SetCookie(c.w, secret, session.ExpiresAt)
 	return answer, nil
+}
+
+// goOn lets the caller go on in the session that an act of theirs has carried over, without what they came with: by the token
+// if they had one, otherwise by a new cookie. It returns the token to answer with.
+func (a *API) goOn(c *call, now auth.Session, token string) (string, error) {
+	if c.caller.claims != nil {
+		return token, nil
+	}
+	secret, err := a.auth.SetCookie(c.Context(), now)
+	switch {
+	case err == nil:
+		a.site.SetCookie(c.w, secret, now.ExpiresAt)
+	case errors.Is(err, auth.ErrSession): // it has ended since, and what was asked for is done
+		err = nil
+	}
+	return "", err
 }
 
 type successAnswer struct {

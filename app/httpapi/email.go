@@ -46,14 +46,15 @@ func (a *API) confirmEmailChange(c *call, in emailConfirmation) (emailChanged, e
 	if err != nil {
 		return emailChanged{}, err
 	}
-	u, token, err := a.link.ConfirmEmailChange(c.Context(), c.caller.session, in.Token.value)
+	u, now, token, err := a.link.ConfirmEmailChange(c.Context(), c.caller.session, in.Token.value)
+	if err == nil {
+		token, err = a.goOn(c, now, token)
+	}
 	switch {
 	case errors.Is(err, auth.ErrSession):
 		return emailChanged{}, errUnauthorized
 	case err != nil:
 		return emailChanged{}, err
-	case c.caller.claims == nil: // the cookie goes on as it is
-		token = ""
 	}
 	return emailChanged{show(u, attributes), token}, nil
 }

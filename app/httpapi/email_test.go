@@ -105,7 +105,7 @@ func TestAUserMovesToAnotherAddressByTheLinkMailedThere(t *testing.T) {
 		for name, c := range map[string]struct {
 			credential string
 			status     int
-		}{"the new token": {bearer(renewed), 200}, "the cookie": {cookie, 200}, "the token before": {bearer(mine), 401}, "another session": {bearer(other), 401}} {
+		}{"the new token": {bearer(renewed), 200}, "the cookie": {cookie, 401}, "the token before": {bearer(mine), 401}, "another session": {bearer(other), 401}} {
 			if a := s.do(t, "GET", "/admin/users/me", "", c.credential); a.status != c.status {
 				t.Errorf("%s: %d, want %d", name, a.status, c.status)
 			}
@@ -143,8 +143,11 @@ func TestAUserMovesToAnotherAddressByTheLinkMailedThere(t *testing.T) {
 		if !s.fits(t, "ada@lovelace.example", password) {
 			t.Error("the next owner of the old address has set the password of the account")
 		}
+		cookie = s.openCookie(t, renewed)
 		if a := s.move(t, s.moving(t, s.signIn(t, "ada@lovelace.example"), "countess@example.com"), cookie); a.status != 200 || a.get("token") != "" {
 			t.Errorf("moving on, confirmed by the cookie: %d %s", a.status, a.body)
+		} else if s.alive(t, cookie) || !s.alive(t, newCookie(t, a)) {
+			t.Error("the cookie is not replaced")
 		}
 	})
 }

@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/latchkey-go/latchkey/app/httpapi"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
 	"github.com/latchkey-go/latchkey/modules/user"
@@ -187,4 +190,62 @@ func TestWhoIsSignedInIsToldToSendTheCurrentPassword(t *testing.T) {
 			t.Error("the password was changed")
 		}
 	})
+}
+
+// An administrator can have somebody sent a link, and has no way to say what their password is to be (ASVS 6.4.6).
+func TestAnAdministratorChoosesNobodysPassword(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		admin := s.admin(t, "admin@example.com")
+		id := actor(t, s.member(t, "ada@example.com"))
+		const chosen = "chosen by an admin"
+		tried := 0
+		for _, pattern := range httpapi.Routes() {
+			method, path, _ := strings.Cut(pattern, " ")
+			if !strings.HasPrefix(path, "/admin/users/{id}") || method == "GET" || method == "DELETE" || strings.HasSuffix(path, "/deactivate") {
+				continue
+			}
+			tried++
+			path = strings.ReplaceAll(path, "{id}", id)
+			for _, body := range []string{`{"password":"` + chosen + `"}`, `{"new_password":"` + chosen + `"}`, `{"first_name":"Ada","password":"` + chosen + `"}`} {
+				s.do(t, method, path, body, bearer(admin)) // refused, or the body is not looked at
+			}
+		}
+		for _, body := range []string{
+			`{"password":"` + chosen + `"}`, `{"email":"ada@example.com","password":"` + chosen + `"}`, `{"email":"ada@example.com","current_password":"` + password + `","password":"` + chosen + `"}`,
+		} {
+			if a := s.do(t, "POST", "/auth/user/emailpass/update", body, bearer(admin)); a.status == 200 && strings.Contains(body, password) {
+				admin = s.token(t, "change", a) // an admin's own, by their own password
+			} else if a.status == 200 {
+				t.Errorf("%s: %s", body, a.body)
+			}
+		}
+		if tried < 4 || s.fits(t, "ada@example.com", chosen) || !s.fits(t, "ada@example.com", password) {
+			t.Errorf("after %d routes, somebody's password is what an administrator has chosen", tried)
+		}
+	})
+}
+
+// Every route and page that lets somebody in, or changes by what they get in, is in the document (ASVS 6.1.3, 6.3.4).
+func TestEveryWayToProveWhoOneIsIsDocumented(t *testing.T) {
+	data, err := os.ReadFile("../../docs/security/passwords.md")
+	check(t, err)
+	_, ways, found := strings.Cut(string(data), "## Ways to prove who one is")
+	if !found {
+		t.Fatal("the document does not list the ways")
+	}
+	ignores := []string{ // which let nobody in: they show, end, or have a mail sent
+		"GET /auth/{actor}/providers", "GET /auth/sessions", "DELETE /auth/session", "DELETE /auth/sessions", "DELETE /auth/sessions/{id}", "POST /auth/verification/request",
+	}
+	routes := append(httpapi.Routes(), "POST /app/login", "POST /app/invite", "POST /app/reset-password", "POST /app/email/confirm", "POST /app/verify-email")
+	for _, pattern := range routes {
+		method, path, _ := strings.Cut(pattern, " ")
+		lets := strings.HasPrefix(path, "/auth/") || strings.HasPrefix(path, "/app/") || path == "/admin/invites/accept" || path == "/admin/users/me/email/confirm"
+		if !lets || slices.Contains(ignores, pattern) {
+			continue
+		}
+		short := "…" + strings.TrimPrefix(path, "/auth/{actor}/{provider}")
+		if !strings.Contains(ways, method+" "+path+"`") && !strings.Contains(ways, "`"+path+"`") && !strings.Contains(ways, "`"+short+"`") {
+			t.Errorf("docs/security/passwords.md does not have %s", pattern)
+		}
+	}
 }

@@ -99,16 +99,14 @@ func (a *API) changePassword(c *call, in auth.Input) (updateAnswer, error) {
 	if c.caller.session.ActorType != c.PathValue("actor") {
 		return updateAnswer{}, errUnauthorized
 	}
-	token, err := a.link.ChangePassword(c.Context(), c.caller.session, c.PathValue("provider"), in)
-	switch {
-	case errors.Is(err, auth.ErrSession):
-		return updateAnswer{}, errUnauthorized
-	case err != nil:
-		return updateAnswer{}, err
-	case c.caller.claims == nil: // the cookie goes on as it is
-		token = ""
+	now, token, err := a.link.ChangePassword(c.Context(), c.caller.session, c.PathValue("provider"), in)
+	if err == nil {
+		token, err = a.goOn(c, now, token)
 	}
-	return updateAnswer{true, token}, nil
+	if errors.Is(err, auth.ErrSession) {
+		err = errUnauthorized
+	}
+	return updateAnswer{err == nil, token}, err
 }
 
 type resetAnswer struct {

@@ -24,6 +24,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/kernel/event"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
+	"github.com/latchkey-go/latchkey/modules/kernel/secrettest"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -163,7 +164,10 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 	check(t, err)
 	s.Server = httptest.NewServer(api)
 	s.Client().Transport.(*http.Transport).MaxIdleConnsPerHost = 300
-	t.Cleanup(s.Close)
+	t.Cleanup(func() {
+		s.Close()
+		secrettest.Look(t, "the log", s.log.all.String())
+	})
 	return s
 }
 
@@ -180,15 +184,17 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// logBuffer is a log that tests read.
+// logBuffer is a log that tests read, and that is looked through for secrets at the end of each.
 type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
+	all bytes.Buffer // also what was forgotten
 }
 
 func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.all.Write(p)
 	return l.buf.Write(p)
 }
 

@@ -79,7 +79,7 @@ func (a *API) endOwnSession(c *call) (deletedAnswer, error) {
 	}
 	own, id := c.caller.session, auth.SessionID(c.PathValue("id"))
 	err := a.db.InTx(c.Context(), func(ctx context.Context) error {
-		if err := a.auth.HoldSession(ctx, own.ID); err != nil { // who was thrown out a moment ago, on another node, throws out nobody
+		if err := a.auth.HoldSession(ctx, own); err != nil { // who was thrown out a moment ago, on another node, throws out nobody
 			return err
 		}
 		_, err := a.auth.EndSessionOf(ctx, own.IdentityID, id, auth.EndedByOwner)
@@ -94,16 +94,18 @@ func (a *API) endOwnSession(c *call) (deletedAnswer, error) {
 	return deletedAnswer{string(id), "session", true}, err
 }
 
-// endOtherSessions signs the caller out everywhere else. What they came with is carried over: a cookie goes on, and in place
-// of a token they get another one.
+// endOtherSessions signs the caller out everywhere else. In place of what they came with they get another one: a cookie or a
+// token.
 func (a *API) endOtherSessions(c *call) (endedAnswer, error) {
 	if _, err := readQuery(c); err != nil {
 		return endedAnswer{}, err
 	}
 	now, ended, err := a.auth.EndOtherSessions(c.Context(), c.caller.session)
 	answer := endedAnswer{ended, "session", true, ""}
-	if err == nil && c.caller.claims != nil {
-		answer.Token, err = a.link.Refresh(c.Context(), now)
+	if err == nil {
+		if answer.Token, err = a.link.Refresh(c.Context(), now); err == nil {
+			answer.Token, err = a.goOn(c, now, answer.Token)
+		}
 	}
 	if errors.Is(err, auth.ErrSession) || errors.Is(err, auth.ErrNotFound) { // it ended a moment ago
 		err = errUnauthorized

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"github.com/latchkey-go/latchkey/app/audit"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -176,12 +177,16 @@ func TestWhoSignsOutEverywhereElseGoesOn(t *testing.T) {
 				move := s.moving(t, intruder, "elsewhere-"+email) // which the intruder, who knows the password, has asked for
 				face := map[string]string{"token": bearer(mine), "cookie": own}[by]
 				a := s.do(t, "DELETE", "/auth/sessions", "", face)
-				if a.status != 200 || a.get("count") != "2" || (a.get("token") != "") != (by == "token") || a.header.Get("Set-Cookie")+a.header.Get("Clear-Site-Data") != "" {
+				if a.status != 200 || a.get("count") != "2" || (a.get("token") != "") != (by == "token") || (a.header.Get("Set-Cookie") != "") != (by == "cookie") {
 					t.Fatalf("%d %s, %v", a.status, a.body, a.header)
 				}
-				s.wantDead(t, "the others and every token of before", bearer(intruder), bearer(third), theirs, bearer(mine))
+				s.wantDead(t, "the others, and every token and cookie of before", bearer(intruder), bearer(third), theirs, bearer(mine), own)
+				own = bearer(a.get("token"))
+				if by == "cookie" {
+					own = newCookie(t, a)
+				}
 				if !s.alive(t, own) {
-					t.Error("the cookie of the session is dead")
+					t.Error("what is given in its place is dead")
 				}
 				if fresh := a.get("token"); by == "token" && (sid(t, fresh) != sid(t, mine) || s.me(t, bearer(fresh)).get("user", "email") != email) {
 					t.Errorf("the new token is of %s", sid(t, fresh))
@@ -193,6 +198,75 @@ func TestWhoSignsOutEverywhereElseGoesOn(t *testing.T) {
 					t.Errorf("afterwards: %v", ids)
 				}
 			})
+		}
+	})
+}
+
+// newCookie is the session cookie that an answer sets, as a header.
+func newCookie(t *testing.T, a answer) string {
+	t.Helper()
+	for _, c := range (&http.Response{Header: a.header}).Cookies() {
+		if strings.HasSuffix(c.Name, "latchkey") {
+			return "Cookie: " + c.Name + "=" + c.Value
+		}
+	}
+	t.Fatalf("no cookie is set: %d %s", a.status, a.body)
+	return ""
+}
+
+// Whoever has got hold of an access token can make a cookie of it. The owner, who does not know of it, ends that along with
+// the token.
+func TestACookieThatWasMadeOfAStolenTokenDiesWithTheToken(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		for name, act := range map[string]func(t *testing.T, email, face string) answer{
+			"change": func(t *testing.T, _, face string) answer {
+				return s.do(t, "POST", "/auth/user/emailpass/update", fmt.Sprintf(`{"current_password":%q,"password":"battery staple"}`, password), face)
+			},
+			"others": func(t *testing.T, _, face string) answer { return s.do(t, "DELETE", "/auth/sessions", "", face) },
+			"move": func(t *testing.T, email, face string) answer {
+				return s.move(t, s.moving(t, strings.TrimPrefix(face, bearer("")), "new-"+email), face)
+			},
+		} {
+			email := name + "@example.com"
+			owner := s.member(t, email)
+			stolen := s.openCookie(t, owner)
+			a := act(t, email, bearer(owner))
+			if a.status != 200 || a.header.Get("Set-Cookie") != "" && name != "change" {
+				t.Fatalf("%s: %d %s", name, a.status, a.body)
+			}
+			s.wantDead(t, name, stolen, bearer(owner))
+			if !s.alive(t, bearer(a.get("token"))) {
+				t.Errorf("%s: the owner is out, too", name)
+			}
+		}
+	})
+}
+
+// Another node goes on to take a token for good for up to a second. In that time nothing that lasts is made of it.
+func TestADeadTokenThatIsCachedElsewhereMakesNothingThatLasts(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		here := serve(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations(), audit.Migrations()), settings{})
+		there := serve(t, at.Open(t), settings{})
+		for name, try := range map[string]func(token string) answer{
+			"a cookie":    func(token string) answer { return there.do(t, "POST", "/auth/session", "", bearer(token)) },
+			"a new token": func(token string) answer { return there.do(t, "DELETE", "/auth/sessions", "", bearer(token)) },
+			"a signed-out owner": func(token string) answer {
+				return there.do(t, "DELETE", "/auth/sessions/"+sid(t, token), "", bearer(token))
+			},
+		} {
+			email := strings.ReplaceAll(name, " ", "") + "@example.com"
+			stolen := here.member(t, email)
+			if !there.alive(t, bearer(stolen)) {
+				t.Fatal("the token is not good")
+			}
+			a := here.do(t, "POST", "/auth/user/emailpass/update", fmt.Sprintf(`{"current_password":%q,"password":"battery staple"}`, password), bearer(stolen))
+			fresh := here.token(t, "change", a)
+			if a := try(stolen); a.status != 401 {
+				t.Errorf("%s: %d %s", name, a.status, a.body)
+			}
+			if !here.alive(t, bearer(fresh)) {
+				t.Errorf("%s: the owner is out", name)
+			}
 		}
 	})
 }
@@ -629,8 +703,14 @@ func TestVerMovesWithCredentialsAndNotWithSignIns(t *testing.T) {
 				if s.alive(t, bearer(token)) != !c.want.ver {
 					t.Errorf("the token of before is alive: %t", c.want.ver)
 				}
-				if s.alive(t, cookie) != c.want.own || s.alive(t, other) != !c.want.ver {
-					t.Errorf("the session is alive: %t, another one: %t", s.alive(t, cookie), s.alive(t, other))
+				if s.alive(t, cookie) == c.want.ver || s.alive(t, other) == c.want.ver {
+					t.Errorf("the cookie is alive: %t, that of another session: %t", s.alive(t, cookie), s.alive(t, other))
+				}
+				lives, err := s.db.Conn(t.Context()).NewSelect().TableExpr("latchkey_auth_session AS s").
+					Join("JOIN latchkey_auth_identity a ON a.id = s.auth_identity_id AND a.ver = s.ver").Where("s.id = ?", sid(t, token)).Exists(t.Context())
+				check(t, err)
+				if lives != c.want.own {
+					t.Errorf("the session lives: %t", lives)
 				}
 			})
 		}

@@ -135,7 +135,7 @@ func TestATokenKeptFromRegistrationNeverBecomesTheVictims(t *testing.T) {
 }
 
 // adminWith makes an admin as the command line does, over whatever identity there is.
-func (s *server) adminWith(t *testing.T, email, password string) {
+func (s *server) adminWith(t testing.TB, email, password string) {
 	t.Helper()
 	_, err := s.link.CreateUser(t.Context(), "emailpass", auth.Input(credentials(email, password)),
 		user.Draft{Email: email, Roles: []string{user.RoleAdmin}, Via: user.ViaCLI})

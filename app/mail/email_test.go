@@ -71,7 +71,7 @@ func TestWhoeverMovesIsMailedALinkToTheNewAddressAndNoticesToTheOld(t *testing.T
 			}
 		}
 		wantNotice(t, toOld[0], "Your e-mail address at id.example.com is to change", site+"/app/reset-password", "ada@lovelace.example", "instead of ada@example.com", "If it was not you")
-		if u, _, err := p.link.ConfirmEmailChange(t.Context(), session, token); err != nil || u.Email != "ada@lovelace.example" {
+		if u, _, _, err := p.link.ConfirmEmailChange(t.Context(), session, token); err != nil || u.Email != "ada@lovelace.example" {
 			t.Fatalf("confirm: %v, %v", u.Email, err)
 		}
 		mails = p.wantMails(t, 3)
@@ -113,7 +113,7 @@ func TestALinkForAnotherAddressIsMailedOnlyWhileItIsOfUse(t *testing.T) {
 		if len(third) != 1 {
 			t.Fatalf("%q", mails)
 		}
-		if _, _, err := p.link.ConfirmEmailChange(t.Context(), session, tokenIn(third[0].Text)); !errors.Is(err, auth.ErrEmailChange) {
+		if _, _, _, err := p.link.ConfirmEmailChange(t.Context(), session, tokenIn(third[0].Text)); !errors.Is(err, auth.ErrEmailChange) {
 			t.Errorf("after a reset: %v", err)
 		}
 	})
@@ -134,7 +134,7 @@ func TestALinkForAnotherAddressThatFailedIsMailedAgainTheSame(t *testing.T) {
 		if len(links) != 2 || links[0].ID != links[1].ID || links[0].Text != links[1].Text || !links[1].Repeated {
 			t.Errorf("%+v", links)
 		}
-		if _, _, err := p.link.ConfirmEmailChange(t.Context(), session, tokenIn(links[1].Text)); err != nil {
+		if _, _, _, err := p.link.ConfirmEmailChange(t.Context(), session, tokenIn(links[1].Text)); err != nil {
 			t.Error(err)
 		}
 	})

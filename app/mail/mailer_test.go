@@ -233,7 +233,7 @@ func TestAMailIsNotSentAgainOnceItsLinkIsOfNoUse(t *testing.T) {
 		"the password was changed": {func(t *testing.T, p *program, _ string) error {
 			l, err := p.link.SignIn(t.Context(), link.ActorUser, emailpass.Name, credentials("ada@example.com", password), auth.Client{})
 			if err == nil {
-				_, err = p.link.ChangePassword(t.Context(), l.Session, emailpass.Name,
+				_, _, err = p.link.ChangePassword(t.Context(), l.Session, emailpass.Name,
 					auth.Input(`{"current_password":"`+password+`","password":"a new passphrase"}`))
 			}
 			return err

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -60,15 +62,23 @@ func (s *Site) trust(origin string) error {
 // IsOrigin reports whether s is an origin exactly as browsers write it (RFC 6454, 6.2): nothing else compares equal.
 func IsOrigin(s string) bool {
 	u, err := url.Parse(s)
-	if err != nil || u.Hostname() == "" || strings.HasSuffix(u.Host, ":") || strings.ContainsAny(u.Host, "*,") {
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || !host.MatchString(u.Host) {
 		return false
 	}
-	switch u.Scheme + ":" + u.Port() {
+	switch port := u.Port(); u.Scheme + ":" + port {
+	case "http:", "https:":
 	case "http:80", "https:443":
 		return false
+	default:
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
+			return false
+		}
 	}
-	return (u.Scheme == "http" || u.Scheme == "https") && s == u.Scheme+"://"+strings.ToLower(u.Host)
+	return s == u.Scheme+"://"+u.Host
 }
+
+// host is a name, in ASCII, or an address, and perhaps a port.
+var host = regexp.MustCompile(`^([a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])(:[0-9]+)?$`)
 
 // URL is the address of a path of the site, for links that leave it. It never depends on what a request says.
 func (s *Site) URL(path string) string { return s.options.PublicURL + path }

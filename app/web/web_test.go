@@ -17,7 +17,9 @@ func TestASiteIsMadeOnlyOfOriginsThatBrowsersWrite(t *testing.T) {
 		"id.example.com": false, "ftp://id.example.com": false, "https://": false, "https://:443": false, "null": false, "*": false, "https://*.example.com": false,
 		"https://id.example.com:443": false, "http://id.example.com:80": false, "https://ID.example.com": false, "HTTPS://id.example.com": false,
 		"https://id.example.com/app": false, "https://id.example.com?x": false, "https://id.example.com#x": false, "https://a@id.example.com": false,
-		"https://a.example.com,https://b.example.com": false, "https://id.example.com:": false, " https://id.example.com": false, "://": false,
+		"https://a.example.com,https://b.example.com": false, "https://id.example.com:": false, `https://id"x.example.com`: false, "https://id.example.com:99999": false,
+		"https://id.example.com:08443": false, "https://bücher.example": false, "https://xn--bcher-kva.example": true, "https://a%2fb.example": false, "https://id_1.example.com.": true,
+		"https://.": false, " https://id.example.com": false, "://": false,
 	} {
 		if _, err := web.New(web.Options{PublicURL: origin}); (err == nil) != good {
 			t.Errorf("public URL %q: %v", origin, err)

@@ -38,7 +38,7 @@ type Proof struct {
 	basis     snapshot // what was stored when it was proved
 
 	spends string    // hash of the one-time token that this proof uses up; empty: none
-	keeps  SessionID // the session that outlives a Change, being the one it was made in; empty: none
+	keeps  Session   // the session that outlives a Change, being the one it was made in; empty: none
 	again  SessionID // the session in which ProveAgain made it; empty: another made it
 	unseen bool      // it is of ProveRegistration, which has looked at nothing that is kept
 

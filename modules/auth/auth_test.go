@@ -83,7 +83,7 @@ func TestASessionOfAnIdentityThatWasRevokedMeanwhileIsBornDead(t *testing.T) {
 		if _, _, err := h.CheckToken(t.Context(), token); !errors.Is(err, auth.ErrSession) {
 			t.Errorf("its token: %v, want ErrSession", err)
 		}
-		cookie, err := h.SetCookie(t.Context(), session.ID)
+		cookie, err := h.SetCookie(t.Context(), session)
 		if err == nil {
 			_, err = h.CheckCookie(t.Context(), cookie)
 		}
@@ -91,7 +91,7 @@ func TestASessionOfAnIdentityThatWasRevokedMeanwhileIsBornDead(t *testing.T) {
 			t.Errorf("its cookie: %v, want ErrSession", err)
 		}
 		must(t, h.db.InTx(t.Context(), func(ctx context.Context) error {
-			if err := h.HoldSession(ctx, session.ID); !errors.Is(err, auth.ErrSession) {
+			if err := h.HoldSession(ctx, session); !errors.Is(err, auth.ErrSession) {
 				t.Errorf("hold: %v, want ErrSession", err)
 			}
 			return nil

@@ -100,7 +100,7 @@ func (s *Service) RequestEmailChange(ctx context.Context, session Session, p Pro
 		if len(held) == 0 {
 			return ErrSession
 		}
-		if err := s.HoldSession(ctx, session.ID); err != nil { // only now: if ver moved before it was read, the session is dead
+		if err := s.HoldSession(ctx, session); err != nil { // only now: if ver moved before it was read, the session is dead
 			return err
 		}
 		err = s.store.putEmailChange(ctx, &emailChangeRow{
@@ -272,7 +272,7 @@ func (s *Service) ConfirmEmailChange(ctx context.Context, session Session, token
 			return err
 		}
 		now, now.ver = session, held[own].Ver+1
-		_, err = s.revoke(ctx, session.IdentityID, session.ID, EndedByChange)
+		_, err = s.revoke(ctx, session.IdentityID, session, EndedByChange)
 		return err
 	})
 	return c, now, err

@@ -183,7 +183,7 @@ func ExampleService_DeleteProviderIdentities() {
 }
 
 // hashOfElsewhere stands for a secret that an app brings along.
-var hashOfElsewhere = []byte("$hb1$…")
+var hashOfElsewhere = []byte("$2b$10$abcdefghijklmnopqrstuuHNbAKRhpaujgo33bRWs.NLUTJO3lOy2")
 
 // Prove is the slow half and Admit the quick one, so that an app's own rows can be written in Admit's transaction.
 func ExampleService_Admit() {

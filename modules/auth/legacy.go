@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/pbkdf2"
@@ -52,10 +51,11 @@ var errNotLegacy = errors.New("its form is not known")
 // CheckPasswordHash says whether a hash can be imported: whether it is one of Passwords.Hash, or one of another program in
 // a form that Passwords.Verify knows, with parameters that are not beyond all reason. The error never repeats the hash.
 func CheckPasswordHash(hash []byte) error {
-	if bytes.HasPrefix(hash, []byte(scheme)) {
-		return nil // whether its pepper is here, Verify says
+	_, err := parseLegacy(hash)
+	if _, bare, own := cutOwn(hash); own {
+		err = checkOwn(bare, 0) // whether its pepper is here, Verify says
 	}
-	if _, err := parseLegacy(hash); err != nil {
+	if err != nil {
 		return ErrInvalid.Msg("A password hash cannot be used: %s.", err)
 	}
 	return nil

@@ -102,6 +102,18 @@ func medusa(logN byte, r, p uint32) string {
 
 // Each of these is of a known form and would cost too much, or cannot be read. It is refused before anything is allocated:
 // the worst of them ask for terabytes.
+func TestAHashOfOursThatIsDamagedOrTooDearIsNotImported(t *testing.T) {
+	for name, hash := range map[string]string{
+		"of cost 31": "$hb1$AAAAAAAA$$2a$31$abcdefghijklmnopqrstuuHNbAKRhpaujgo33bRWs.NLUTJO3lOy2",
+		"cut":        "$hb1$AAAAAAAA$$2a$04$abcdefghijklmnopqrstuuHNbAKRhpaujgo33bRWs",
+		"no pepper":  "$hb1$",
+	} {
+		if err := auth.CheckPasswordHash([]byte(hash)); !errors.Is(err, auth.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestTheParametersOfAHashOfAnotherProgramAreBounded(t *testing.T) {
 	const salt, sum = "MDEyMzQ1Njc4OWFiY2RlZg", "cKFEcEsTnuKNbVWflPEkxuOmu4SRKQLgBDfO128ed1E"
 	const huge = "99999999999999999999"

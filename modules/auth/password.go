@@ -107,7 +107,7 @@ func (h *Passwords) Verify(ctx context.Context, hash []byte, password string) (o
 	}
 	pepper, bare, known := h.split(hash)
 	if !known && hash != nil && !h.peppers.givenUp(pepperOf(hash)) {
-		return false, false, errors.New("auth: a stored password hash names a scheme or pepper that is not configured")
+		return false, false, errors.New("auth: a stored password hash is damaged, of too high a cost, or names a scheme or pepper that is not configured")
 	}
 	err = h.pool.run(ctx, func() error {
 		start, sum := time.Now(), mac(pepper, password)
@@ -133,25 +133,42 @@ func (h *Passwords) Verify(ctx context.Context, hash []byte, password string) (o
 // Turns is how often a password was hashed or verified so far. Whoever must not be told apart costs the same number.
 func (h *Passwords) Turns() int64 { return h.pool.turns.Load() }
 
-// split takes a stored hash apart. Without one it returns the decoy.
+// split takes a stored hash apart. Without one that can be used it returns the decoy.
 func (h *Passwords) split(hash []byte) (pepper keyring.Key, bare []byte, known bool) {
-	if rest, ok := bytes.CutPrefix(hash, []byte(scheme)); ok {
-		name, bare, _ := bytes.Cut(rest, []byte("$"))
-		if p, ok := h.peppers.named(string(name)); ok {
+	if name, bare, ok := cutOwn(hash); ok && checkOwn(bare, h.cost) == nil {
+		if p, ok := h.peppers.named(name); ok {
 			return p, bare, true
 		}
 	}
 	return h.peppers.first(), h.decoy, false
 }
 
+// cutOwn takes a hash of ours apart, into the name of its pepper and what bcrypt made.
+func cutOwn(hash []byte) (pepper string, bare []byte, ok bool) {
+	rest, ok := bytes.CutPrefix(hash, []byte(scheme))
+	name, bare, cut := bytes.Cut(rest, []byte("$"))
+	return string(name), bare, ok && cut
+}
+
+// checkOwn says what is wrong with what bcrypt made: nothing that takes much longer than the configured cost is computed.
+func checkOwn(bare []byte, configured int) error {
+	cost, err := bcrypt.Cost(bare)
+	switch most := max(configured, maxLegacyCost); {
+	case err != nil || len(bare) != len(assembleDecoy(bcrypt.MinCost)):
+		return errors.New("it is damaged")
+	case cost > most:
+		return fmt.Errorf("its bcrypt cost is %d, and at most %d is computed", cost, most)
+	}
+	return nil
+}
+
 // pepperOf is the name of the pepper that a stored hash was made under; empty: it names none.
 func pepperOf(hash []byte) string {
-	rest, ok := bytes.CutPrefix(hash, []byte(scheme))
-	name, _, _ := bytes.Cut(rest, []byte("$"))
+	name, _, ok := cutOwn(hash)
 	if !ok {
 		return ""
 	}
-	return string(name)
+	return name
 }
 
 func mac(pepper keyring.Key, password string) []byte {

@@ -180,6 +180,7 @@ func TestAHashThatCannotBeReadIsOurFailure(t *testing.T) {
 	for name, hash := range map[string]string{
 		"empty": "", "plain": "correct horse", "no pepper": "$hb1$$" + bare, "another pepper": "$hb1$AAAAAAAA$" + bare,
 		"another scheme": "$hb2" + strings.TrimPrefix(string(genuine), "$hb1"), "cut": string(genuine[:40]), "pepper alone": strings.TrimSuffix(string(genuine), bare),
+		"cost 31": strings.Replace(string(genuine), "$04$", "$31$", 1), // which would take a day
 		"cost 99": strings.Replace(string(genuine), "$04$", "$99$", 1), "another bcrypt": strings.Replace(string(genuine), "$2a$", "$9a$", 1),
 	} {
 		ok, stale, err := h.Verify(t.Context(), []byte(hash), "correct horse")
@@ -245,4 +246,17 @@ func TestAWrongPasswordForAnOlderHashCostsWhatAnUnknownAccountCosts(t *testing.T
 	if ok, stale, err := now.Verify(t.Context(), old, "correct horse"); !ok || !stale || err != nil {
 		t.Errorf("the right password: %v, %v, %v", ok, stale, err)
 	}
+}
+
+// Nobody is made to choose another password because theirs is old (ASVS 6.2.10).
+func TestAPasswordDoesNotExpire(t *testing.T) {
+	each(t, func(t *testing.T, h house) {
+		ada := h.register(t, "ada@example.com", "correct horse")
+		for table, columns := range map[string][]string{"auth_identity": {"created_at", "updated_at"}, "provider_identity": {"created_at", "updated_at", "email_verified_at"}} {
+			h.age(t, table, 30*365*24*time.Hour, columns...)
+		}
+		if i, err := h.signIn(t.Context(), "ada@example.com", "correct horse"); err != nil || i.ID != ada.ID {
+			t.Errorf("after thirty years: %v, %v", i.ID, err)
+		}
+	})
 }

@@ -42,8 +42,9 @@ type ResetRequest struct {
 
 // RequestPasswordReset announces the request by a PasswordResetRequested event, and does the same for entities that exist
 // and for others: it looks nothing up. Who has asked five times for an entity within a quarter of an hour is answered as
-// before, and nothing is announced: the mails that were sent are as good. ErrUnsupported: the provider has no secret that
-// could be replaced. ErrThrottled: too many requests from the client's address.
+// before, and nothing is announced: the mails that were sent are as good. Nor is what can be no entity of the provider, such
+// as a password that was typed into the wrong field. ErrUnsupported: the provider has no secret that could be replaced.
+// ErrThrottled: too many requests from the client's address.
 func (s *Service) RequestPasswordReset(ctx context.Context, r ResetRequest) (PasswordResetRequested, error) {
 	if _, err := s.updater(r.Provider); err != nil {
 		return PasswordResetRequested{}, err
@@ -57,11 +58,18 @@ func (s *Service) RequestPasswordReset(ctx context.Context, r ResetRequest) (Pas
 	if err := s.takeByPlace(ctx, limitResetAsk); err != nil {
 		return PasswordResetRequested{}, err
 	}
+	canonical := r.EntityID
+	if c, ok := s.providers[r.Provider].(Canonicalizer); ok {
+		var err error
+		if canonical, err = c.CanonicalEntityID(r.EntityID); err != nil {
+			return e, nil //nolint:nilerr // nobody can have it; and it may be a password that was typed into the wrong field
+		}
+	}
 	if !database.Storable(r.EntityID, maxText) {
 		return e, nil // nobody can have it
 	}
 	return e, s.db.InTx(ctx, func(ctx context.Context) error {
-		if err := s.takeMail(ctx, r.Provider, r.EntityID); errors.Is(err, errNoMail) {
+		if err := s.takeMail(ctx, r.Provider, canonical); errors.Is(err, errNoMail) {
 			return nil
 		} else if err != nil {
 			return err
@@ -74,16 +82,11 @@ func (s *Service) RequestPasswordReset(ctx context.Context, r ResetRequest) (Pas
 var errNoMail = errors.New("auth: no further mail")
 
 // takeMail counts a mail to whoever is meant, by the one spelling that every spelling has.
-func (s *Service) takeMail(ctx context.Context, provider, entityID string) error {
+func (s *Service) takeMail(ctx context.Context, provider, canonical string) error {
 	if s.options.Throttle.Disabled || isUnlimited(ctx) {
 		return nil
 	}
-	if c, ok := s.providers[provider].(Canonicalizer); ok {
-		if canonical, err := c.CanonicalEntityID(entityID); err == nil {
-			entityID = canonical
-		}
-	}
-	account := subjectOf(provider, entityID)
+	account := subjectOf(provider, canonical)
 	until, err := s.store.take(ctx, limitResetMail.bucket(account).about(account), database.Now())
 	if err == nil && !until.IsZero() {
 		err = errNoMail
@@ -284,7 +287,7 @@ func (s *Service) ChangePassword(ctx context.Context, session Session, provider 
 		if err == nil && proof.assertion.EntityID != entityID {
 			err = errOtherEntity
 		}
-		proof.keeps = session.ID
+		proof.keeps = session
 		return proof, err
 	})
 	session.ver = i.ver

@@ -107,11 +107,13 @@ func clip(text string, most int) string {
 	return text
 }
 
-// SetCookie gives the session a new cookie secret of 256 bits; the one before is dead. Only its hash is kept.
-func (s *Service) SetCookie(ctx context.Context, id SessionID) (secret string, err error) {
+// SetCookie gives the session a new cookie secret of 256 bits; the one before is dead. Only its hash is kept. ErrSession: the
+// session has ended, or was checked before the credentials were set anew.
+func (s *Service) SetCookie(ctx context.Context, session Session) (secret string, err error) {
+	id := session.ID
 	secret = rand.Text() + rand.Text()
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
-		found, err := s.store.setSessionSecret(ctx, id, hashed(secret))
+		found, err := s.store.setSessionSecret(ctx, id, session.ver, hashed(secret))
 		if err == nil && !found {
 			err = ErrSession
 		}
@@ -177,10 +179,11 @@ func (s *Service) checked(ctx context.Context, key, column, value string, claims
 	return e, nil
 }
 
-// HoldSession makes sure, inside a transaction, that the session still lives: ErrSession if it does not. Its identity
-// cannot be deleted before the transaction ends.
-func (s *Service) HoldSession(ctx context.Context, id SessionID) error {
-	alive, err := s.store.holdSession(ctx, id)
+// HoldSession makes sure, inside a transaction, that the session lives as it was checked: ErrSession if it has ended, or the
+// credentials were set anew since, also if it was carried over that for whoever did it. Its identity cannot be deleted before
+// the transaction ends.
+func (s *Service) HoldSession(ctx context.Context, session Session) error {
+	alive, err := s.store.holdSession(ctx, session.ID, session.ver)
 	if err == nil && !alive {
 		err = ErrSession
 	}
@@ -259,19 +262,20 @@ func (s *Service) endSessions(ctx context.Context, id IdentityID, actorType stri
 
 // Revoke ends every session of the identity and makes every proof and token of before worthless.
 func (s *Service) Revoke(ctx context.Context, id IdentityID) error {
-	_, err := s.revoke(ctx, id, "", EndedByChange)
+	_, err := s.revoke(ctx, id, Session{}, EndedByChange)
 	return err
 }
 
-// revoke is Revoke but for one session, which lives on without the tokens it had, and returns how many have ended.
-// ErrSession: that one has ended.
-func (s *Service) revoke(ctx context.Context, id IdentityID, but SessionID, reason string) (ended int, err error) {
+// revoke is Revoke but for one session, which lives on without the tokens and the cookie it had, and returns how many have
+// ended. ErrSession: that one has ended, or another act of its kind came first.
+func (s *Service) revoke(ctx context.Context, id IdentityID, keep Session, reason string) (ended int, err error) {
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
 		if err := s.store.bumpVer(ctx, id); err != nil {
 			return err
 		}
+		but := keep.ID
 		if but != "" {
-			if carried, err := s.store.carrySession(ctx, but, id); err != nil {
+			if carried, err := s.store.carrySession(ctx, but, id, keep.ver); err != nil {
 				return err
 			} else if !carried {
 				return ErrSession

@@ -43,10 +43,10 @@ func (s *Service) EndSessionOf(ctx context.Context, of IdentityID, id SessionID,
 
 // EndOtherSessions ends every session of the identity but this one, and makes every proof and token of before worthless,
 // with changes of address that are pending: for who thinks that somebody else is signed in as them. The session lives on as
-// it is returned; its tokens are dead, its cookie is not. ErrSession: it has ended, such as by another one that did the same.
+// it is returned; its tokens and its cookie are dead. ErrSession: it has ended, such as by another one that did the same.
 func (s *Service) EndOtherSessions(ctx context.Context, session Session) (now Session, ended int, err error) {
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
-		if ended, err = s.revoke(ctx, session.IdentityID, session.ID, ""); err != nil {
+		if ended, err = s.revoke(ctx, session.IdentityID, session, ""); err != nil {
 			return err
 		}
 		row, err := s.store.liveSession(ctx, "id", string(session.ID))
@@ -68,7 +68,7 @@ func (s *Service) EndAllSessions(ctx context.Context, of IdentityID, reason stri
 		return 0, nil
 	}
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
-		if ended, err = s.revoke(ctx, of, "", ""); err != nil || ended == 0 {
+		if ended, err = s.revoke(ctx, of, Session{}, ""); err != nil || ended == 0 {
 			return err
 		}
 		return s.events.Emit(ctx, SessionsEnded{ID: of, Count: ended, Reason: reason})

@@ -146,6 +146,9 @@ func TestOfManyWhoEndAllOtherSessionsOneIsLeft(t *testing.T) {
 			if err == nil && n == len(sessions)-1 {
 				_, _, err = h.CheckToken(t.Context(), token)
 			}
+			if err == nil {
+				cookies[i], err = h.SetCookie(t.Context(), now)
+			}
 			return err
 		}) {
 			switch {
@@ -322,7 +325,7 @@ func TestACookieThatDiedOfIdlenessIsNotWokenByItsToken(t *testing.T) {
 		h.opens(t, "the cookie", "", cookie, nil, auth.ErrSession)
 		time.Sleep(time.Minute)
 		h.opens(t, "and still", token, cookie, nil, auth.ErrSession)
-		fresh, err := h.SetCookie(t.Context(), s.ID)
+		fresh, err := h.SetCookie(t.Context(), s)
 		must(t, err)
 		h.opens(t, "a new one", token, fresh, nil, nil)
 		time.Sleep(50 * time.Minute)

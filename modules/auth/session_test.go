@@ -2,7 +2,10 @@ package auth_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -20,7 +23,7 @@ func (h house) open(t testing.TB, i auth.Identity, actorType string) (s auth.Ses
 		token, err = h.Token(s, i, auth.Actor{ID: "user_1"})
 	}
 	if err == nil {
-		cookie, err = h.SetCookie(t.Context(), s.ID)
+		cookie, err = h.SetCookie(t.Context(), s)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +63,7 @@ func TestTokenAndCookieAreTwoFacesOfOneSession(t *testing.T) {
 				t.Errorf("claims %+v", claims)
 			}
 		}
-		must(t, h.db.InTx(t.Context(), func(ctx context.Context) error { return h.HoldSession(ctx, s.ID) }))
+		must(t, h.db.InTx(t.Context(), func(ctx context.Context) error { return h.HoldSession(ctx, s) }))
 	})
 }
 
@@ -83,8 +86,11 @@ func TestWhatEndsASessionEndsItAtOnceHereAndWithinASecondElsewhere(t *testing.T)
 				again, err := h.signIn(t.Context(), email, "correct horse")
 				must(t, err)
 				own, _, cookie := h.open(t, again, "user")
-				_, _, err = h.EndOtherSessions(t.Context(), own)
-				h.opens(t, "EndOtherSessions, the one it was asked in", "", cookie, nil, nil)
+				now, _, err := h.EndOtherSessions(t.Context(), own)
+				must(t, err)
+				h.opens(t, "EndOtherSessions, what the one it was asked in had", "", cookie, nil, auth.ErrSession)
+				fresh, err := h.SetCookie(t.Context(), now)
+				h.opens(t, "EndOtherSessions, the one it was asked in", "", fresh, nil, nil)
 				return err
 			},
 			"EndAllSessions": func(_ string, s auth.Session) error {
@@ -126,10 +132,10 @@ func TestASessionThatIsNotThereCannotBeUsed(t *testing.T) {
 		if err := h.EndSession(t.Context(), s.ID); !errors.Is(err, auth.ErrSession) {
 			t.Errorf("end it again: %v, want ErrSession", err)
 		}
-		if _, err := h.SetCookie(t.Context(), s.ID); !errors.Is(err, auth.ErrSession) {
+		if _, err := h.SetCookie(t.Context(), s); !errors.Is(err, auth.ErrSession) {
 			t.Errorf("a cookie for it: %v, want ErrSession", err)
 		}
-		err := h.db.InTx(t.Context(), func(ctx context.Context) error { return h.HoldSession(ctx, s.ID) })
+		err := h.db.InTx(t.Context(), func(ctx context.Context) error { return h.HoldSession(ctx, s) })
 		if !errors.Is(err, auth.ErrSession) {
 			t.Errorf("hold it: %v, want ErrSession", err)
 		}
@@ -162,7 +168,7 @@ func TestANewCookieReplacesTheOneBefore(t *testing.T) {
 	each(t, func(t *testing.T, h house) {
 		s, token, first := h.open(t, h.register(t, "ada@example.com", "correct horse"), "user")
 		h.opens(t, "the first", token, first, nil, nil)
-		second, err := h.SetCookie(t.Context(), s.ID)
+		second, err := h.SetCookie(t.Context(), s)
 		must(t, err)
 		if first == second || len(second) < 52 {
 			t.Errorf("cookies %q and %q: want two of 256 bits", first, second)
@@ -244,7 +250,7 @@ func TestASessionEndsHoweverOftenItIsUsed(t *testing.T) {
 		if _, _, err := h.CheckToken(t.Context(), fresh); err == nil {
 			t.Error("a token made for a session that is over is accepted")
 		}
-		err = h.db.InTx(t.Context(), func(ctx context.Context) error { return h.HoldSession(ctx, s.ID) })
+		err = h.db.InTx(t.Context(), func(ctx context.Context) error { return h.HoldSession(ctx, s) })
 		if !errors.Is(err, auth.ErrSession) {
 			t.Errorf("hold it: %v, want ErrSession", err)
 		}
@@ -287,6 +293,32 @@ func TestWhatAClientSaysOfItselfIsCutToFit(t *testing.T) {
 		must(t, err)
 		if len(s.UserAgent) > 256 || len(s.IP) > 64 || !strings.HasPrefix(s.UserAgent, "Mozilla??é") || !strings.HasSuffix(s.UserAgent, "é") {
 			t.Errorf("user agent %q, address %q", s.UserAgent, s.IP)
+		}
+	})
+}
+
+// What a cookie holds cannot be guessed, and cannot be had from the database (ASVS 7.2.3).
+func TestACookieIsRandomAndKeptAsAHash(t *testing.T) {
+	each(t, func(t *testing.T, h house) {
+		ada := h.register(t, "ada@example.com", "correct horse")
+		seen, letters := map[string]bool{}, map[rune]int{}
+		for range 20 {
+			_, _, cookie := h.open(t, ada, "user")
+			seen[cookie] = true
+			for _, r := range cookie {
+				letters[r]++
+			}
+			if len(cookie) < 52 { // of 5 bits each: 260
+				t.Errorf("a cookie has %d characters", len(cookie))
+			}
+			kept := fmt.Sprint(databasetest.Dump(t, h.db))
+			sum := sha256.Sum256([]byte(cookie))
+			if strings.Contains(kept, cookie) || !strings.Contains(kept, hex.EncodeToString(sum[:])) {
+				t.Error("a cookie is kept, or not as its SHA-256")
+			}
+		}
+		if len(seen) != 20 || len(letters) != 32 {
+			t.Errorf("%d different cookies of %d different characters, want 20 of 32", len(seen), len(letters))
 		}
 	})
 }

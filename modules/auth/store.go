@@ -272,21 +272,23 @@ func (s store) liveSession(ctx context.Context, column, value string) (*sessionR
 	return &rows[0], nil
 }
 
-// holdSession reports whether the session lives, and keeps its identity from being deleted until the transaction ends.
-func (s store) holdSession(ctx context.Context, id SessionID) (bool, error) {
+// holdSession reports whether the session lives as of that ver, and keeps its identity from being deleted until the
+// transaction ends.
+func (s store) holdSession(ctx context.Context, id SessionID, ver int64) (bool, error) {
 	var found []SessionID
 	q := s.db.Conn(ctx).NewSelect().Model((*sessionRow)(nil)).ColumnExpr("s.id").
 		Join("JOIN latchkey_auth_identity a ON a.id = s.auth_identity_id AND a.ver = s.ver").
-		Where("s.id = ?", id).Where("s.expires_at > ?", database.Now())
+		Where("s.id = ?", id).Where("s.ver = ?", ver).Where("s.expires_at > ?", database.Now())
 	if err := s.db.ForUpdate(q, "KEY SHARE OF a").Scan(ctx, &found); err != nil {
 		return false, fmt.Errorf("hold session: %w", err)
 	}
 	return len(found) > 0, nil
 }
 
-func (s store) setSessionSecret(ctx context.Context, id SessionID, hash string) (bool, error) {
+func (s store) setSessionSecret(ctx context.Context, id SessionID, ver int64, hash string) (bool, error) {
 	ok, err := database.Touched(s.db.Conn(ctx).NewUpdate().Model((*sessionRow)(nil)).
-		Set("secret_hash = ?", hash).Set("last_used_at = ?", database.Now()).Where("id = ?", id).Exec(ctx))
+		Set("secret_hash = ?", hash).Set("last_used_at = ?", database.Now()).Where("id = ?", id).Where("ver = ?", ver).
+		Where("ver = (SELECT a.ver FROM latchkey_auth_identity a WHERE a.id = auth_identity_id)").Where("expires_at > ?", database.Now()).Exec(ctx))
 	if err != nil {
 		return false, fmt.Errorf("set session secret: %w", err)
 	}
@@ -801,10 +803,11 @@ func (s store) deleteUnproved(ctx context.Context, id IdentityID, address string
 	return deleted, nil
 }
 
-// carrySession lets a session live on over the last move of its identity's ver, and reports whether it was alive.
-func (s store) carrySession(ctx context.Context, id SessionID, identity IdentityID) (bool, error) {
-	carried, err := database.Touched(s.db.Conn(ctx).NewUpdate().Model((*sessionRow)(nil)).Set("ver = ver + 1").
-		Where("id = ?", id).Where("auth_identity_id = ?", identity).Where("expires_at > ?", database.Now()).
+// carrySession lets a session of that ver live on over the last move of its identity's, and reports whether it was alive. Its
+// cookie does not: whoever had a token of before may have made one of it.
+func (s store) carrySession(ctx context.Context, id SessionID, identity IdentityID, ver int64) (bool, error) {
+	carried, err := database.Touched(s.db.Conn(ctx).NewUpdate().Model((*sessionRow)(nil)).Set("ver = ver + 1").Set("secret_hash = NULL").
+		Where("id = ?", id).Where("ver = ?", ver).Where("auth_identity_id = ?", identity).Where("expires_at > ?", database.Now()).
 		Where("ver + 1 = (SELECT a.ver FROM latchkey_auth_identity a WHERE a.id = ?)", identity).Exec(ctx))
 	if err != nil {
 		return false, fmt.Errorf("carry session: %w", err)

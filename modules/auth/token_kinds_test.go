@@ -29,6 +29,7 @@ func TestATokenThatIsMailedIsRefusedInAnyOtherForm(t *testing.T) {
 		must(t, err)
 		change, err := h.CreateEmailChangeToken(t.Context(), move)
 		must(t, err)
+		proof := h.provesBy(t, h.db, session, "ada@example.com")
 
 		for _, kind := range []struct {
 			name, good, purpose string
@@ -44,6 +45,10 @@ func TestATokenThatIsMailedIsRefusedInAnyOtherForm(t *testing.T) {
 				_, err := h.CheckEmailChangeToken(t.Context(), session, token)
 				return err
 			}, auth.ErrEmailChange},
+			{"verification", proof, "use", keyring.Verification, func(token string) error {
+				_, err := h.CheckVerificationToken(t.Context(), session, token)
+				return err
+			}, auth.ErrVerification},
 		} {
 			header, claims, signature := parts(t, kind.good)
 			own := key(t, 1, kind.of)
@@ -78,7 +83,8 @@ func TestATokenThatIsMailedIsRefusedInAnyOtherForm(t *testing.T) {
 				"with a line break":   kind.good[:len(kind.good)-5] + "\n" + kind.good[len(kind.good)-5:],
 				"another last letter": kind.good[:len(kind.good)-1] + respell(kind.good[len(kind.good)-1]),
 			}
-			for _, p := range []keyring.Purpose{keyring.AccessToken, keyring.Invite, keyring.Reset, keyring.EmailChange, keyring.Pepper, keyring.Seal, keyring.Fingerprint} {
+			for _, p := range []keyring.Purpose{keyring.AccessToken, keyring.Invite, keyring.Reset, keyring.EmailChange, keyring.Verification, keyring.Pepper, keyring.Device,
+				keyring.Seal, keyring.Fingerprint} {
 				if p != kind.of {
 					bad["by the key of "+string(p)] = forge(t, header, claims, byHMAC(sha256.New, key(t, 1, p)))
 					bad["by the key of "+string(p)+" and its name"] = forge(t, with(header, "kid", nameOf(t, 1, p)), claims, byHMAC(sha256.New, key(t, 1, p)))

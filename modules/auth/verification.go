@@ -67,7 +67,7 @@ func (s *Service) RequestVerification(ctx context.Context, session Session, r Ve
 		if len(held) == 0 {
 			return ErrSession
 		}
-		if err := s.HoldSession(ctx, session.ID); err != nil { // only now: if ver moved before it was read, the session is dead
+		if err := s.HoldSession(ctx, session); err != nil { // only now: if ver moved before it was read, the session is dead
 			return err
 		}
 		if !r.OfActor {
@@ -262,7 +262,7 @@ func (s *Service) ConfirmVerification(ctx context.Context, session Session, toke
 		if len(held) == 0 {
 			return ErrSession
 		}
-		if err := s.HoldSession(ctx, session.ID); err != nil {
+		if err := s.HoldSession(ctx, session); err != nil {
 			return err
 		}
 		row, err := s.store.takeVerification(ctx, session.IdentityID, hashed(c.ID), held[0].Ver)

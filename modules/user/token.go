@@ -31,7 +31,10 @@ type inviteClaims struct {
 	Use     string   `json:"use"`
 }
 
-const useInvite = "invite"
+const (
+	useInvite = "invite"
+	maxToken  = 8 << 10 // bytes; a longer one is none of ours
+)
 
 // InviteToken derives the token that opens the invite. Say ByMail only if the token goes to the invited address by
 // mail and is shown to nobody else: accepting with it proves the address.
@@ -52,7 +55,7 @@ func (s *Service) InviteToken(i Invite, by Channel) string {
 // parseInviteToken returns the claims of a token that was made here. Whether it is still good, the row says.
 func parseInviteToken(ring *keyring.Ring, token string) (inviteClaims, error) {
 	var c inviteClaims
-	if strings.ContainsAny(token, "\r\n") { // base64 passes over them; a token has one spelling
+	if len(token) > maxToken || strings.ContainsAny(token, "\r\n") { // base64 passes over line breaks; a token has one spelling
 		return c, ErrInviteToken
 	}
 	_, err := jwt.NewParser(
