@@ -521,8 +521,8 @@ func (s *Service) VerifyEmail(ctx context.Context, id ID, address string) error 
 }
 
 // ConfirmOwner records that the owner of the user's mailbox has shown up, and proves the address if it was not proved; of
-// a user whose address is proved nothing changes. Then, if it was not, the user loses what was not granted to that address by somebody who may: roles beyond member that came with a
-// first sign-in or the set-up link.
+// a user whose address is proved nothing changes. Otherwise the user loses what was not granted to that address by somebody
+// who may: roles beyond member that came with a first sign-in or the set-up link.
 // It reports false if, since u was read, the address was proved or changed or the user deleted, deactivated or
 // reactivated: then decide again.
 //
