@@ -42,7 +42,8 @@ type ResetRequest struct {
 
 // RequestPasswordReset announces the request by a PasswordResetRequested event, and does the same for entities that exist
 // and for others: it looks nothing up. Who has asked five times for an entity within a quarter of an hour is answered as
-// before, and nothing is announced: the mails that were sent are as good. ErrUnsupported: the provider has no secret that
+// before, and nothing is announced: the mails that were sent are as good; nor is what the provider says can be no entity,
+// which may be anything that somebody typed. ErrUnsupported: the provider has no secret that
 // could be replaced. ErrThrottled: too many requests from the client's address.
 func (s *Service) RequestPasswordReset(ctx context.Context, r ResetRequest) (PasswordResetRequested, error) {
 	if _, err := s.updater(r.Provider); err != nil {
@@ -57,7 +58,7 @@ func (s *Service) RequestPasswordReset(ctx context.Context, r ResetRequest) (Pas
 	if err := s.takeByPlace(ctx, limitResetAsk); err != nil {
 		return PasswordResetRequested{}, err
 	}
-	if !database.Storable(r.EntityID, maxText) {
+	if !database.Storable(r.EntityID, maxText) || !s.canBe(r.Provider, r.EntityID) {
 		return e, nil // nobody can have it
 	}
 	return e, s.db.InTx(ctx, func(ctx context.Context) error {
@@ -68,6 +69,16 @@ func (s *Service) RequestPasswordReset(ctx context.Context, r ResetRequest) (Pas
 		}
 		return s.events.Emit(ctx, e)
 	})
+}
+
+// canBe is false for what the provider says is no entity id.
+func (s *Service) canBe(provider, entityID string) bool {
+	c, ok := s.providers[provider].(Canonicalizer)
+	if !ok {
+		return true
+	}
+	_, err := c.CanonicalEntityID(entityID)
+	return err == nil
 }
 
 // errNoMail says that there were enough mails already.

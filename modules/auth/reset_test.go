@@ -29,7 +29,7 @@ func TestARequestForANewPasswordIsAnnouncedWhoeverItIsAbout(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
 		h := new(heard)
 		s := newService(t, at.Open(t, auth.Migrations()), auth.Options{}, h)
-		for _, entity := range []string{"ada@example.com", "not an address", ""} {
+		for _, entity := range []string{"ada@example.com", "nobody@example.com", "Nobody@Example.COM"} {
 			r := auth.ResetRequest{Provider: emailpass.Name, EntityID: entity, ActorType: "user", Metadata: map[string]any{"a": "b"}}
 			e, err := s.RequestPasswordReset(t.Context(), r)
 			must(t, err)
@@ -42,6 +42,8 @@ func TestARequestForANewPasswordIsAnnouncedWhoeverItIsAbout(t *testing.T) {
 			want    error
 		}{
 			"what nobody can have":     {auth.ResetRequest{Provider: emailpass.Name, EntityID: "a\x00b"}, nil},
+			"what is no address":       {auth.ResetRequest{Provider: emailpass.Name, EntityID: "my typed Passw0rd!"}, nil},
+			"nothing":                  {auth.ResetRequest{Provider: emailpass.Name}, nil},
 			"a provider without":       {auth.ResetRequest{Provider: "vouching"}, auth.ErrUnsupported},
 			"a provider that is none":  {auth.ResetRequest{Provider: "nope"}, auth.ErrUnknownProvider},
 			"too much metadata":        {auth.ResetRequest{Provider: emailpass.Name, Metadata: map[string]any{"a": make([]byte, 16<<10)}}, auth.ErrInput},
