@@ -279,7 +279,8 @@ func (s *Service) signUpUnseen(ctx context.Context, actorType, provider string, 
 }
 
 // SignInToVerify is SignIn for who opened the link of a verification where they are not signed in. If they are registering,
-// they prove themselves by what they registered with, and are signed in as who registered.
+// they prove themselves by what they registered with, and are signed in as who registered. If that fails, the error comes
+// with the Login's Identity.ID: what was tried is theirs, whatever address was typed.
 func (s *Service) SignInToVerify(ctx context.Context, actorType, provider, token string, in auth.Input, c auth.Client) (l Login, err error) {
 	if _, err := s.allow(actorType, provider); err != nil {
 		return Login{}, err
@@ -287,7 +288,7 @@ func (s *Service) SignInToVerify(ctx context.Context, actorType, provider, token
 	i, registers, err := s.auth.ProveRegistered(ctx, token, in)
 	switch {
 	case err != nil:
-		return Login{}, err
+		return Login{Identity: i}, err
 	case !registers:
 		return s.SignIn(ctx, actorType, provider, in, c)
 	}

@@ -62,6 +62,9 @@ func network(ip string) string {
 	return netip.PrefixFrom(addr, 64).Masked().String()
 }
 
+// Network is what counts as the client's address.
+func (c Client) Network() string { return network(c.IP) }
+
 // place is the client's network, if it tells this client from others; empty: it does not.
 func (c Client) place() string {
 	if _, err := netip.ParseAddr(c.IP); err != nil || c.Shared {

@@ -96,7 +96,8 @@ func (s *Service) CompleteRegistration(ctx context.Context, identity IdentityID,
 }
 
 // ProveRegistered lets whoever has the token of a registration, and opened it where they are not signed in, prove that it
-// is theirs by what they registered with. ok is false if the token is none of a registration, or not good.
+// is theirs by what they registered with. ok is false if the token is none of a registration, or not good. If it is good and
+// what they give is not, the error comes with the ID of who registers.
 func (s *Service) ProveRegistered(ctx context.Context, token string, in Input) (i Identity, ok bool, err error) {
 	c, err := s.parseVerification(token)
 	if err != nil {
@@ -126,7 +127,7 @@ func (s *Service) ProveRegistered(ctx context.Context, token string, in Input) (
 		err = ErrInvalidCredentials
 	}
 	if err != nil {
-		return Identity{}, false, err
+		return Identity{ID: r.AuthIdentityID}, false, err
 	}
 	if i, err = s.RetrieveAuthIdentity(ctx, c.IdentityID); err != nil {
 		return Identity{}, false, err

@@ -78,6 +78,7 @@ func (s *Service) RequestPasswordReset(ctx context.Context, r ResetRequest) (Pas
 	})
 }
 
+
 // errNoMail says that there were enough mails already.
 var errNoMail = errors.New("auth: no further mail")
 
