@@ -115,7 +115,7 @@ func (c *Console) confirmEmail(w http.ResponseWriter, r *http.Request) error {
 	case v.Session() != f.As:
 		return c.offerAddress(w, r, f, errOtherConfirms)
 	}
-	u, _, err := c.link.ConfirmEmailChange(r.Context(), v.session, f.Token)
+	u, token, err := c.link.ConfirmEmailChange(r.Context(), v.session, f.Token)
 	c.refused(r, toConfirm, "", err)
 	switch {
 	case errors.Is(err, auth.ErrSession):
@@ -124,6 +124,9 @@ func (c *Console) confirmEmail(w http.ResponseWriter, r *http.Request) error {
 		return c.offerAddress(w, r, f, err) // which says why itself where the link is dead
 	case err != nil:
 		return err
+	}
+	if _, session, err := c.auth.CheckToken(r.Context(), token); err == nil { // what the browser had is void
+		c.site.SetDevice(w, c.auth.DeviceToken(session, c.site.Client(r).Device))
 	}
 	return c.show(w, r, "confirm", view{Title: "Your e-mail address has changed", Visitor: v, Done: u.Email})
 }

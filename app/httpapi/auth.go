@@ -24,18 +24,29 @@ func (a *API) register(c *call, in auth.Input) (tokenAnswer, error) {
 
 // signIn proves the caller and, the first time, makes them a user.
 func (a *API) signIn(c *call, in auth.Input) (tokenAnswer, error) {
-	client := a.site.Client(c.Request)
-	l, err := a.link.SignIn(c.Context(), c.PathValue("actor"), c.PathValue("provider"), in, client)
+	l, err := a.link.SignIn(c.Context(), c.PathValue("actor"), c.PathValue("provider"), in, a.site.Client(c.Request))
 	if err != nil {
 		return tokenAnswer{}, err
 	}
-	a.site.SetDevice(c.w, a.auth.DeviceToken(l.Session, client.Device))
+	a.knows(c, l.Session)
 	answer := tokenAnswer{Token: l.Token, Link: l.Waiting, VerificationRequired: l.Unproved}
 	if l.Verification != nil {
 		v := showVerification(*l.Verification)
 		answer.Verification = &v
 	}
 	return answer, nil
+}
+
+// knows has the caller's device keep what makes it known to the account of the session, as its credentials are now.
+func (a *API) knows(c *call, session auth.Session) {
+	a.site.SetDevice(c.w, a.auth.DeviceToken(session, a.site.Client(c.Request).Device))
+}
+
+// knowsStill is knows after a change that has made the token, and with which what the device had is void.
+func (a *API) knowsStill(c *call, token string) {
+	if _, session, err := a.auth.CheckToken(c.Context(), token); err == nil { // otherwise the session has ended since
+		a.knows(c, session)
+	}
 }
 
 type providersAnswer struct {

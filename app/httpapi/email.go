@@ -52,7 +52,9 @@ func (a *API) confirmEmailChange(c *call, in emailConfirmation) (emailChanged, e
 		return emailChanged{}, errUnauthorized
 	case err != nil:
 		return emailChanged{}, err
-	case c.caller.claims == nil: // the cookie goes on as it is
+	}
+	a.knowsStill(c, token)
+	if c.caller.claims == nil { // the cookie goes on as it is
 		token = ""
 	}
 	return emailChanged{show(u, attributes), token}, nil

@@ -76,7 +76,9 @@ func (a *API) changePassword(c *call, in auth.Input) (updateAnswer, error) {
 		return updateAnswer{}, errUnauthorized
 	case err != nil:
 		return updateAnswer{}, err
-	case c.caller.claims == nil: // the cookie goes on as it is
+	}
+	a.knowsStill(c, token)
+	if c.caller.claims == nil { // the cookie goes on as it is
 		token = ""
 	}
 	return updateAnswer{true, token}, nil
