@@ -240,10 +240,11 @@ func (p *keyParts) next(s auth.KeyStatus) step {
 	if until := last.SignedAt.Add(p.life()); until.After(time.Now()) {
 		return step{"wait", last.Name, fmt.Sprintf("what %s has signed is alive until %s; from then on 'server keys rotate' drops it.", last.Name, moment(until))}
 	}
-	return step{"drop", last.Name, fmt.Sprintf("nothing that %s has signed is alive any more: 'server keys rotate' drops it.", last.Name)}
+	return step{"drop", last.Name, fmt.Sprintf("nothing that %s has signed is alive any more, but for what makes devices known: those that did not sign in since are strangers until they do. 'server keys rotate' drops it.", last.Name)}
 }
 
-// life is how long something can live that was signed just now, with a minute for what the database knows only so well.
+// life is how long something can live that was signed just now, with a minute for what the database knows only so well. It
+// passes over the cookies of known devices, which live for half a year and open nothing.
 func (p *keyParts) life() time.Duration {
 	return max(p.config.Auth.Token.TTL, p.config.Invite.TTL, p.config.Invite.MaxTTL, 24*time.Hour) + 2*time.Minute // a day: requests for a new password
 }

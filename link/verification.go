@@ -285,6 +285,7 @@ func (s *Service) SignInToVerify(ctx context.Context, actorType, provider, token
 	if _, err := s.allow(actorType, provider); err != nil {
 		return Login{}, err
 	}
+	ctx = auth.WithClient(ctx, c)
 	i, registers, err := s.auth.ProveRegistered(ctx, token, in)
 	switch {
 	case err != nil:

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,6 +38,35 @@ func callerOf(ctx context.Context) caller {
 		c.since = time.Now()
 	}
 	return c
+}
+
+type turnKey struct{}
+
+// account is whose secret is tried, once that is known.
+type account struct{ name atomic.Pointer[string] }
+
+func (a *account) is(name string) { a.name.Store(&name) }
+
+// withAccount returns a context whose turns in a pool are the account's, where the client's address does not say whose.
+func withAccount(ctx context.Context) (context.Context, *account) {
+	a := new(account)
+	return context.WithValue(ctx, turnKey{}, a), a
+}
+
+// turnsOf says whose turns those of the context are; empty: nobody's in particular.
+func turnsOf(ctx context.Context) string {
+	if isUnlimited(ctx) {
+		return ""
+	}
+	if place := clientOf(ctx).place(); place != "" {
+		return "place " + place
+	}
+	if a, ok := ctx.Value(turnKey{}).(*account); ok {
+		if name := a.name.Load(); name != nil {
+			return "account " + *name
+		}
+	}
+	return ""
 }
 
 type unlimitedKey struct{}
