@@ -14,6 +14,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
@@ -59,7 +60,7 @@ func (m *command) keys(args []string) error {
 	case flags.NArg() > 0 || *another && *drop != "" || name == "status" && (*another || *drop != ""):
 		return fmt.Errorf("server keys %s was asked for too much; %w", name, usageOf(flags))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	ctx, cancel := context.WithTimeout(commanded(), startTimeout)
 	defer cancel()
 	p, err := newKeyParts(ctx, m.config)
 	if err != nil {
@@ -75,6 +76,7 @@ type keyParts struct {
 	source  *secretSource
 	peppers *keyring.Ring
 	db      *database.DB
+	lent    bool // the file of the secrets turned out to be one that cannot be changed from here
 }
 
 // newKeyParts opens what is there, and makes nothing.
@@ -98,7 +100,7 @@ func newKeyParts(ctx context.Context, c *Config) (*keyParts, error) {
 	if p.db, err = OpenDatabase(ctx, c, quiet()); err != nil {
 		return nil, err
 	}
-	states, err := p.db.MigrationStatus(ctx, auth.Migrations())
+	states, err := p.db.MigrationStatus(ctx, auth.Migrations(), audit.Migrations())
 	if err == nil && slices.ContainsFunc(states, func(s database.MigrationState) bool { return s.AppliedAt.IsZero() }) {
 		err = errors.New("the database is not up to date: start the server, or run 'server migrate', then try again")
 	}
@@ -268,10 +270,11 @@ func (p *keyParts) next(s auth.KeyStatus) step {
 	if until := last.SignedAt.Add(p.life()); until.After(time.Now()) {
 		return step{"wait", last.Name, fmt.Sprintf("what %s has signed is alive until %s; from then on 'server keys rotate' drops it.", last.Name, moment(until))}
 	}
-	return step{"drop", last.Name, fmt.Sprintf("nothing that %s has signed is alive any more: 'server keys rotate' drops it.", last.Name)}
+	return step{"drop", last.Name, fmt.Sprintf("nothing that %s has signed is alive any more, but for what makes devices known: those that did not sign in since are strangers until they do. 'server keys rotate' drops it.", last.Name)}
 }
 
-// life is how long something can live that was signed just now, with a minute for what the database knows only so well.
+// life is how long something can live that was signed just now, with a minute for what the database knows only so well. It
+// passes over the cookies of known devices, which live for half a year and open nothing.
 func (p *keyParts) life() time.Duration {
 	return max(p.config.Auth.Token.TTL, p.config.Invite.TTL, p.config.Invite.MaxTTL, 24*time.Hour) + 2*time.Minute // a day: requests for a new password
 }
@@ -304,7 +307,7 @@ func (m *command) rotate(ctx context.Context, p *keyParts, another bool, drop st
 		return err
 	}
 	var after []string // what the file holds now; nil: it was not changed
-	err = custody.Alone(ctx, func(ctx context.Context) error {
+	run := func(ctx context.Context) error {
 		lines, _, status, err := p.read(ctx)
 		if err != nil {
 			return err
@@ -323,7 +326,10 @@ func (m *command) rotate(ctx context.Context, p *keyParts, another bool, drop st
 		}
 		after, err = m.take(ctx, p, s, lines)
 		return err
-	})
+	}
+	if err = custody.Alone(ctx, run); errors.Is(err, errLent) { // nor has the trail kept that it was
+		err = custody.Alone(ctx, run)
+	}
 	if err != nil || after == nil {
 		return err
 	}
@@ -354,6 +360,27 @@ func (m *command) stepOfDrop(s auth.KeyStatus, name string) (step, error) {
 	return step{kind: "drop", name: name}, nil
 }
 
+// errLent says that the file cannot be changed from here.
+var errLent = errors.New("the file of the secrets is only lent")
+
+// record has the audit trail keep the step, and whether it is taken here or was told to somebody who takes it.
+func (p *keyParts) record(ctx context.Context, s step, lines, after []string, here bool) error {
+	ring, err := ringOf(lines)
+	if err != nil {
+		return err
+	}
+	trail, err := audit.New(audit.Params{DB: p.db, Keys: ring})
+	if err != nil {
+		return err
+	}
+	name := s.name
+	if name == "" {
+		name = nameOf(after[len(after)-1])
+	}
+	action := map[string]string{"append": "secret.appended", "front": "secret.promoted", "drop": "secret.dropped"}[s.kind]
+	return trail.Record(ctx, audit.Entry{Action: action, TargetType: "secret", TargetID: name, Details: map[string]any{"here": here}})
+}
+
 // take takes the step in the file, or says how to take it elsewhere. It returns the new lines if it changed them.
 func (m *command) take(ctx context.Context, p *keyParts, s step, lines []string) (after []string, err error) {
 	entry := 0
@@ -377,15 +404,19 @@ func (m *command) take(ctx context.Context, p *keyParts, s step, lines []string)
 		}
 	}
 	file := p.source.editable()
-	if file != "" {
-		err = replaceLines(file, after)
-		if err != nil && !slices.ContainsFunc(unchangeable, func(e error) bool { return errors.Is(err, e) }) {
-			return nil, fmt.Errorf("%s was not changed: %w", file, err)
-		}
+	here := file != "" && !p.lent
+	if err := p.record(ctx, s, lines, after, here); err != nil {
+		return nil, err
 	}
-	if file == "" || err != nil {
+	if !here {
 		m.explainStep(p, s, after, entry+1)
 		return nil, nil
+	}
+	if err := replaceLines(file, after); slices.ContainsFunc(unchangeable, func(e error) bool { return errors.Is(err, e) }) {
+		p.lent = true
+		return nil, errLent
+	} else if err != nil {
+		return nil, fmt.Errorf("%s was not changed: %w", file, err)
 	}
 	m.sayStep(s, file, after)
 	return after, nil

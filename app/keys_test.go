@@ -457,10 +457,31 @@ func TestTheCommandKeysRotatesAFileWhileTheServerRuns(t *testing.T) {
 		if left, _ := filepath.Glob(file + "-*"); left != nil {
 			t.Errorf("drafts are left: %v", left)
 		}
+		names := map[string]string{"old": name[1]}
+		if names["new"] = regexp.MustCompile(`(?m)^  (\S+) +signs +serves`).FindStringSubmatch(status)[1]; names["new"] == names["old"] {
+			t.Error("one secret is both")
+		}
+		admin := administrator(t, env, r.url)
+		trail := wantCall(t, "the audit trail", 200, "GET", r.url+"/admin/audit?actor_type=command&action[]=secret.appended&action[]=secret.promoted&action[]=secret.dropped&fields=action,target_type,target_id,outcome,details", "", admin)
+		row := func(action, of string) string {
+			return fmt.Sprintf(`{"action":"secret.%s","target_type":"secret","target_id":"%s","outcome":"success","details":{"here":true},"id":"audit_[0-9A-Z]+"}`, action, names[of])
+		}
+		if want := `"audit_events":\[` + strings.Join([]string{row("dropped", "old"), row("promoted", "new"), row("appended", "new")}, ",") + `\]`; !regexp.MustCompile(want).MatchString(trail) {
+			t.Errorf("the audit trail holds\n%s\nwant\n%s", trail, want)
+		}
 		if err := r.stop(); err != nil {
 			t.Errorf("stop: %v", err)
 		}
 	})
+}
+
+// administrator is a token of somebody made at the command line.
+func administrator(t *testing.T, env []string, url string) string {
+	t.Helper()
+	if out, errs, code := run(t, env, "user", "-e", "root@example.com", "-p", "correct horse"); code != 0 {
+		t.Fatalf("make an administrator: %d %s%s", code, out, errs)
+	}
+	return member(wantCall(t, "sign in", 200, "POST", url+"/auth/user/emailpass", `{"email":"root@example.com","password":"correct horse"}`, ""), "token")
 }
 
 func TestTheCommandKeysSaysWhatToChangeWhereItCannot(t *testing.T) {
@@ -483,6 +504,10 @@ func TestTheCommandKeysSaysWhatToChangeWhereItCannot(t *testing.T) {
 		next := regexp.MustCompile(`(?m)^[\w-]{43}$`).FindString(out)
 		if next == "" || strings.Contains(errs, next) {
 			t.Fatalf("there is no new secret to copy, or it is on standard error:\n%s%s", out, errs)
+		}
+		told := wantCall(t, "the audit trail", 200, "GET", r.url+"/admin/audit?action=secret.appended&fields=actor_type,details", "", administrator(t, with(old), r.url))
+		if !strings.Contains(told, `"audit_events":[{"actor_type":"command","details":{"here":false},"id":"`) {
+			t.Errorf("the audit trail says of what was told: %s", told)
 		}
 		// The server runs on without it: moving it to the front would have that one refuse what others sign.
 		if out, _, code := run(t, with(old, next), "keys", "rotate"); code != 0 || !strings.Contains(out, "Nothing was changed") || !strings.Contains(out, "process") {

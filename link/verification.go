@@ -279,15 +279,17 @@ func (s *Service) signUpUnseen(ctx context.Context, actorType, provider string, 
 }
 
 // SignInToVerify is SignIn for who opened the link of a verification where they are not signed in. If they are registering,
-// they prove themselves by what they registered with, and are signed in as who registered.
+// they prove themselves by what they registered with, and are signed in as who registered. If that fails, the error comes
+// with the Login's Identity.ID: what was tried is theirs, whatever address was typed.
 func (s *Service) SignInToVerify(ctx context.Context, actorType, provider, token string, in auth.Input, c auth.Client) (l Login, err error) {
 	if _, err := s.allow(actorType, provider); err != nil {
 		return Login{}, err
 	}
+	ctx = auth.WithClient(ctx, c)
 	i, registers, err := s.auth.ProveRegistered(ctx, token, in)
 	switch {
 	case err != nil:
-		return Login{}, err
+		return Login{Identity: i}, err
 	case !registers:
 		return s.SignIn(ctx, actorType, provider, in, c)
 	}

@@ -43,8 +43,9 @@ type Trail struct {
 	db      *database.DB
 	log     *slog.Logger
 	options Options
-	key     []byte // of the addresses' hashes
-	seldom  seldom
+	keys    *keyring.Ring // of the addresses' hashes; asked each time, so that a rotation holds at every node
+
+	strangers, members seldom // whose refusals are not all kept
 
 	mu   sync.Mutex
 	last time.Time // that a row of this process has
@@ -62,7 +63,7 @@ func New(p Params) (*Trail, error) {
 	}
 	return &Trail{
 		store: store{p.DB}, db: p.DB, log: cmp.Or(p.Log, slog.Default()).With("module", "audit"), options: p.Options,
-		key: p.Keys.Keys(purpose)[0].Bytes,
+		keys: p.Keys,
 	}, nil
 }
 
@@ -114,10 +115,10 @@ func (t *Trail) row(ctx context.Context, e Entry) *row {
 		by = e.actor(by)
 	}
 	r := &row{
-		ID: id.New("audit"), TS: t.now(), Action: clip(e.Action, 128), Outcome: cmp.Or(e.Outcome, Success), Reason: clip(e.Reason, 128),
-		ActorType: clip(by.Type, 64), ActorID: clip(by.ID, 128), IdentityID: clip(string(by.IdentityID), 64), SessionID: clip(string(by.SessionID), 64),
-		IP: clip(by.IP, 64), UserAgent: clip(by.UserAgent, 256), RequestID: clip(by.RequestID, 64),
-		TargetType: clip(e.TargetType, 64), TargetID: clip(e.TargetID, 128),
+		ID: id.New("audit"), TS: t.now(), Action: database.Clip(e.Action, 128), Outcome: cmp.Or(e.Outcome, Success), Reason: database.Clip(e.Reason, 128),
+		ActorType: database.Clip(by.Type, 64), ActorID: database.Clip(by.ID, 128), IdentityID: database.Clip(string(by.IdentityID), 64), SessionID: database.Clip(string(by.SessionID), 64),
+		IP: database.Clip(by.IP, 64), UserAgent: database.Clip(by.UserAgent, 256), RequestID: database.Clip(by.RequestID, 64),
+		TargetType: database.Clip(e.TargetType, 64), TargetID: database.Clip(e.TargetID, 128),
 	}
 	details, err := database.Object(e.Details).Checked(maxDetails)
 	if err != nil {

@@ -1,12 +1,14 @@
 package audit_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -184,6 +186,79 @@ func TestEventsArePurgedByTheirAge(t *testing.T) {
 	each(t, audit.Options{}, func(t *testing.T, x fixture) {
 		if n, err := x.Purge(t.Context(), 2); n != 0 || err != nil {
 			t.Errorf("kept for good: %d, %v", n, err)
+		}
+	})
+}
+
+// file is where a ring's secrets come from.
+type file struct {
+	mu      sync.Mutex
+	secrets [][]byte
+	changed bool
+}
+
+func (f *file) write(secrets ...[]byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.secrets, f.changed = secrets, true
+}
+
+func (f *file) Secrets() ([][]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.changed = false
+	return f.secrets, nil
+}
+
+func (f *file) Changed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.changed
+}
+
+// After a rotation a node that ran on hashes addresses as one does that was started after it.
+func TestAddressesAreHashedByTheSecretOfNow(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		db := at.Open(t, audit.Migrations())
+		old, next := bytes.Repeat([]byte("o"), 32), bytes.Repeat([]byte("n"), 32)
+		f := &file{secrets: [][]byte{old}}
+		following, err := keyring.Open(f, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		started, err := keyring.New(next, old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hash := func(keys *keyring.Ring, x *audit.Trail) string {
+			t.Helper()
+			if x == nil {
+				if x, err = audit.New(audit.Params{DB: db, Keys: keys}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			x.Refused(t.Context(), audit.Refusal{Action: "auth.sign_in", Address: "ada@example.com"}, auth.ErrInvalidCredentials)
+			found, err := x.List(t.Context(), audit.Filter{}, audit.Page{Limit: 1})
+			if err != nil || len(found) != 1 {
+				t.Fatal(found, err)
+			}
+			return found[0].TargetID
+		}
+		running, err := audit.New(audit.Params{DB: db, Keys: following})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := hash(nil, running)
+		f.write(next, old)
+		want := hash(started, nil)
+		for range 50 {
+			if hash(nil, running) == want {
+				break
+			}
+			time.Sleep(keyring.Rhythm / 5)
+		}
+		if got := hash(nil, running); got != want || got == before {
+			t.Errorf("the running node has %s, the new one %s; before, it was %s", got, want, before)
 		}
 	})
 }

@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
-	"unicode"
+	"time"
 
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -63,6 +63,11 @@ func (t *Trail) entryOf(e event.Event) Entry {
 		}
 	case auth.CredentialsChanged:
 		n.Details = map[string]any{"provider": e.Provider}
+	case auth.Throttled: // of the address limit, the actor's IP says whose it is
+		n.TargetType, n.TargetID = typeOf(string(e.IdentityID)), string(e.IdentityID)
+		n.Details = map[string]any{"limit": e.Limit, "failures": e.Failures, "until": e.Until.UTC().Format(time.RFC3339)}
+	case auth.SuspiciousSignIn:
+		n.Details = map[string]any{"session": e.SessionID, "failures": e.Failures, "new_device": e.NewDevice}
 	case auth.PasswordResetRequested: // for whatever was typed
 		n.TargetType, n.TargetID = t.address(e.EntityID)
 		n.Details = map[string]any{"provider": e.Provider, "request": e.ID}
@@ -106,21 +111,7 @@ func (t *Trail) address(typed string) (kind, id string) {
 	if err != nil || canonical == "" {
 		return "", ""
 	}
-	m := hmac.New(sha256.New, t.key)
+	m := hmac.New(sha256.New, t.keys.Keys(purpose)[0].Bytes)
 	m.Write([]byte(canonical))
 	return "address", "address_" + hex.EncodeToString(m.Sum(nil)[:16])
-}
-
-// clip makes text from outside fit for a column, and for whoever reads it at a terminal.
-func clip(text string, most int) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "")
-	}
-	return text
 }

@@ -1,8 +1,10 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,11 +41,11 @@ func (t *Trail) Refused(ctx context.Context, r Refusal, why error) {
 	}
 	by := ActorOf(ctx)
 	kind, address := t.address(r.Address)
+	if !t.worth(r, by, address, why) {
+		return
+	}
 	if address != "" {
 		e.Details["address"] = address
-	}
-	if fault.KindOf(why) == fault.TooMany && !t.seldom.first([3]string{r.Action, by.IP, address}, time.Now()) {
-		return
 	}
 	// Neither what has become of the request nor a transaction of ctx may take the row along.
 	own, cancel := context.WithTimeout(WithActor(context.Background(), by), refusalTime)
@@ -89,40 +91,66 @@ var tokens = []error{user.ErrInviteToken, user.ErrInviteExpired, user.ErrInviteU
 // that is too busy.
 func reasonOf(err error) (reason string, refused bool) {
 	f, ok := fault.Of(err)
-	if !ok {
+	if !ok || errors.Is(err, auth.ErrUnsupported) { // what a provider does not offer, it offers nobody
 		return "", false
 	}
 	switch f.Kind {
 	case fault.Unauthorized, fault.Forbidden, fault.TooMany:
 		return f.Reason, true
 	}
-	for _, token := range tokens {
-		if errors.Is(err, token) {
-			return f.Reason, true
-		}
+	return f.Reason, isToken(err)
+}
+
+func isToken(err error) bool {
+	return slices.ContainsFunc(tokens, func(token error) bool { return errors.Is(err, token) })
+}
+
+// worth is false for a refusal that has rows enough already. What somebody can have as often as they like, at no cost, is
+// kept seldom: a row costs more than refusing, and too many of one kind hide the others.
+func (t *Trail) worth(r Refusal, by Actor, address string, why error) bool {
+	network := auth.Client{IP: by.IP}.Network()
+	route, _ := r.Details["route"].(string)
+	switch kind := fault.KindOf(why); {
+	case kind == fault.TooMany: // nobody gets more by naming another address each time
+		return t.strangers.few(once, "throttled", r.Action, network, cmp.Or(r.TargetID, address)) && t.strangers.few(aNetwork, "throttled", network)
+	case kind == fault.Forbidden && by.IdentityID != "":
+		return t.members.few(once, r.Action, route, string(by.IdentityID))
+	case kind == fault.Forbidden: // the right password of who may not sign in
+		return t.strangers.few(once, "forbidden", r.Action, network, address)
+	case by.IdentityID == "" && (isToken(why) || errors.Is(why, auth.ErrResetToken)):
+		return t.strangers.few(aNetwork, "token", network)
 	}
-	return "", false
+	return true
 }
 
-// seldom lets one of a kind through in a minute: who is throttled can ask as often as they like, and each row costs more
-// than refusing. The zero value is ready.
+// How many rows of one kind there are in a minute.
+const (
+	once     = 1
+	aNetwork = 10 // from one network
+)
+
+// seldom lets few of a kind through in a minute, which begins with the first. The zero value is ready.
 type seldom struct {
-	mu   sync.Mutex
-	seen map[[3]string]time.Time
+	mu    sync.Mutex
+	began time.Time
+	seen  map[[4]string]int
 }
 
-// seldomSize bounds the memory.
+// seldomSize bounds the memory, and the rows of those who have many networks: of more kinds in a minute there are none.
 const seldomSize = 10_000
 
-func (s *seldom) first(key [3]string, now time.Time) bool {
+func (s *seldom) few(most int, kind ...string) bool {
+	var key [4]string
+	copy(key[:], kind)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if at, ok := s.seen[key]; ok && now.Sub(at) < time.Minute {
+	if now := time.Now(); s.seen == nil || now.Sub(s.began) >= time.Minute {
+		s.began, s.seen = now, map[[4]string]int{}
+	}
+	n, known := s.seen[key]
+	if n >= most || !known && len(s.seen) >= seldomSize {
 		return false
 	}
-	if s.seen == nil || len(s.seen) >= seldomSize {
-		s.seen = map[[3]string]time.Time{}
-	}
-	s.seen[key] = now
+	s.seen[key] = n + 1
 	return true
 }

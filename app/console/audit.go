@@ -18,6 +18,8 @@ var (
 	toReset       = "auth.credentials_changed"
 	toChangeEmail = user.EmailChangeRequested{}.Topic()
 	toConfirm     = user.EmailChanged{}.Topic()
+	toAskForProof = auth.VerificationRequested{}.Topic()
+	toVerify      = auth.EmailVerified{}.Topic()
 )
 
 // acting says in the request's context who acts, for the audit trail: whoever the cookie says is there, if something is to
@@ -50,4 +52,14 @@ func (c *Console) refused(r *http.Request, action, address string, why error) {
 		return
 	}
 	c.audit.Refused(r.Context(), audit.Refusal{Action: action, Provider: provider, Address: address, Accounts: c.auth}, why)
+}
+
+// signInRefused is refused for a sign-in. If it was one to a registration, by the link that was mailed for it, it was at that
+// and at nothing of whose address was typed.
+func (c *Console) signInRefused(r *http.Request, f form, registration auth.IdentityID, why error) {
+	if registration == "" {
+		c.refused(r, toSignIn, f.Email, why)
+		return
+	}
+	c.audit.Refused(r.Context(), audit.Refusal{Action: toSignIn, Provider: provider, TargetID: string(registration)}, why)
 }

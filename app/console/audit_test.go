@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -24,6 +25,33 @@ func (s *site) trail(t *testing.T) (lines []string) {
 	}
 	s.recorded = len(rows)
 	return lines
+}
+
+// A sign-in by the link of a registration tries that registration, whoever's address is typed.
+func TestARefusedSignInToARegistrationIsRecordedAsThat(t *testing.T) {
+	eachWith(t, options{safe: true}, func(t *testing.T, s *site) {
+		s.person(t, "root@example.com", "admin")
+		s.register(t, "ada@example.com")
+		path := s.mailedProof(t)
+		var registers string
+		if err := s.db.Conn(t.Context()).NewRaw("SELECT auth_identity_id FROM latchkey_registration").Scan(t.Context(), &registers); err != nil {
+			t.Fatal(err)
+		}
+		for _, email := range []string{"root@example.com", "ada@example.com"} {
+			b := s.browser(t)
+			b.get(path)
+			b.submit("/app/login", fields("email", email, "password", "not "+password))
+			b.want(http.StatusUnauthorized, "/app/login")
+			var row struct{ TargetType, TargetID, Details string }
+			if err := s.db.Conn(t.Context()).NewRaw(`SELECT target_type, target_id, CAST(details AS text) AS details FROM latchkey_audit_event
+				WHERE action = 'auth.sign_in' AND outcome = 'refused' ORDER BY ts DESC, id DESC LIMIT 1`).Scan(t.Context(), &row); err != nil {
+				t.Fatal(err)
+			}
+			if row.TargetType != "auth_identity" || row.TargetID != registers || strings.Contains(row.Details, "address") {
+				t.Errorf("%s: %+v, want the target %s", email, row, registers)
+			}
+		}
+	})
 }
 
 func TestThePagesFeedTheAuditTrail(t *testing.T) {
@@ -49,6 +77,12 @@ func TestThePagesFeedTheAuditTrail(t *testing.T) {
 		want("a sign-in", "auth.sign_in success - user user=true session=true")
 		b.do("POST", "/app/email", form, strings.NewReader(url.Values{"email": {"new@example.com"}, "password": {"wrong horse battery"}}.Encode()))
 		want("another address, with a wrong password", "user.email_change_requested refused invalid_credentials user user=true session=true")
+		var session string
+		if err := s.db.Conn(t.Context()).NewRaw("SELECT id FROM latchkey_auth_session").Scan(t.Context(), &session); err != nil {
+			t.Fatal(err)
+		}
+		b.do("POST", verifyPath, form, strings.NewReader(url.Values{"verify": {"dead"}, "as": {session}}.Encode()))
+		want("a dead link that proves an address", "auth.email_verified refused verification_invalid user user=true session=true")
 		b.do("POST", "/app/logout", form, strings.NewReader(""))
 		want("a sign-out", "auth.session.ended success - user user=true session=true")
 		b.do("POST", "/app/reset-password", form, strings.NewReader(url.Values{"token": {"dead"}, "password": {"battery staple battery"}}.Encode()))

@@ -20,6 +20,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/console"
+	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
@@ -92,6 +93,7 @@ type options struct {
 	safe      bool // registering tells nobody who is known
 	inviteTTL time.Duration
 	events    event.Emitter
+	site      web.Options
 }
 
 // each runs f on a site over every database.
@@ -132,7 +134,11 @@ func newSite(t *testing.T, db *database.DB, o options) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages, err := console.New(console.Params{Users: s.users, Auth: s.auth, Link: s.link, Log: log, Audit: trail})
+	made, err := web.New(o.site)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := console.New(console.Params{Site: made, Users: s.users, Auth: s.auth, Link: s.link, Log: log, Audit: trail})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	l, err := signIn(r.Context(), link.ActorUser, provider, in, c.site.Client(r))
 	if err != nil {
-		c.refused(r, toSignIn, f.Email, err)
+		c.signInRefused(r, f, l.Identity.ID, err)
 		return c.askToSignIn(w, r, f, err)
 	}
 	if err := c.enter(w, r, l.Session); err != nil {

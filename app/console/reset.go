@@ -65,10 +65,12 @@ func (c *Console) askForAddress(w http.ResponseWriter, r *http.Request, f form, 
 // askForPassword shows the form for the new password while the link is good.
 func (c *Console) askForPassword(w http.ResponseWriter, r *http.Request, f form, wrong error) error {
 	t, err := c.auth.CheckPasswordResetToken(r.Context(), link.ActorUser, provider, f.Token)
-	if errors.Is(err, auth.ErrResetToken) {
+	switch {
+	case errors.Is(err, auth.ErrResetToken) && errors.Is(wrong, auth.ErrThrottled):
+		return c.askForAddress(w, r, form{}, wrong)
+	case errors.Is(err, auth.ErrResetToken):
 		return c.askForAddress(w, r, form{}, errResetLink)
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	return c.showAgain(w, r, "reset", view{Title: "Choose a new password", Form: f, Reset: t.EntityID}, wrong)

@@ -78,6 +78,7 @@ func (c *Console) verify(w http.ResponseWriter, r *http.Request) error {
 		return c.offerProofTo(w, r, v, f, errOtherProves)
 	}
 	done, err := c.link.ConfirmVerification(r.Context(), v.session, f.Verify)
+	c.refused(r, toVerify, "", err)
 	switch {
 	case errors.Is(err, auth.ErrSession):
 		return c.askToSignIn(w, r, form{Verify: f.Verify}, nil)
@@ -105,6 +106,7 @@ func (c *Console) sendProof(w http.ResponseWriter, r *http.Request, v *visitor) 
 		return c.askForProof(w, r, nil)
 	}
 	_, err := c.link.RequestVerification(r.Context(), v.session, auth.VerificationRequest{Email: v.Unproved})
+	c.refused(r, toAskForProof, "", err)
 	switch {
 	case errors.Is(err, auth.ErrSession):
 		return redirect(w, "/app/login")

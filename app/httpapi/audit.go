@@ -8,6 +8,7 @@ import (
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
+	"github.com/latchkey-go/latchkey/modules/kernel/id"
 	"github.com/latchkey-go/latchkey/modules/kernel/strictjson"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
@@ -56,12 +57,14 @@ func (a *API) refused(c *call, r route, why error) {
 	a.audit.Refused(c.Context(), what, why)
 }
 
-// targetOf is an id of a path, if it can be one.
-func targetOf(id string) string {
-	if len(id) > 64 {
-		return ""
+// targetOf is an id of a path, if it is one of ours: whatever else somebody typed there is not kept.
+func targetOf(typed string) string {
+	for _, prefix := range []string{"user", "invite", "authsess", "audit"} {
+		if id.Valid(prefix, typed) {
+			return typed
+		}
 	}
-	return id
+	return ""
 }
 
 // addressIn is what a provider's input says of itself by the name email; empty: nothing, or no text.

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/latchkey-go/latchkey/app/httpapi"
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -387,10 +390,165 @@ func TestThrottledAttemptsAreRecordedSeldom(t *testing.T) {
 			}
 		}
 		s.do(t, "POST", "/auth/user/emailpass", credentials("bob@example.com", password))
-		var n int
-		err := s.db.Conn(t.Context()).NewSelect().TableExpr("latchkey_audit_event").ColumnExpr("count(*)").Where("reason = 'throttled'").Scan(t.Context(), &n)
-		if err != nil || n != 2 {
-			t.Errorf("%d rows, %v, want one for each address", n, err)
+		if n := s.refusals(t, "throttled"); n != 2 {
+			t.Errorf("%d rows, want one for each address", n)
+		}
+		for i := range 30 {
+			s.do(t, "POST", "/auth/user/emailpass", credentials(fmt.Sprintf("u%d@example.com", i), password))
+		}
+		if n := s.refusals(t, "throttled"); n != 10 {
+			t.Errorf("%d rows for who names another address each time, want 10", n)
+		}
+	})
+}
+
+// refusals is how many rows the trail has for a reason.
+func (s *server) refusals(t *testing.T, reason string) int {
+	t.Helper()
+	n, err := s.db.Conn(t.Context()).NewSelect().TableExpr("latchkey_audit_event").Where("reason = ?", reason).Count(t.Context())
+	check(t, err)
+	return int(n)
+}
+
+// One network is one who is throttled, whichever of its addresses it calls from, and another is another.
+func TestThrottledAttemptsAreRecordedByNetwork(t *testing.T) {
+	o := behindAProxy(auth.ThrottleOptions{})
+	o.emailpass = func(auth.Provider) auth.Provider { return throttled{} }
+	eachWith(t, o, func(t *testing.T, s *server) {
+		for i := range 30 {
+			s.guess(t, fmt.Sprintf("u%d@example.com", i), at(fmt.Sprintf("2001:db8::%x", i+1)))
+		}
+		s.guess(t, "u0@example.com", at("198.51.100.9"))
+		if n := s.refusals(t, "throttled"); n != 11 {
+			t.Errorf("%d rows, want 10 of the first network and one of the second", n)
+		}
+	})
+}
+
+// Whoever has no session leaves no row by what wants one, nor by what a provider offers nobody, and few by tokens that are
+// no good.
+func TestStrangersDoNotFillTheAuditTrail(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		for _, r := range []struct {
+			path, body string
+			status     int
+			most       int
+		}{
+			{"/auth/verification/confirm", `{"code":"x"}`, 401, 0}, {"/auth/verification/request", `{}`, 401, 0}, {"/auth/user/vouching/register", `{}`, 401, 0},
+			{"/admin/invites/accept?token=x", `{}`, 401, 0}, {"/admin/invites", `{}`, 401, 0}, {"/admin/users/me/email/confirm", `{}`, 401, 0},
+			{"/auth/user/emailpass/update", `{"current_password":"x","password":"y"}`, 401, 0}, {"/auth/user/emailpass/update", `{"password":"x"}`, 401, 10},
+		} {
+			before := s.count(t, "audit_event")
+			for range 20 {
+				if a := s.do(t, "POST", r.path, r.body, bearer("dead")); a.status != r.status {
+					t.Fatalf("%s: %d %s", r.path, a.status, a.body)
+				}
+			}
+			if n := s.count(t, "audit_event") - before; n != r.most {
+				t.Errorf("%s %s: %d rows, want %d", r.path, r.body, n, r.most)
+			}
+		}
+	})
+}
+
+// A member may ask in vain as often as they like, of whatever: that is one row in a minute, without what they typed.
+func TestWhatAMemberMayNotIsRecordedSeldomAndWithoutWhatTheyTyped(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		member, other := bearer(s.member(t, "ada@example.com")), bearer(s.member(t, "eve@example.com"))
+		for range 20 {
+			s.do(t, "GET", "/admin/users/my%20typed%20Passw0rd!", "", member)
+		}
+		s.do(t, "GET", "/admin/users/user_my-typed-Passw0rd", "", other)
+		s.do(t, "DELETE", "/admin/users/user_01ARZ3NDEKTSV4RRFFQ69G5FAV", "", member)
+		var got []string
+		for _, e := range s.trail(t, "action=access") {
+			got = append(got, fmt.Sprint(said(e), " ", e["target_id"]))
+		}
+		want := []string{"access refused forbidden user user route=DELETE /admin/users/{id} user_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+			"access refused forbidden user - route=GET /admin/users/{id} <nil>", "access refused forbidden user - route=GET /admin/users/{id} <nil>"}
+		if !slices.Equal(got, want) {
+			t.Errorf("the trail holds\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+		}
+	})
+}
+
+// Who sends two credentials, and lets the session of one end while the body is on its way, acts as the other.
+func TestTheAuditTrailSaysWhoActsWhenTheBodyHasCome(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		gone, here := s.admin(t, "gone@example.com"), s.admin(t, "here@example.com")
+		cookie, body := s.openCookie(t, gone), `{"email":"new@example.com"}`
+		send, written := io.Pipe()
+		req, err := http.NewRequestWithContext(t.Context(), "POST", s.URL+"/admin/invites", send)
+		check(t, err)
+		req.Header.Set("Cookie", strings.TrimPrefix(cookie, "Cookie: "))
+		req.Header.Set("Authorization", strings.TrimPrefix(bearer(here), "Authorization: "))
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Expect", "100-continue") // the body is asked for when the guard has let the request pass
+		go func() {
+			if _, err := written.Write([]byte(body[:1])); err == nil {
+				if _, err = s.try(t.Context(), "DELETE", "/auth/session", "", cookie); err == nil {
+					_, err = written.Write([]byte(body[1:]))
+				}
+			}
+			_ = written.CloseWithError(err)
+		}()
+		client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute}}
+		defer client.CloseIdleConnections()
+		rsp, err := client.Do(req)
+		check(t, err)
+		defer rsp.Body.Close() //nolint:errcheck // it is read by nobody
+		events := s.trail(t, "request_id="+rsp.Header.Get("X-Request-Id"))
+		if rsp.StatusCode != 200 || len(events) != 1 {
+			t.Fatalf("%d %v", rsp.StatusCode, events)
+		}
+		for column, claim := range map[string]string{"actor_id": "actor_id", "identity_id": "auth_identity_id", "session_id": "sid"} {
+			if want := claims(t, here)[claim]; events[0][column] != want {
+				t.Errorf("%s is %v, want %v", column, events[0][column], want)
+			}
+		}
+	})
+}
+
+func TestTheAuditTrailSaysWhichLimitWasReachedAndWhose(t *testing.T) {
+	o := behindAProxy(auth.ThrottleOptions{AccountAddress: auth.Limit{Most: 2}, Address: auth.Limit{Most: 3}})
+	eachWith(t, o, func(t *testing.T, s *server) {
+		who := claims(t, s.member(t, "ada@example.com"))
+		for _, email := range []string{"ada@example.com", "ada@example.com", "nobody@example.com"} {
+			s.guess(t, email, at("198.51.100.9"))
+		}
+		var got []string
+		for _, e := range s.trail(t, "action=auth.throttled") {
+			d, _ := e["details"].(map[string]any)
+			got = append(got, fmt.Sprint(d["limit"], " ", d["failures"], " ", d["until"] != nil, " ", e["target_type"], " ", e["target_id"], " ", e["ip"]))
+		}
+		want := []string{"address 3 true <nil> <nil> 198.51.100.9", fmt.Sprint("account_address 2 true auth_identity ", who["auth_identity_id"], " 198.51.100.9")}
+		if !slices.Equal(got, want) {
+			t.Errorf("the trail holds %q, want %q", got, want)
+		}
+	})
+}
+
+// What can be nobody's address may be a password in the wrong field: it is kept nowhere, and gets the answer of an address.
+func TestWhatIsNoAddressIsNotKeptWhereAPasswordIsAskedFor(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		for _, identifier := range []string{"my typed Passw0rd!", "nobody@example.com"} {
+			a := s.do(t, "POST", "/auth/user/emailpass/reset-password", fmt.Sprintf(`{"identifier":%q}`, identifier))
+			if a.status != 201 || a.body != "Created" {
+				t.Errorf("%s: %d %s", identifier, a.status, a.body)
+			}
+		}
+		if asked := s.told.resets(); len(asked) != 1 || asked[0].EntityID != "nobody@example.com" {
+			t.Errorf("announced: %+v", asked)
+		}
+	})
+}
+
+func TestASessionShowsAUserAgentThatCannotDeceive(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		s.register(t, "ada@example.com")
+		token := s.token(t, "sign in", s.do(t, "POST", "/auth/user/emailpass", credentials("ada@example.com", password), "User-Agent: a\u202eb\tc\u200bd\u2028e é"))
+		if a := s.do(t, "GET", "/auth/sessions?limit=1", "", bearer(token)); !strings.Contains(a.body, `"user_agent":"a?b?c?d?e é"`) {
+			t.Errorf("%d %s", a.status, a.body)
 		}
 	})
 }

@@ -24,18 +24,22 @@ func (a *API) register(c *call, in auth.Input) (tokenAnswer, error) {
 
 // signIn proves the caller and, the first time, makes them a user.
 func (a *API) signIn(c *call, in auth.Input) (tokenAnswer, error) {
-	client := a.site.Client(c.Request)
-	l, err := a.link.SignIn(c.Context(), c.PathValue("actor"), c.PathValue("provider"), in, client)
+	l, err := a.link.SignIn(c.Context(), c.PathValue("actor"), c.PathValue("provider"), in, a.site.Client(c.Request))
 	if err != nil {
 		return tokenAnswer{}, err
 	}
-	a.site.SetDevice(c.w, a.auth.DeviceToken(l.Session, client.Device))
+	a.knows(c, l.Session)
 	answer := tokenAnswer{Token: l.Token, Link: l.Waiting, VerificationRequired: l.Unproved}
 	if l.Verification != nil {
 		v := showVerification(*l.Verification)
 		answer.Verification = &v
 	}
 	return answer, nil
+}
+
+// knows has the caller's device keep what makes it known to the account of the session, as its credentials are now.
+func (a *API) knows(c *call, session auth.Session) {
+	a.site.SetDevice(c.w, a.auth.DeviceToken(session, a.site.Client(c.Request).Device))
 }
 
 type providersAnswer struct {
@@ -95,6 +99,7 @@ func (a *API) createSession(c *call) (sessionAnswer, error) {
 // goOn lets the caller go on in the session that an act of theirs has carried over, without what they came with: by the token
 // if they had one, otherwise by a new cookie. It returns the token to answer with.
 func (a *API) goOn(c *call, now auth.Session, token string) (string, error) {
+	a.knows(c, now) // what the device had is void, too
 	if c.caller.claims != nil {
 		return token, nil
 	}

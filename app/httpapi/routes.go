@@ -202,18 +202,18 @@ func (a *API) guarded(r route) http.Handler {
 		err := r.guard(a, c)
 		a.acting(c) // as whom, by now
 		if err != nil {
-			a.refused(c, r, err)
-			a.fail(w, req, err)
+			a.keptOut(c, r, err)
 			return
 		}
 		var in any
 		if r.handler.read != nil {
 			if in, err = r.handler.read(c); err == nil {
+				c.caller = caller{}
 				err = r.guard(a, c)
+				a.acting(c) // who may be another by now, of two credentials
 			}
 			if err != nil {
-				a.refused(c, r, err)
-				a.fail(w, req, err)
+				a.keptOut(c, r, err)
 				return
 			}
 		}
@@ -233,6 +233,15 @@ func (a *API) guarded(r route) http.Handler {
 		}
 		a.answer(w, req, http.StatusOK, out)
 	})
+}
+
+// keptOut answers whom the guard does not let pass, or whose body cannot be read. Only of who has proved a session the trail
+// keeps it: everybody else can have it as often as they like.
+func (a *API) keptOut(c *call, r route, err error) {
+	if c.caller.session.ID != "" {
+		a.refused(c, r, err)
+	}
+	a.fail(c.w, c.Request, err)
 }
 
 // unknown answers a path that no route has, or one that takes other methods. Under /admin it first wants to know who

@@ -9,8 +9,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
@@ -361,16 +364,31 @@ func TestMailsThatProveAnAddressAreLimited(t *testing.T) {
 	o.safe = true
 	eachWith(t, o, func(t *testing.T, s *server) {
 		var first string
-		for i := range 25 {
-			a := s.do(t, "POST", "/auth/user/emailpass/register", credentials("victim@example.com", password), at(fmt.Sprintf("192.0.2.%d", i)))
+		for i := range 120 {
+			a := s.do(t, "POST", "/auth/user/emailpass/register", credentials("victim@example.com", password), at(fmt.Sprintf("192.0.2.%d", i/15)))
 			if shape := different.ReplaceAllString(a.body, "x"); i == 0 {
 				first = shape
 			} else if a.status != 200 || shape != first {
 				t.Errorf("registration %d: %d %s, want %s", i, a.status, a.body, first)
 			}
 		}
-		if n := len(told[auth.VerificationRequested](s)); n != 20 {
-			t.Errorf("%d mails to one address, want 20", n)
+		if n := len(told[auth.VerificationRequested](s)); n != 80 {
+			t.Errorf("%d mails to one address from eight, want 10 each", n)
+		}
+		// What others have used up keeps nobody out who comes from elsewhere.
+		mine := s.do(t, "POST", "/auth/user/emailpass/register", credentials("victim@example.com", password), at("198.51.100.1"))
+		if n := len(told[auth.VerificationRequested](s)); n != 81 {
+			t.Error("the newcomer got no mail")
+		}
+		if a := s.askToProve(t, "victim@example.com", bearer(mine.get("token")), at("198.51.100.1")); a.status != 201 {
+			t.Errorf("the newcomer asks by hand: %d %s", a.status, a.body)
+		}
+		wantTooMany(t, "from where there were enough", s.askToProve(t, "victim@example.com", bearer(mine.get("token")), at("192.0.2.1")))
+		for i := range 30 { // there is an end to it nevertheless
+			s.do(t, "POST", "/auth/user/emailpass/register", credentials("victim@example.com", password), at(fmt.Sprintf("203.0.113.%d", i)))
+		}
+		if n := len(told[auth.VerificationRequested](s)); n != 100 {
+			t.Errorf("%d mails to one address, want 100", n)
 		}
 		for i := range 61 {
 			a := s.do(t, "POST", "/auth/user/emailpass/register", credentials(fmt.Sprintf("n%d@example.com", i), password), at("192.0.2.100"))
@@ -437,3 +455,107 @@ func TestTheDeviceCookieIsBoundToHTTPSWhereThereIsHTTPS(t *testing.T) {
 		}
 	})
 }
+
+// Right passwords count nowhere. Whoever sends many at once waits for them alone.
+func TestRightPasswordsAtOnceDoNotKeepOthersOut(t *testing.T) {
+	o := behindAProxy(auth.ThrottleOptions{})
+	start := time.Now()
+	_, err := bcrypt.GenerateFromPassword([]byte(password), 8)
+	check(t, err)
+	o.passwords = auth.PasswordOptions{Cost: 8, Slots: 1, MaxWait: 25 * time.Since(start)} // room for 25, on whatever machine
+	eachWith(t, o, func(t *testing.T, s *server) {
+		const accounts, others = 6, 4
+		for i := range accounts {
+			s.register(t, fmt.Sprintf("eve%d@example.com", i))
+		}
+		for i := range others {
+			s.register(t, fmt.Sprintf("n%d@example.com", i))
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var busy atomic.Int32
+		var storm sync.WaitGroup
+		for i := range 10 * accounts {
+			storm.Go(func() {
+				for ctx.Err() == nil {
+					a, err := s.try(ctx, "POST", "/auth/user/emailpass", credentials(fmt.Sprintf("eve%d@example.com", i%accounts), password), at("192.0.2.1"))
+					if err == nil && a.status == 503 {
+						if busy.Add(1); a.header.Get("Retry-After") == "" {
+							t.Errorf("%s without Retry-After", a.body)
+						}
+						time.Sleep(20 * time.Millisecond)
+					}
+				}
+			})
+		}
+		for busy.Load() < 20 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		for i := range others {
+			a := s.do(t, "POST", "/auth/user/emailpass", credentials(fmt.Sprintf("n%d@example.com", i), password), at(fmt.Sprintf("198.51.100.%d", i)))
+			if a.status != 200 {
+				t.Errorf("somebody else: %d %s", a.status, a.body)
+			}
+		}
+		stop()
+		storm.Wait()
+	})
+}
+
+// The same bad links as in the console's test, by the API.
+func TestAGoodResetTokenIsNeverRefusedForBadOnes(t *testing.T) {
+	eachWith(t, behindAProxy(auth.ThrottleOptions{}), func(t *testing.T, s *server) {
+		s.member(t, "ada@example.com")
+		s.do(t, "POST", "/auth/user/emailpass/reset-password", `{"identifier":"ada@example.com"}`, at("192.0.2.1"))
+		asked := s.told.resets()
+		made, err := s.auth.CreatePasswordResetToken(t.Context(), asked[len(asked)-1], auth.ByMail)
+		check(t, err)
+		set := func(token string) answer {
+			return s.do(t, "POST", "/auth/user/emailpass/update", `{"password":"battery staple"}`, bearer(token), at("192.0.2.1"))
+		}
+		for range 31 {
+			set("nonsense")
+		}
+		wantTooMany(t, "nonsense", set("nonsense"))
+		if a := set(made.Token); a.status != 200 {
+			t.Errorf("the good one: %d %s", a.status, a.body)
+		}
+		wantTooMany(t, "the same again", set(made.Token))
+	})
+}
+
+func TestADeviceStaysKnownThroughAChangeInItsSession(t *testing.T) {
+	eachWith(t, behindAProxy(auth.ThrottleOptions{}), func(t *testing.T, s *server) {
+		s.member(t, "ada@example.com")
+		first := s.do(t, "POST", "/auth/user/emailpass", credentials("ada@example.com", password), at("192.0.2.1"))
+		changed := s.do(t, "POST", "/auth/user/emailpass/update", changePassword, bearer(first.get("token")), device(t, first), at("192.0.2.1"))
+		moved := s.do(t, "POST", "/admin/users/me/email", `{"email":"ada@lovelace.example","current_password":"battery staple"}`, bearer(changed.get("token")))
+		if moved.status != 200 {
+			t.Fatalf("ask for another address: %d %s", moved.status, moved.body)
+		}
+		byDevice := func(address string, a answer) int {
+			return s.do(t, "POST", "/auth/user/emailpass", credentials(address, "battery staple"), device(t, a), at("203.0.113.1")).status
+		}
+		shut := func(address string) {
+			for range 11 {
+				s.guess(t, address, at("203.0.113.1"))
+			}
+		}
+		shut("ada@example.com")
+		if old, now := byDevice("ada@example.com", first), byDevice("ada@example.com", changed); old != 429 || now != 200 {
+			t.Errorf("after a new password the device of before gets %d and that of now %d, want 429 and 200", old, now)
+		}
+		moved = s.move(t, s.mailedMove(t), bearer(changed.get("token")), device(t, changed))
+		shut("ada@lovelace.example")
+		if before, after := device(t, first), device(t, moved); len(before) != len(after) {
+			t.Errorf("what is void stays in the cookie: %s, then %s", before, after)
+		}
+		if old, now := byDevice("ada@lovelace.example", changed), byDevice("ada@lovelace.example", moved); old != 429 || now != 200 {
+			t.Errorf("after another address the device of before gets %d and that of now %d, want 429 and 200", old, now)
+		}
+		if a := s.do(t, "POST", "/auth/user/emailpass/update", `{"current_password":"wrong horse","password":"battery staple"}`, bearer(moved.get("token"))); len(a.header.Values("Set-Cookie")) > 0 {
+			t.Error("a device is made known by a wrong password")
+		}
+	})
+}
+
+const changePassword = `{"current_password":"` + password + `","password":"battery staple"}`

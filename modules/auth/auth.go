@@ -313,6 +313,7 @@ func (s *Service) provider(name string) (Provider, error) {
 func (s *Service) prove(ctx context.Context, action Action, provider string, a Attempt, t *tally,
 	ask func(context.Context, Attempt) (Assertion, error)) (Proof, error) {
 	defer t.close()
+	ctx, account := withAccount(ctx)
 	seen := map[string]snapshot{}
 	a.Secret = func(ctx context.Context, entityID string) ([]byte, error) {
 		if entityID == "" { // of what cannot be anybody's, there is nothing to look up
@@ -323,6 +324,7 @@ func (s *Service) prove(ctx context.Context, action Action, provider string, a A
 			return nil, err
 		}
 		seen[entityID] = found
+		account.is(subjectOf(provider, entityID))
 		if err := t.enter(ctx, entityID, found); err != nil {
 			return nil, err
 		}

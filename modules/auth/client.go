@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 	"time"
 )
 
@@ -39,6 +40,35 @@ func callerOf(ctx context.Context) caller {
 	return c
 }
 
+type turnKey struct{}
+
+// account is whose secret is tried, once that is known.
+type account struct{ name atomic.Pointer[string] }
+
+func (a *account) is(name string) { a.name.Store(&name) }
+
+// withAccount returns a context whose turns in a pool are the account's, where the client's address does not say whose.
+func withAccount(ctx context.Context) (context.Context, *account) {
+	a := new(account)
+	return context.WithValue(ctx, turnKey{}, a), a
+}
+
+// turnsOf says whose turns those of the context are; empty: nobody's in particular.
+func turnsOf(ctx context.Context) string {
+	if isUnlimited(ctx) {
+		return ""
+	}
+	if place := clientOf(ctx).place(); place != "" {
+		return "place " + place
+	}
+	if a, ok := ctx.Value(turnKey{}).(*account); ok {
+		if name := a.name.Load(); name != nil {
+			return "account " + *name
+		}
+	}
+	return ""
+}
+
 type unlimitedKey struct{}
 
 // Unlimited returns a context in which nothing is counted or refused by a limit. It is for who may vouch for what they do,
@@ -61,6 +91,9 @@ func network(ip string) string {
 	}
 	return netip.PrefixFrom(addr, 64).Masked().String()
 }
+
+// Network is what counts as the client's address.
+func (c Client) Network() string { return network(c.IP) }
 
 // place is the client's network, if it tells this client from others; empty: it does not.
 func (c Client) place() string {

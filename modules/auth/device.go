@@ -21,10 +21,10 @@ const (
 	maxDevice      = 1 << 10
 )
 
-// DeviceToken returns what makes the device of somebody who has just signed in known to the account: whoever presents it,
-// in Client.Device, is counted apart from everybody else who tries to sign in to that account. It opens nothing. It is good
-// for this identity alone, until DeviceTTL is over or the credentials are set anew. What the device has presented before
-// goes on for the other accounts it is known to.
+// DeviceToken returns what makes the device of somebody who has just signed in, or changed their credentials in the session,
+// known to the account: whoever presents it, in Client.Device, is counted apart from everybody else who tries to sign in to
+// that account. It opens nothing. It is good for this identity alone, until DeviceTTL is over or the credentials are set anew.
+// What the device has presented before goes on for the other accounts it is known to.
 func (s *Service) DeviceToken(session Session, presented string) string {
 	device, entries := parseDevice(presented)
 	if device == "" {
@@ -34,8 +34,10 @@ func (s *Service) DeviceToken(session Session, presented string) string {
 	made := s.deviceEntry(s.keys.Keys(keyring.Device)[0], device, session.IdentityID, session.ver, expires)
 	token := []string{device, made}
 	for _, e := range entries {
-		// What is not as long as what is made here is none of ours, and might make the token longer than anybody reads.
-		if len(token) <= deviceAccounts && len(e) == len(made) && !s.vouches(device, e, session.IdentityID, session.ver) {
+		mine := s.vouches(device, e, session.IdentityID, session.ver) || s.vouches(device, e, session.IdentityID, session.ver-1)
+		// What is void by a change in the session goes, too. What is not as long as what is made here is none of ours, and might
+		// make the token longer than anybody reads.
+		if len(token) <= deviceAccounts && len(e) == len(made) && !mine {
 			token = append(token, e)
 		}
 	}

@@ -87,7 +87,7 @@ type (
 	// to it is refused until its window ends. It is told once a window.
 	Throttled struct {
 		ID         string     `json:"id"`               // throttled_ and a ULID
-		Limit      string     `json:"limit"`            // by its name: account_address, account, account_day, address, device, again
+		Limit      string     `json:"limit"`            // by its name: account_address, account, account_day, address, device, device_day, again, again_day
 		IdentityID IdentityID `json:"auth_identity_id"` // whose account it is; empty: nobody's, or the limit is not about one
 		Failures   int        `json:"failures"`
 		IP         string     `json:"ip"` // of the last failure, as the user agent

@@ -235,3 +235,59 @@ func FuzzParseLegacy(f *testing.F) {
 		}
 	})
 }
+
+func TestNobodyHasTheWholeQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p pool
+		p.init(2, 10*time.Second, time.Second) // room for 22
+		b := make(blocker)
+		served := make(chan error, 100)
+		ask := func(ctx context.Context) bool { // reports whether there was a turn
+			before := len(served)
+			go func() { served <- p.run(ctx, b.work) }()
+			synctest.Wait()
+			if len(served) == before {
+				return true
+			}
+			f, _ := fault.Of(<-served)
+			if !errors.Is(f, ErrBusy) || f.RetryAfter < time.Second {
+				t.Errorf("refused with %v after %v", f, f.RetryAfter)
+			}
+			return false
+		}
+		turns := func(ctx context.Context) (n int) {
+			for range 30 {
+				if ask(ctx) {
+					n++
+				}
+			}
+			return n
+		}
+		at := func(ip string) context.Context { return WithClient(t.Context(), Client{IP: ip}) }
+		shared := WithClient(t.Context(), Client{IP: "127.0.0.1", Shared: true})
+		of := func(name string) context.Context {
+			ctx, account := withAccount(shared)
+			account.is(name)
+			return ctx
+		}
+		if n := turns(at("192.0.2.1")); n < 4 || n > 6 {
+			t.Errorf("one client has %d of 22 turns, want about a quarter", n)
+		}
+		if n := turns(of("ada")); n < 3 || n > 5 {
+			t.Errorf("a second one, known by its account, has %d", n)
+		}
+		if n := turns(at("2001:db8::1")) + turns(at("2001:db8::2")); n < 2 || n > 4 {
+			t.Errorf("a third one, by two addresses of its network, has %d", n)
+		}
+		for _, ctx := range []context.Context{at("198.51.100.1"), at("198.51.100.2"), of("bob"), Unlimited(at("192.0.2.1")), shared} {
+			if !ask(ctx) {
+				t.Error("a newcomer finds no room")
+			}
+		}
+		close(b)
+		synctest.Wait()
+		if p.waiting != 0 || len(p.of) != 0 {
+			t.Errorf("%d wait, of %v, and nobody is there", p.waiting, p.of)
+		}
+	})
+}

@@ -194,7 +194,9 @@ func guessCost(cost int) time.Duration {
 	return time.Duration(55 * float64(time.Millisecond) * math.Pow(2, float64(cost-10)))
 }
 
-// pool runs one hash a slot. Its queue is bounded by time, not by length.
+// pool runs one hash a slot. Its queue is bounded by time, not by length, and nobody has all of it: who has more turns at once
+// than there are slots waits for no longer in all than a third of what is left to others. So one client has a quarter of the
+// queue at most, two have a fifth each, and there is room for whoever comes.
 type pool struct {
 	slots   chan struct{}
 	maxWait time.Duration
@@ -202,20 +204,22 @@ type pool struct {
 	turns atomic.Int64 // given so far
 
 	mu      sync.Mutex
-	waiting int           // callers in the queue or in a slot
-	took    time.Duration // what a hash takes, a moving average
+	waiting int            // callers in the queue or in a slot
+	of      map[string]int // how many of them are of one client, as turnsOf says
+	took    time.Duration  // what a hash takes, a moving average
 }
 
 func (p *pool) init(slots int, maxWait, guess time.Duration) {
-	p.slots, p.maxWait, p.took = make(chan struct{}, slots), maxWait, guess
+	p.slots, p.maxWait, p.took, p.of = make(chan struct{}, slots), maxWait, guess, map[string]int{}
 }
 
 func (p *pool) run(ctx context.Context, hash func() error) error {
-	if wait := p.enter(); wait > p.maxWait {
-		p.leave()
+	client := turnsOf(ctx)
+	wait, fair := p.enter(client)
+	defer p.leave(client)
+	if wait > p.maxWait || !fair {
 		return ErrBusy.After((wait + time.Second - 1).Truncate(time.Second))
 	}
-	defer p.leave()
 	select {
 	case p.slots <- struct{}{}: // callers in line are served first come, first served
 	case <-ctx.Done():
@@ -234,19 +238,32 @@ func (p *pool) run(ctx context.Context, hash func() error) error {
 	})
 }
 
-// enter joins the queue and returns how long the turn is away, by the measured rate.
-func (p *pool) enter() time.Duration {
+// enter joins the queue and returns how long the turn is away, by the measured rate, and whether the client leaves enough of
+// the queue to others.
+func (p *pool) enter(client string) (wait time.Duration, fair bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.waiting++
-	ahead := max(0, p.waiting-cap(p.slots))
-	return time.Duration(ahead) * p.took / time.Duration(cap(p.slots))
+	slots := cap(p.slots)
+	wait = time.Duration(max(0, p.waiting-slots)) * p.took / time.Duration(slots)
+	if client == "" {
+		return wait, true
+	}
+	p.of[client]++
+	mine := p.of[client]
+	return wait, mine <= slots || 3*time.Duration(mine)*p.took/time.Duration(slots) <= p.maxWait-wait
 }
 
-func (p *pool) leave() {
+func (p *pool) leave(client string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.waiting--
+	if client == "" {
+		return
+	}
+	if p.of[client]--; p.of[client] == 0 {
+		delete(p.of, client)
+	}
 }
 
 func (p *pool) measured(took time.Duration) {

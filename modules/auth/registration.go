@@ -24,7 +24,11 @@ func (s *Service) ProveRegistration(ctx context.Context, provider string, in Inp
 	if err := s.takeByPlace(ctx, limitRegister); err != nil {
 		return Proof{}, false, err
 	}
-	assertion, err := r.Register(ctx, Attempt{Input: in, Secret: func(context.Context, string) ([]byte, error) { return nil, nil }})
+	ctx, account := withAccount(ctx)
+	assertion, err := r.Register(ctx, Attempt{Input: in, Secret: func(_ context.Context, entityID string) ([]byte, error) {
+		account.is(subjectOf(provider, entityID))
+		return nil, nil
+	}})
 	if err != nil {
 		return Proof{}, false, err
 	}
@@ -96,7 +100,9 @@ func (s *Service) CompleteRegistration(ctx context.Context, identity IdentityID,
 }
 
 // ProveRegistered lets whoever has the token of a registration, and opened it where they are not signed in, prove that it
-// is theirs by what they registered with. ok is false if the token is none of a registration, or not good.
+// is theirs by what they registered with. ok is false if the token is none of a registration, or not good. If it is good and
+// what they give is not, the error comes with the ID of who registers. ErrThrottled: there have been too many failures, at
+// this registration or from this address.
 func (s *Service) ProveRegistered(ctx context.Context, token string, in Input) (i Identity, ok bool, err error) {
 	c, err := s.parseVerification(token)
 	if err != nil {
@@ -116,17 +122,25 @@ func (s *Service) ProveRegistered(ctx context.Context, token string, in Input) (
 	if !can {
 		return Identity{}, false, nil
 	}
-	assertion, err := a.Authenticate(ctx, Attempt{Input: in, EntityID: r.EntityID, Secret: func(_ context.Context, entityID string) ([]byte, error) {
-		if entityID != r.EntityID {
-			return nil, nil
-		}
-		return slices.Clone(r.Secret), nil
-	}})
+	t := s.tallyRegistered(ctx, r.Provider, c.IdentityID)
+	defer t.close()
+	err = t.enter(ctx, r.EntityID, snapshot{}) // before the provider is asked: whom it is about is known
+	var assertion Assertion
+	if err == nil {
+		ctx, account := withAccount(ctx)
+		account.is(string(c.IdentityID))
+		assertion, err = a.Authenticate(ctx, Attempt{Input: in, EntityID: r.EntityID, Secret: func(_ context.Context, entityID string) ([]byte, error) {
+			if entityID != r.EntityID {
+				return nil, nil
+			}
+			return slices.Clone(r.Secret), nil
+		}})
+	}
 	if err == nil && assertion.EntityID != r.EntityID {
 		err = ErrInvalidCredentials
 	}
-	if err != nil {
-		return Identity{}, false, err
+	if err = t.settle(ctx, err); err != nil {
+		return Identity{ID: r.AuthIdentityID}, false, err
 	}
 	if i, err = s.RetrieveAuthIdentity(ctx, c.IdentityID); err != nil {
 		return Identity{}, false, err

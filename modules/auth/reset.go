@@ -212,16 +212,13 @@ func (s *Service) CheckPasswordResetToken(ctx context.Context, actorType, provid
 
 // resetRow returns what is kept of a token that is good.
 func (s *Service) resetRow(ctx context.Context, actorType, provider, token string) (row *oneTimeRow, c resetClaims, err error) {
-	err = s.watchByPlace(ctx, limitResetToken, func(ctx context.Context) error {
-		if c, err = s.parseReset(token); err != nil || c.Provider != provider || c.ActorType != actorType {
-			return ErrResetToken
-		}
-		row, err = s.store.oneTimeToken(ctx, purposeReset, hashed(c.ID))
-		if err == nil && (row == nil || !row.good()) {
-			err = ErrResetToken
-		}
-		return err
-	})
+	if c, err = s.parseReset(token); err != nil || c.Provider != provider || c.ActorType != actorType {
+		return nil, c, ErrResetToken
+	}
+	row, err = s.store.oneTimeToken(ctx, purposeReset, hashed(c.ID))
+	if err == nil && (row == nil || !row.good()) {
+		err = ErrResetToken
+	}
 	return row, c, err
 }
 
@@ -232,13 +229,17 @@ func (s *Service) resetRow(ctx context.Context, actorType, provider, token strin
 // proved the address goes.
 //
 // ErrResetToken: the token is none of ours, is for another provider or actor type, was used, has expired, or a newer one
-// took its place.
+// took its place. ErrThrottled is for one of those after too many of them from the client's address; a good one is never
+// refused for them.
 func (s *Service) ProveReset(ctx context.Context, actorType, provider, token string, in Input) (Proof, error) {
 	u, err := s.updater(provider)
 	if err != nil {
 		return Proof{}, err
 	}
 	row, c, err := s.resetRow(ctx, actorType, provider, token)
+	if errors.Is(err, ErrResetToken) { // only now: others' tokens must not keep anybody from using theirs
+		err = s.watchByPlace(ctx, limitResetToken, func(context.Context) error { return ErrResetToken })
+	}
 	if err != nil {
 		return Proof{}, err
 	}

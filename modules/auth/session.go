@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -99,13 +98,7 @@ func (s *Service) suspect(ctx context.Context, i Identity, row *sessionRow, c Cl
 }
 
 // clip makes text from outside fit for a column.
-func clip(text string, most int) string {
-	text = strings.ReplaceAll(strings.ToValidUTF8(text, "?"), "\x00", "?")
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "")
-	}
-	return text
-}
+func clip(text string, most int) string { return database.Clip(text, most) }
 
 // SetCookie gives the session a new cookie secret of 256 bits; the one before is dead. Only its hash is kept. ErrSession: the
 // session has ended, or was checked before the credentials were set anew.

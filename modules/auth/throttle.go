@@ -31,14 +31,17 @@ var (
 
 var (
 	limitAgain            = Limit{"again", 10, 15 * time.Minute}           // wrong passwords in a session, by identity
+	limitAgainDay         = Limit{"again_day", 100, 24 * time.Hour}        // the same, without a success between them
 	limitDevice           = Limit{"device", 10, 15 * time.Minute}          // failures of a known device at the account it is known to
+	limitDeviceDay        = Limit{"device_day", 100, 24 * time.Hour}       // the same, without a success between them
 	limitDay              = Limit{"account_day", 100, 24 * time.Hour}      // failures at an account without a success between them
 	limitRegister         = Limit{"register", 60, time.Hour}               // registrations, by address
 	limitResetMail        = Limit{"reset_mail", 5, 15 * time.Minute}       // requests for a new password, by account
 	limitResetAsk         = Limit{"reset_ask", 30, time.Hour}              // the same, by address
 	limitEmailChange      = Limit{"email_change", 5, time.Hour}            // requests for another address, by identity
 	limitVerificationAsk  = Limit{"verification_ask", 5, 15 * time.Minute} // requests for a mail that proves an address, by identity
-	limitVerificationMail = Limit{"verification_mail", 20, time.Hour}      // such mails, by the address they go to
+	limitVerificationMail = Limit{"verification_mail", 10, time.Hour}      // such mails, by where they go and who has them sent
+	limitVerificationAll  = Limit{"verification_all", 100, time.Hour}      // such mails, by where they go
 	limitResetToken       = Limit{"reset_token", 30, 15 * time.Minute}     // reset tokens that are no good, by address
 	limitPair             = Limit{"account_address", 10, 15 * time.Minute} // what ThrottleOptions defaults to
 	limitAccount          = Limit{"account", 80, time.Hour}
@@ -118,7 +121,8 @@ type tally struct {
 	client   Client
 	since    time.Time
 	signUp   bool
-	again    IdentityID // whoever is signed in and proves themselves again; empty: it is a sign-in
+	again    IdentityID // whose secret is tried by who holds a session of theirs, or a link; empty: it is a sign-in
+	session  bool       // it is a session, so that their address does not matter
 
 	identity IdentityID // whom it is about; empty: nobody there
 	held     []held
@@ -147,6 +151,16 @@ func (s *Service) tally(ctx context.Context, provider string) *tally {
 // tallyAgain is the tally of who is signed in already. Their failures say nothing of who tries to sign in, and the other way
 // round: whoever has got hold of a session guesses at its password in a count of its own, from wherever.
 func (s *Service) tallyAgain(ctx context.Context, provider string, id IdentityID) *tally {
+	t := s.tally(ctx, provider)
+	if t != nil {
+		t.again, t.session = id, true
+	}
+	return t
+}
+
+// tallyRegistered is the tally of who holds the link of a registration, and may be nobody who registered. Whose address it
+// is counts as well: anybody may register, and have as many links to guess by as they like.
+func (s *Service) tallyRegistered(ctx context.Context, provider string, id IdentityID) *tally {
 	t := s.tally(ctx, provider)
 	if t != nil {
 		t.again = id
@@ -185,12 +199,14 @@ func (t *tally) count(ctx context.Context, entityID string, found snapshot) erro
 	switch {
 	case t.again != "":
 		gate = limitAgain.bucket(string(t.again)).about(subjectOfIdentity(t.again))
-		all = []bucket{gate}
+		row := limitAgainDay.bucket(string(t.again)).about(subjectOfIdentity(t.again))
+		all, t.forgets = []bucket{gate, row}, []string{row.id}
 	case entityID == "":
 	case device != "":
 		gate = limitDevice.bucket(string(found.identity), device).about(account)
-		all = []bucket{gate}
-		t.forgets = append(t.forgets, day.id)
+		row := limitDeviceDay.bucket(string(found.identity), device).about(account)
+		all = []bucket{gate, row}
+		t.forgets = append(t.forgets, day.id, row.id)
 	default:
 		gate = o.AccountAddress.bucket(account, network(t.client.IP)).about(account)
 		strangers = []bucket{o.Account.bucket(account).about(account), day}
@@ -199,7 +215,7 @@ func (t *tally) count(ctx context.Context, entityID string, found snapshot) erro
 			all = append(all, strangers...)
 		}
 	}
-	if t.again == "" && device == "" && place != "" && !t.places() {
+	if !t.session && device == "" && place != "" && !t.places() {
 		all = append(all, o.Address.bucket(place))
 	}
 	if len(all) == 0 {
@@ -230,8 +246,8 @@ func (t *tally) count(ctx context.Context, entityID string, found snapshot) erro
 		err = t.lost(ctx, entityID, err)
 	}
 	for _, h := range held {
-		if h.bucket == day && h.before == 0 { // nothing to forget: spare the statement
-			t.forgets = nil
+		if h.before == 0 { // nothing to forget: spare the statement
+			t.forgets = slices.DeleteFunc(t.forgets, func(id string) bool { return id == h.bucket.id })
 		}
 	}
 	t.held, t.failures = append(t.held, held...), max(t.failures, failures)
@@ -530,7 +546,7 @@ func (s *Service) forgetFailures(ctx context.Context, provider, entityID string,
 // has deleted.
 func (s *Service) PurgeThrottles(ctx context.Context, most int) (deleted int, err error) {
 	err = s.db.InTx(ctx, func(ctx context.Context) (err error) {
-		deleted, err = s.store.deleteExpiredThrottles(ctx, database.Now(), most)
+		deleted, err = s.store.deleteExpiredThrottles(ctx, database.Now().Add(-margin), most)
 		return err
 	})
 	return deleted, err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 )
@@ -522,7 +523,18 @@ func TestCountsAreDeletedWhenTheirWindowsAreOver(t *testing.T) {
 			must(t, h.Take(t.Context(), short, fmt.Sprint(i)))
 			must(t, h.Take(t.Context(), long, fmt.Sprint(i)))
 		}
-		time.Sleep(2 * time.Millisecond)
+		over := func(ago time.Duration) {
+			must(t, h.db.InTx(t.Context(), func(ctx context.Context) error {
+				_, err := h.db.Conn(ctx).NewRaw("UPDATE latchkey_auth_throttle SET expires_at = ? WHERE expires_at < ?",
+					database.Now().Add(-ago), database.Now().Add(time.Minute)).Exec(ctx)
+				return err
+			}))
+		}
+		over(59 * time.Minute) // another node's clock may not be there yet
+		if n, err := h.PurgeThrottles(t.Context(), 2); err != nil || n != 0 {
+			t.Errorf("%d deleted, %v, before any clock can be past it", n, err)
+		}
+		over(61 * time.Minute)
 		for _, want := range []int{2, 2, 1, 0} {
 			if n, err := h.PurgeThrottles(t.Context(), 2); err != nil || n != want {
 				t.Errorf("%d deleted, %v; want %d", n, err, want)
@@ -561,4 +573,42 @@ func TestThrottlingCanBeDisabled(t *testing.T) {
 	if n := h.count(t, "auth_throttle"); n != 0 {
 		t.Errorf("%d counts", n)
 	}
+}
+
+func TestADeviceAndASessionGuessNoMoreThanAHundredTimesADay(t *testing.T) {
+	eachThrottled(t, auth.ThrottleOptions{}, func(t *testing.T, h house) {
+		ada := h.register(t, "ada@example.com", "correct horse")
+		session, err := h.OpenSession(t.Context(), ada, "user", auth.Client{})
+		must(t, err)
+		known := auth.WithClient(t.Context(), auth.Client{Device: h.DeviceToken(session, "")})
+		for name, guess := range map[string]func(secret string) error{
+			"the device": func(secret string) error { _, err := h.signIn(known, "ada@example.com", secret); return err },
+			"the session": func(secret string) error {
+				_, err := h.ProveAgain(t.Context(), session, input("password", secret))
+				return err
+			},
+		} {
+			wrong := func(days int) { // as if there had been so many in the windows of a day, and none in others
+				t.Helper()
+				if err := guess("wrong horse"); !errors.Is(err, auth.ErrInvalidCredentials) {
+					t.Fatalf("%s: %v", name, err)
+				}
+				must(t, h.db.InTx(t.Context(), func(ctx context.Context) error {
+					soon := database.Now().Add(time.Hour)
+					if _, err := h.db.Conn(ctx).NewRaw("DELETE FROM latchkey_auth_throttle WHERE expires_at < ?", soon).Exec(ctx); err != nil {
+						return err
+					}
+					_, err := h.db.Conn(ctx).NewRaw("UPDATE latchkey_auth_throttle SET failed = ? WHERE expires_at > ?", days, soon).Exec(ctx)
+					return err
+				}))
+			}
+			wrong(99)
+			must(t, guess("correct horse")) // which forgets them
+			wrong(99)
+			wrong(100)
+			if wait := throttledFor(t, guess("correct horse")); wait < 20*time.Hour {
+				t.Errorf("%s waits %v, want the rest of the day", name, wait)
+			}
+		}
+	})
 }

@@ -107,15 +107,18 @@ func (s *Service) RequestVerification(ctx context.Context, session Session, r Ve
 	return v, err
 }
 
-// takeVerification counts a mail that is to prove an address: to the address, whoever has it sent, and by the identity, if
-// somebody asks by hand.
+// takeVerification counts a mail that is to prove an address: by the identity, if somebody asks by hand, and to the address,
+// first from where the client is, so that nobody uses up alone what its owner may need from elsewhere.
 func (s *Service) takeVerification(ctx context.Context, id IdentityID, address string, r VerificationRequest) error {
 	if !r.Quietly {
 		if err := s.Take(ctx, limitVerificationAsk, string(id)); err != nil {
 			return err
 		}
 	}
-	return s.Take(ctx, limitVerificationMail, address)
+	if err := s.take(ctx, limitVerificationMail.bucket(address, network(clientOf(ctx).IP))); err != nil {
+		return err
+	}
+	return s.Take(ctx, limitVerificationAll, address)
 }
 
 // claims reports whether the address is that of one of the identity's ways to sign in, or what it registers with, and since
