@@ -211,8 +211,9 @@ func mailOptions(c *Config, at *listener, terminal io.Writer, log *slog.Logger) 
 		if c.Mail.Driver == "auto" && at != nil {
 			log.Warn("mail.driver is not set: nobody is sent an invite or a link to reset their password")
 		}
-		if at != nil && c.needsMail() {
-			log.Warn("addresses have to be proved by a mailed link, and no mail is sent: who has not proved theirs stays outside", "mail.driver", c.Mail.Driver)
+		if settings := c.needsMail(); at != nil && len(settings) > 0 {
+			log.Warn("addresses have to be proved by a mailed link, and no mail is sent: who has not proved theirs stays outside",
+				"because_of", strings.Join(settings, ", "), "mail.driver", c.Mail.Driver)
 		}
 	}
 	return o, nil
@@ -263,9 +264,7 @@ func newSite(at *listener, c *Config, log *slog.Logger) (*web.Site, error) {
 	if c.Production() && c.HTTP.PublicURL == "" {
 		log.Warn("http.public_url is not set: links say where this server listens, and the cookie is not bound to https", "url", at.url)
 	}
-	if c.Production() {
-		warnOfThrottling(c, log)
-	}
+	warnOfThrottling(c, log)
 	return web.New(web.Options{PublicURL: at.url, TrustedProxies: c.HTTP.TrustedProxies, CORSOrigins: c.HTTP.CORSOrigins})
 }
 
@@ -274,7 +273,7 @@ func warnOfThrottling(c *Config, log *slog.Logger) {
 	switch {
 	case !c.Auth.Throttle.Enabled:
 		log.Warn("auth.throttle.enabled is false: nothing here keeps anybody from guessing passwords")
-	case len(c.HTTP.TrustedProxies) > 0:
+	case !c.Production() || len(c.HTTP.TrustedProxies) > 0:
 	case listensOnLoopback(c.HTTP.Addr):
 		log.Warn("http.trusted_proxies is not set: everybody comes from the proxy on this machine, so the limits by address alone are off, " +
 			"and who guesses keeps others from the same account by address, too")

@@ -93,7 +93,7 @@ func (m *command) main(args []string) int {
 		return exitUsage
 	}
 	if keys := new(auth.KeysError); errors.As(dig.RootCause(err), &keys) {
-		fmt.Fprint(m.err, explainKeys(keys, m.config))
+		fmt.Fprint(m.err, explainKeys(keys, m.config), "'server keys status' shows what there is.\n")
 		return exitUsage
 	}
 	fmt.Fprintln(m.err, "Error:", dig.RootCause(err))

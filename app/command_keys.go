@@ -85,7 +85,7 @@ func newKeyParts(ctx context.Context, c *Config) (*keyParts, error) {
 	var err error
 	if len(c.Secrets) == 0 {
 		if !c.hasDevelopmentSecret() {
-			return nil, errors.New("there is no secret yet: the first start makes one")
+			return nil, fmt.Errorf("there is no secret yet in %s: the first start makes one", absolute(c.DataDir))
 		}
 		if p.source, err = developmentSecrets(c, quiet()); err != nil {
 			return nil, err
@@ -94,14 +94,8 @@ func newKeyParts(ctx context.Context, c *Config) (*keyParts, error) {
 	if p.peppers, err = newPeppers(c, quiet()); err != nil {
 		return nil, err
 	}
-	if !c.Database.URL.Postgres() {
-		path, ok := c.Database.URL.SQLitePath()
-		if !ok {
-			path = filepath.Join(c.DataDir, "latchkey.db")
-		}
-		if _, err := os.Stat(path); err != nil {
-			return nil, fmt.Errorf("there is no database yet: the first start makes it: %w", err)
-		}
+	if err := c.wantDatabase(); err != nil {
+		return nil, err
 	}
 	if p.db, err = OpenDatabase(ctx, c, quiet()); err != nil {
 		return nil, err
@@ -114,6 +108,31 @@ func newKeyParts(ctx context.Context, c *Config) (*keyParts, error) {
 		return nil, errors.Join(err, p.db.Close())
 	}
 	return p, nil
+}
+
+// wantDatabase is for commands that have nothing to do where there is no database, so that they make none in a wrong directory.
+func (c *Config) wantDatabase() error {
+	if c.Database.URL.Postgres() {
+		return nil // whoever made it, this program did not
+	}
+	path, ok := c.Database.URL.SQLitePath()
+	if !ok {
+		path = filepath.Join(c.DataDir, "latchkey.db")
+	}
+	switch _, err := os.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no database yet at %s: the first start makes it", absolute(path))
+	default:
+		return err
+	}
+}
+
+// absolute is a path as somebody finds it who does not know which directory is meant.
+func absolute(path string) string {
+	if whole, err := filepath.Abs(path); err == nil {
+		return whole
+	}
+	return path
 }
 
 // custody is that of the secrets in lines.
@@ -156,7 +175,7 @@ func (m *command) keyStatus(ctx context.Context, p *keyParts) error {
 		case !s.Held:
 			role = "is not in the list any more"
 		}
-		fmt.Fprintf(table, "  %s\t%s\tserves since %s\tsigned last %s\n", s.Name, role, moment(s.ServedAt), moment(s.SignedAt))
+		fmt.Fprintf(table, "  %s\t%s\tserves since %s\tsigned last %s\n", s.Name, role, moment(s.ServedAt), toTheMinute(s.SignedAt))
 	}
 	fmt.Fprintln(table, "Peppers:")
 	for _, s := range status.Peppers {
@@ -169,7 +188,7 @@ func (m *command) keyStatus(ctx context.Context, p *keyParts) error {
 		case s.Source == "":
 			role = "is missing"
 		}
-		fmt.Fprintf(table, "  %s\t%s\t%s\tpeople whose password hangs on it: %d\n", s.Name, role, cmp.Or(s.Source, "nowhere"), s.People)
+		fmt.Fprintf(table, "  %s\t%s\t%s\tpeople whose password hangs on it: %d\n", s.Name, role, cmp.Or(s.Source, "-"), s.People)
 	}
 	fmt.Fprintln(table, "Servers that are up:")
 	for _, s := range status.Servers {
@@ -207,6 +226,14 @@ func moment(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04:05Z")
 }
 
+// toTheMinute is the moment of what is noted once a minute only.
+func toTheMinute(t time.Time) string {
+	if t.IsZero() {
+		return moment(t)
+	}
+	return t.UTC().Format("2006-01-02 15:04Z") + ", to the minute"
+}
+
 // step is what comes next in a rotation.
 type step struct {
 	kind string // append, front, drop or wait
@@ -216,6 +243,9 @@ type step struct {
 
 // next says what the next safe step is. It never is one after which a server refuses what another one signs.
 func (p *keyParts) next(s auth.KeyStatus) step {
+	if s.Lost != nil {
+		return step{"wait", "", "no server starts with these. " + strings.TrimSuffix(explainKeys(s.Lost, p.config), "\n")}
+	}
 	held := slices.DeleteFunc(slices.Clone(s.Secrets), func(s auth.SecretStatus) bool { return !s.Held })
 	last := held[len(held)-1]
 	for _, server := range s.Servers {
@@ -315,7 +345,13 @@ func (m *command) stepOfDrop(s auth.KeyStatus, name string) (step, error) {
 	at := slices.IndexFunc(s.Secrets, func(s auth.SecretStatus) bool { return s.Held && s.Name == name })
 	switch signing := serversSigning(s, name); {
 	case at < 0:
-		return step{}, fmt.Errorf("there is no secret %s in the list", name)
+		var held []string
+		for _, s := range s.Secrets {
+			if s.Held {
+				held = append(held, s.Name)
+			}
+		}
+		return step{}, fmt.Errorf("there is no secret %s in the list; there are %s", name, strings.Join(held, ", "))
 	case at == 0:
 		return step{}, fmt.Errorf("%s is the one that signs: 'server keys rotate' brings another one to the front", name)
 	case len(signing) > 0:

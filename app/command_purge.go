@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/user"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/latchkey-go/latchkey/app/audit"
@@ -29,16 +30,24 @@ func purgeJobs(identities *auth.Service, links *link.Service, events *outbox.Out
 	}
 }
 
+// purgeKinds are the names of the jobs, for who asks for help before there is a database.
+var purgeKinds = []string{
+	"audit_events", "email_changes", "events", "flows", "one_time_tokens", "sessions", "throttles", "unlinked_identities", "verifications",
+}
+
 // purge deletes what is dead, to the end, and says how much of each kind.
 func (m *command) purge(args []string) error {
 	flags := m.flags("server purge")
 	var only roleFlag
-	flags.Var(&only, "only", "a `kind` to purge instead of all, may be repeated")
+	flags.Var(&only, "only", "a `kind` to purge instead of all, may be repeated: "+strings.Join(purgeKinds, ", "))
 	if err := m.parse(flags, args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("server purge needs nothing but flags; %w", usageOf(flags))
+	}
+	if err := m.config.wantDatabase(); err != nil {
+		return err
 	}
 	return m.with(func(p *purge.Purger, trail *audit.Trail) error {
 		removed, err := p.All(commanded(), only...)

@@ -26,6 +26,9 @@ func (m *command) sessions(args []string) error {
 	if (*address != "") == *all || flags.NArg() > 0 {
 		return fmt.Errorf("server sessions end needs either --user ADDRESS or --all, and nothing else; %w", usageOf(flags))
 	}
+	if err := m.config.wantDatabase(); err != nil {
+		return err
+	}
 	if *all {
 		return m.with(m.endEverySession)
 	}

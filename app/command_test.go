@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,6 +159,23 @@ func TestTheCommandSessionsSignsOutOneOrEverybodyWhileServersRun(t *testing.T) {
 		}
 		signIn("eve") // who may come back
 	})
+}
+
+func TestCommandsThatEndThingsMakeNoDatabaseInAWrongDirectory(t *testing.T) {
+	dir := t.TempDir()
+	env := environment(dir, databasetest.SQLite(t))
+	env = slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, "LATCHKEY_DATABASE_URL=") })
+	for _, args := range [][]string{{"sessions", "end", "--all"}, {"sessions", "end", "--user", "ada@example.com"}, {"purge"}, {"keys", "status"}} {
+		out, errs, code := run(t, env, args...)
+		if code != 1 || out != "" || !strings.Contains(errs, " yet ") || !strings.Contains(errs, dir) {
+			t.Errorf("server %v: exit %d, want 1 and where it looked\n%s%s", args, code, out, errs)
+		}
+	}
+	for _, made := range []string{"*.db", "*/*.db", "secret", "*/secret"} {
+		if files, _ := filepath.Glob(filepath.Join(dir, made)); files != nil {
+			t.Errorf("they made %v", files)
+		}
+	}
 }
 
 func TestTheCommandUserPrintsAnInviteLink(t *testing.T) {

@@ -289,14 +289,17 @@ func (m MailConfig) driver(production bool) string {
 	}
 }
 
-// needsMail reports whether somebody cannot come in without a mail.
-func (c *Config) needsMail() bool {
-	for _, a := range c.Link.Actors {
-		if a.RequireVerifiedEmail {
-			return true
+// needsMail are the settings, as people call them, because of which somebody cannot come in without a mail.
+func (c *Config) needsMail() (settings []string) {
+	if c.Auth.EnumerationSafe {
+		settings = append(settings, c.where("auth.enumeration_safe"))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Link.Actors)) {
+		if c.Link.Actors[name].RequireVerifiedEmail {
+			settings = append(settings, c.where("link.actors."+name+".require_verified_email"))
 		}
 	}
-	return c.Auth.EnumerationSafe
+	return settings
 }
 
 // Setting is one line of what is in force.

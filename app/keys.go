@@ -280,9 +280,20 @@ func explainKeys(e *auth.KeysError, c *Config) string {
 		fmt.Fprintf(&b, "Restore the file secret in %s, or set LATCHKEY_SECRETS to what the database was served with.\n", c.DataDir)
 	}
 	if len(e.Peppers) > 0 {
-		fmt.Fprintf(&b, "Put back what was taken out of %s, or the secret that the pepper is kept under: 'server keys status' shows what there is.\n", c.where(keyPeppers))
+		fmt.Fprintf(&b, "Put back what was taken out of %s, or the secret that the pepper is kept under.\n", c.where(keyPeppers))
 	}
-	b.WriteString("If it is lost for good, start once with LATCHKEY_ACCEPT_LOST_KEYS=true: everybody signs in anew, and whose password hangs on a lost pepper must set a new one by mail.\n")
+	void, people := "", 0
+	if len(e.Served) > 0 {
+		void = "every token made so far is void then, and "
+	}
+	for _, n := range e.Peppers {
+		people += n
+	}
+	must := "nobody has to set a new password"
+	if people > 0 {
+		must = counted(people, "person", "people") + " must set a new password, by mail"
+	}
+	fmt.Fprintf(&b, "If it is lost for good, start once with LATCHKEY_ACCEPT_LOST_KEYS=true: %s%s.\n", void, must)
 	return b.String()
 }
 

@@ -289,9 +289,18 @@ func TestTheWrongSecretsStopAStart(t *testing.T) {
 			if code != 2 || out != "" || !strings.Contains(errs, "has been served with the secrets") || !strings.Contains(errs, "LATCHKEY_SECRETS") || !strings.Contains(errs, "LATCHKEY_ACCEPT_LOST_KEYS") {
 				t.Errorf("server %v: exit %d, want 2 and what is missing\n%s%s", args, code, out, errs)
 			}
-			if strings.Contains(errs, mine) || strings.Contains(errs, other) {
+			if strings.Contains(errs, mine) || strings.Contains(errs, other) || !strings.Contains(errs, "1 person must set a new password") {
 				t.Errorf("it shows a secret:\n%s", errs)
 			}
+		}
+		out, errs, code := run(t, wrong, "keys", "status")
+		for _, want := range []string{"Next: no server starts", "has been served with the secrets", "back into LATCHKEY_SECRETS", "LATCHKEY_ACCEPT_LOST_KEYS", "1 person must set a new password"} {
+			if code != 0 || !strings.Contains(out, want) {
+				t.Errorf("keys status: exit %d, want %q\n%s%s", code, want, out, errs)
+			}
+		}
+		if out, errs, code := run(t, right, "keys", "status"); code != 0 || !strings.Contains(out, "Next: nothing has to be done") {
+			t.Errorf("keys status by the right secret: exit %d\n%s%s", code, out, errs)
 		}
 		// The pepper of Ada's hash goes with the secret.
 		if out, errs, code := run(t, append(wrong, "LATCHKEY_ACCEPT_LOST_KEYS=true"), "user", "-e", "eve@example.com", "-p", "correct horse"); code != 0 {
@@ -316,7 +325,8 @@ func TestALostPepperStopsAStartWithTheNumberOfPeople(t *testing.T) {
 		if code != 2 || out != "" || !strings.Contains(errs, "whose password hangs on it: 2") || !strings.Contains(errs, "auth.password.peppers") {
 			t.Errorf("without the pepper: exit %d, want 2 and the number\n%s%s", code, out, errs)
 		}
-		if out, errs, code := run(t, env, "keys", "status"); code != 0 || !strings.Contains(out, "is missing") || !strings.Contains(out, "hangs on it: 2") {
+		if out, errs, code := run(t, env, "keys", "status"); code != 0 || !strings.Contains(out, "is missing") || !strings.Contains(out, "hangs on it: 2") ||
+			!strings.Contains(out, "Next: no server starts") || !strings.Contains(out, "2 people must set a new password") || strings.Contains(out, "every token") {
 			t.Errorf("keys status: exit %d\n%s%s", code, out, errs)
 		}
 	})
@@ -426,6 +436,9 @@ func TestTheCommandKeysRotatesAFileWhileTheServerRuns(t *testing.T) {
 		name := regexp.MustCompile(`(?m)^  (\S+) +verifies +serves`).FindStringSubmatch(status)
 		if name == nil {
 			t.Fatalf("the status does not show the old one:\n%s", status)
+		}
+		if out, errs, code := run(t, env, "keys", "rotate", "--drop", "nonsense"); code != 1 || !strings.Contains(errs, "there are ") || !strings.Contains(errs, name[1]) {
+			t.Errorf("to drop what is none: exit %d\n%s%s", code, out, errs)
 		}
 		keys("Dropped the secret "+name[1], "rotate", "--drop", name[1])
 		if got := lines(); !slices.Equal(got, appended[1:]) {
@@ -542,5 +555,28 @@ func TestASecretThatIsWrittenInTheDocumentsIsRefusedInProduction(t *testing.T) {
 				t.Errorf("%s holds %s, and production takes it as a secret: exit %d %s", file, text, code, errs)
 			}
 		}
+	}
+}
+
+func TestTheDocumentsListEveryPurposeOfAKey(t *testing.T) {
+	doc, err := os.ReadFile("../docs/security/keys.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := regexp.MustCompile(`Purpose += "(latchkey [^"]+ v\d+)"`)
+	found := 0
+	for _, file := range []string{"../modules/kernel/keyring/keyring.go", "audit/audit.go"} {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range declared.FindAllStringSubmatch(string(source), -1) {
+			if found++; !strings.Contains(string(doc), "| `"+p[1]+"` |") {
+				t.Errorf("docs/security/keys.md does not list %q", p[1])
+			}
+		}
+	}
+	if found != 10 {
+		t.Errorf("%d purposes were found, want 10: is there a new one?", found)
 	}
 }

@@ -93,6 +93,9 @@ func TestTheCommandPurgeSaysWhatItRemoved(t *testing.T) {
 		if out, errs, code := run(t, env, "purge", "--only", "nope"); code != 2 || !strings.Contains(errs, "audit_events") {
 			t.Errorf("what is none: exit %d\n%s%s", code, out, errs)
 		}
+		if out, _, code := run(t, env, "purge", "--help"); code != 0 || !strings.Contains(out, "audit_events, email_changes, events, flows, one_time_tokens, sessions, throttles, unlinked_identities, verifications") {
+			t.Errorf("the help does not name the kinds: exit %d\n%s", code, out)
+		}
 		if out, errs, code := run(t, env, "purge", "all"); code != 2 {
 			t.Errorf("an argument: exit %d\n%s%s", code, out, errs)
 		}

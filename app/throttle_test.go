@@ -18,10 +18,11 @@ func TestProductionWarnsOfWhatKeepsThrottlingFromWorking(t *testing.T) {
 		env  []string
 		says string
 	}{
-		"no proxy":      {production, noProxy},
-		"no throttling": {append(production, "LATCHKEY_AUTH_THROTTLE_ENABLED=false"), off},
-		"a proxy":       {append(production, "LATCHKEY_HTTP_TRUSTED_PROXIES=127.0.0.1"), ""},
-		"development":   {env, ""},
+		"no proxy":                       {production, noProxy},
+		"no throttling":                  {append(production, "LATCHKEY_AUTH_THROTTLE_ENABLED=false"), off},
+		"a proxy":                        {append(production, "LATCHKEY_HTTP_TRUSTED_PROXIES=127.0.0.1"), ""},
+		"development":                    {env, ""},
+		"development without throttling": {append(env, "LATCHKEY_AUTH_THROTTLE_ENABLED=false"), off},
 	} {
 		r := start(t, c.env)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -39,5 +40,19 @@ func TestProductionWarnsOfWhatKeepsThrottlingFromWorking(t *testing.T) {
 				t.Errorf("%s: %q is said %d times, want %d\n%s", name, warning, n, want, r.stderr)
 			}
 		}
+	}
+}
+
+func TestItIsSaidWhichSettingsNeedMailsThatNobodySends(t *testing.T) {
+	env := environment(t.TempDir(), databasetest.SQLite(t), "LATCHKEY_MAIL_DRIVER=none", "LATCHKEY_AUTH_ENUMERATION_SAFE=true")
+	r := start(t, env)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := r.up(ctx); err != nil {
+		t.Fatal(err)
+	}
+	_ = r.stop()
+	if log := r.stderr.String(); !strings.Contains(log, "no mail is sent") || !strings.Contains(log, `"because_of":"LATCHKEY_AUTH_ENUMERATION_SAFE"`) {
+		t.Errorf("the log does not name the setting:\n%s", log)
 	}
 }

@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"net/netip"
+
 	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
@@ -102,7 +104,7 @@ var auditFilters = filters[audit.Filter]{
 	"session_id":  some(func(f *audit.Filter) *string { return &f.SessionID }),
 	"target_id":   some(func(f *audit.Filter) *string { return &f.TargetID }),
 	"request_id":  some(func(f *audit.Filter) *string { return &f.RequestID }),
-	"ip":          some(func(f *audit.Filter) *string { return &f.IP }),
+	"ip":          address,
 	"ts":          times(func(f *audit.Filter) *user.Times { return &f.TS }),
 }
 
@@ -116,6 +118,19 @@ func some[F any](at func(f *F) *string) func(filters[F], *parameter, *F) error {
 		*at(f) = v
 		return err
 	}
+}
+
+// address is the parameter ip, in whatever spelling: the trail has one.
+func address(all filters[audit.Filter], p *parameter, f *audit.Filter) error {
+	if err := some(func(f *audit.Filter) *string { return &f.IP })(all, p, f); err != nil {
+		return err
+	}
+	ip, err := netip.ParseAddr(f.IP)
+	if err != nil {
+		return errQuery.Msg("Invalid request: %s must be an IP address", clean(p.name))
+	}
+	f.IP = ip.Unmap().String()
+	return nil
 }
 
 type auditEventsAnswer struct {

@@ -655,6 +655,8 @@ var paths = []fixture{
 	{"an id of many bytes", "admin", "DELETE /admin/invites/%C3%A9%20%27%22%3B", "", 200, `{"id":"é '\";","object":"invite","deleted":true}`},
 }
 
+const noCurrent = `{"type":"invalid_data","message":"To set a new password while you are signed in, send current_password.","reason":"current_password_missing"}`
+
 const noToken = `{"type":"unauthorized","message":"Invalid token","reason":"reset_token_invalid"}`
 
 // The scene has a token to reset ada's password, and one that a newer one took the place of.
@@ -678,7 +680,8 @@ var resetting = []fixture{
 
 	{"update without a token", "", "POST /auth/user/emailpass/update", `{"password":"battery staple"}`, 401, noToken},
 	{"update with nonsense", "nonsense", "POST /auth/user/emailpass/update", `{"password":"battery staple"}`, 401, noToken},
-	{"update with an access token", "member", "POST /auth/user/emailpass/update", `{"password":"battery staple"}`, 401, noToken},
+	{"update with an access token", "member", "POST /auth/user/emailpass/update", `{"password":"battery staple"}`, 400, noCurrent},
+	{"update with an access token and nothing else", "member", "POST /auth/user/emailpass/update", "", 400, noCurrent},
 	{"update with the token in the query", "", "POST /auth/user/emailpass/update?token={token of reset}", `{"password":"battery staple"}`, 401, noToken},
 	{"update with a token that was superseded", "superseded", "POST /auth/user/emailpass/update", `{"password":"battery staple"}`, 401, noToken},
 	{"update as an unknown actor type", "reset", "POST /auth/alien/emailpass/update", `{"password":"battery staple"}`, 400, problem("not_allowed", `There is no actor type \"alien\".`, "unknown_actor_type")},
@@ -707,7 +710,8 @@ var resetting = []fixture{
 	{"change by nobody", "", "POST /auth/user/emailpass/update", `{"current_password":"correct horse","password":"battery staple"}`, 401, unauthorized},
 	{"change by the bearer of a reset token", "reset", "POST /auth/user/emailpass/update", `{"current_password":"battery staple","password":"correct horse"}`, 401, unauthorized},
 	{"change to a short password", "admin", "POST /auth/user/emailpass/update", `{"current_password":"correct horse","password":"7 chars"}`, 400, problem("invalid_data", "Password is too short: at least 8 characters", "password_refused")},
-	{"change without a new password", "admin", "POST /auth/user/emailpass/update", `{"current_password":"correct horse"}`, 401, wrong("Password should be a string")},
+	{"change without a new password", "admin", "POST /auth/user/emailpass/update", `{"current_password":"correct horse"}`, 401, problem("unauthorized", "Password should be a string", "password_missing")},
+	{"change to a number", "admin", "POST /auth/user/emailpass/update", `{"current_password":"correct horse","password":1}`, 401, problem("unauthorized", "Password should be a string", "password_missing")},
 	{"change with a provider without passwords", "admin", "POST /auth/user/vouching/update", `{"current_password":"correct horse","password":"battery staple"}`, 401,
 		problem("unauthorized", "Updating the secret not implemented for provider vouching", "provider_unsupported")},
 	{"change", "admin", "POST /auth/user/emailpass/update", `{"current_password":"correct horse","password":"battery staple","email":"ada@example.com"}`, 200, `{"success":true,"token":"<token>"}`},

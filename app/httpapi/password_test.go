@@ -135,10 +135,18 @@ func TestWhoWasImportedWithAHashSignsInAsTheUserTheyWere(t *testing.T) {
 		if unknown := s.do(t, "POST", "/auth/user/emailpass", credentials("eve@example.com", "incorrect horse")); wrong.status != 401 || unknown.status != 401 || wrong.body != unknown.body {
 			t.Errorf("a wrong password: %d %s; an unknown account: %d %s", wrong.status, wrong.body, unknown.status, unknown.body)
 		}
+		before, err := s.users.RetrieveUser(t.Context(), made[0].ID)
+		check(t, err)
 		for range 2 {
 			if a := s.do(t, "GET", "/admin/users/me", "", bearer(s.signIn(t, "ada@example.com"))); a.status != 200 || !strings.Contains(a.body, string(made[0].ID)) {
 				t.Errorf("me: %d %s, want user %s", a.status, a.body, made[0].ID)
 			}
+		}
+		if after, err := s.users.RetrieveUser(t.Context(), made[0].ID); err != nil || !after.UpdatedAt.Equal(before.UpdatedAt) {
+			t.Errorf("updated at %v, and %v before they signed in (%v): nothing of the user has changed", after.UpdatedAt, before.UpdatedAt, err)
+		}
+		if said := s.trail(t, "action=user.updated&target_id="+string(made[0].ID)); len(said) != 0 {
+			t.Errorf("it is said that the user changed: %v", said)
 		}
 		// A hash that was damaged after it was imported: the answer is that of a wrong password, and the log says why.
 		check(t, s.db.InTx(t.Context(), func(ctx context.Context) error {
@@ -208,4 +216,35 @@ func TestEveryWayToProveWhoOneIsIsDocumented(t *testing.T) {
 			t.Errorf("docs/security/passwords.md does not have %s", pattern)
 		}
 	}
+}
+// Who is signed in and sends no current_password is told so; whose token is bad hears that, whatever cookie is beside it.
+func TestWhoIsSignedInIsToldToSendTheCurrentPassword(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		mine := s.member(t, "ada@example.com")
+		cookie, other := s.openCookie(t, mine), s.signIn(t, "ada@example.com")
+		dead := s.signIn(t, "ada@example.com")
+		if a := s.do(t, "DELETE", "/auth/session", "", bearer(dead)); a.status != 200 {
+			t.Fatalf("sign out: %d %s", a.status, a.body)
+		}
+		for name, c := range map[string]struct {
+			headers []string
+			status  int
+			want    string
+		}{
+			"an access token":             {[]string{bearer(other)}, 400, noCurrent},
+			"a cookie":                    {[]string{cookie}, 400, noCurrent},
+			"a dead access token":         {[]string{bearer(dead)}, 401, noToken},
+			"a bad token":                 {[]string{bearer("nonsense")}, 401, noToken},
+			"a bad token beside a cookie": {[]string{cookie, bearer("nonsense")}, 401, noToken},
+			"a bad cookie":                {[]string{"Cookie: latchkey=nonsense"}, 401, noToken},
+			"nothing":                     {nil, 401, noToken},
+		} {
+			if a := s.do(t, "POST", "/auth/user/emailpass/update", `{"password":"battery staple"}`, c.headers...); a.status != c.status || a.body != c.want {
+				t.Errorf("by %s: %d %s, want %d %s", name, a.status, a.body, c.status, c.want)
+			}
+		}
+		if !s.fits(t, "ada@example.com", password) {
+			t.Error("the password was changed")
+		}
+	})
 }

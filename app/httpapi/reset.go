@@ -42,24 +42,53 @@ type updateAnswer struct {
 // errNoPassword is Medusa's answer to a password that is none.
 var errNoPassword = fault.New(fault.Unauthorized, "password_missing", "Unauthorized")
 
+// errNoCurrent is for who is signed in and sends no current_password: they have no token that could be wrong.
+var errNoCurrent = fault.New(fault.Invalid, "current_password_missing", "To set a new password while you are signed in, send current_password.")
+
 // updateProvider replaces a password, for the bearer of a reset token or, with current_password in the body, for whoever
 // is signed in. Whose it is, token and session say: the body is not asked.
 func (a *API) updateProvider(c *call, in auth.Input) (updateAnswer, error) {
 	var said struct {
-		Current json.RawMessage `json:"current_password"`
+		Current  json.RawMessage `json:"current_password"`
+		Password any             `json:"password"`
 	}
 	if err := in.Decode(&said); err != nil {
 		return updateAnswer{}, err
 	}
 	if said.Current != nil {
-		return a.changePassword(c, in)
+		answer, err := a.changePassword(c, in)
+		if text, _ := said.Password.(string); text == "" && errors.Is(err, auth.ErrInvalidCredentials) {
+			err = errNoPassword.Msg("Password should be a string")
+		}
+		return answer, err
 	}
 	token, _ := web.Bearer(c.Request)
 	err := a.link.ResetPassword(c.Context(), c.PathValue("actor"), c.PathValue("provider"), token, in)
-	if errors.Is(err, auth.ErrInvalidCredentials) { // ErrResetToken is none: the password is no string
+	switch {
+	case errors.Is(err, auth.ErrResetToken):
+		err = a.noResetToken(c, err)
+	case errors.Is(err, auth.ErrInvalidCredentials): // the password is no string
 		err = errNoPassword
 	}
 	return updateAnswer{Success: err == nil}, err
+}
+
+// noResetToken tells who is signed in and meant to change their password from who has a bad token. A bad one beside a good
+// cookie is a bad one.
+func (a *API) noResetToken(c *call, bad error) error {
+	proof := signedIn
+	if _, ok := web.Bearer(c.Request); ok {
+		proof = bearer
+	}
+	switch err := proof(a, c); {
+	case errors.Is(err, errUnauthorized):
+		return bad
+	case err != nil:
+		return err
+	case c.caller.session.ActorType != c.PathValue("actor"):
+		return bad
+	}
+	return errNoCurrent
 }
 
 func (a *API) changePassword(c *call, in auth.Input) (updateAnswer, error) {

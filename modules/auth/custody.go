@@ -83,6 +83,8 @@ func (e *KeysError) Error() string {
 	return strings.Join(says, "; ")
 }
 
+func (e *KeysError) any() bool { return len(e.Served) > 0 || len(e.Peppers) > 0 }
+
 // Open makes sure that the secrets and peppers are those that this database needs, and takes note of the new ones. Nothing
 // may sign or hash before. If something is missing that others hang on, the error is a *KeysError; forced, it is given up
 // instead, and whose password hung on it must set a new one.
@@ -143,7 +145,6 @@ func fingerprint(k keyring.Key) string {
 }
 
 func (c *Custody) open(ctx context.Context, h holding, force bool) (*keptPeppers, error) {
-	lost := &KeysError{Held: named(h.secrets), Peppers: map[string]int{}}
 	fresh, err := c.store.originate(ctx, kindSecret, fingerprint(h.secrets[0])) // of several that start at once, one makes the database
 	if err == nil {
 		err = c.store.lockOrigin(ctx, kindSecret) // one after the other, so that nobody waits for who waits for them
@@ -155,41 +156,28 @@ func (c *Custody) open(ctx context.Context, h holding, force bool) (*keptPeppers
 	if err != nil {
 		return nil, err
 	}
-	if !fresh && !known.any(h.secrets) {
-		lost.Served = known.names(kindSecret)
-	}
 
 	kept, err := c.unseal(ctx, h)
 	if err != nil {
 		return nil, err
 	}
-	needed := known.needed()
-	if fresh { // perhaps of before there were fingerprints
-		used, err := c.store.peopleByPepper(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for pepper := range used {
-			needed[pepper] = true
+	needed, err := c.needed(ctx, fresh, known)
+	if err != nil {
+		return nil, err
+	}
+	if fresh {
+		for pepper := range needed {
 			if i := slices.IndexFunc(h.derived, is(pepper)); i >= 0 {
 				kept = with(kept, h.derived[i])
 			}
 		}
 	}
 	available := slices.Concat(h.own, kept, h.derived)
-	maps.DeleteFunc(needed, func(pepper string, _ bool) bool { return slices.ContainsFunc(available, is(pepper)) })
-	if len(needed) > 0 {
-		used, err := c.store.peopleByPepper(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for pepper := range needed {
-			if used[pepper] > 0 {
-				lost.Peppers[pepper] = used[pepper]
-			}
-		}
+	lost, err := c.lost(ctx, h, fresh, known, needed, available)
+	if err != nil {
+		return nil, err
 	}
-	if (len(lost.Served) > 0 || len(lost.Peppers) > 0) && !force {
+	if lost.any() && !force {
 		return nil, lost
 	}
 
@@ -221,6 +209,40 @@ func (c *Custody) open(ctx context.Context, h holding, force bool) (*keptPeppers
 	}
 	given, err := c.store.givenUp(ctx)
 	return &keptPeppers{kept, given}, err
+}
+
+// needed are the names of the peppers that passwords may hang on. Of a database that no secret has served so far, perhaps of
+// before there were fingerprints, they are those in use.
+func (c *Custody) needed(ctx context.Context, fresh bool, known knownFingerprints) (map[string]bool, error) {
+	needed := known.needed()
+	if !fresh {
+		return needed, nil
+	}
+	used, err := c.store.peopleByPepper(ctx)
+	for pepper := range used {
+		needed[pepper] = true
+	}
+	return needed, err
+}
+
+// lost is what others hang on and h does not have.
+func (c *Custody) lost(ctx context.Context, h holding, fresh bool, known knownFingerprints, needed map[string]bool, available []keyring.Key) (*KeysError, error) {
+	lost := &KeysError{Held: named(h.secrets), Peppers: map[string]int{}}
+	if !fresh && !known.any(h.secrets) {
+		lost.Served = known.names(kindSecret)
+	}
+	missing := maps.Clone(needed)
+	maps.DeleteFunc(missing, func(pepper string, _ bool) bool { return slices.ContainsFunc(available, is(pepper)) })
+	if len(missing) == 0 {
+		return lost, nil
+	}
+	used, err := c.store.peopleByPepper(ctx)
+	for pepper := range missing {
+		if used[pepper] > 0 {
+			lost.Peppers[pepper] = used[pepper]
+		}
+	}
+	return lost, err
 }
 
 func is(id string) func(keyring.Key) bool {
@@ -334,6 +356,7 @@ type KeyStatus struct {
 	Secrets []SecretStatus // those of the list, in its order, then those of before
 	Peppers []PepperStatus
 	Servers []ServerStatus // those that are up
+	Lost    *KeysError     // why no server starts with these; nil: one does
 }
 
 // SecretStatus is how a secret stands.
@@ -380,11 +403,35 @@ func (c *Custody) Status(ctx context.Context) (KeyStatus, error) {
 	if s.Peppers, err = c.pepperStatus(ctx, h, known); err != nil {
 		return KeyStatus{}, err
 	}
+	if s.Lost, err = c.lostNow(ctx, h, known); err != nil {
+		return KeyStatus{}, err
+	}
 	nodes, err := c.store.nodes(ctx, database.Now().Add(-nodeAlive))
 	for _, n := range nodes {
 		s.Servers = append(s.Servers, ServerStatus{n.Name, n.Secrets, database.UTC(n.SeenAt)})
 	}
 	return s, err
+}
+
+// lostNow is what Open would refuse to do without; nil: nothing.
+func (c *Custody) lostNow(ctx context.Context, h holding, known knownFingerprints) (*KeysError, error) {
+	origin, err := c.store.origin(ctx, kindSecret)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := c.unseal(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	needed, err := c.needed(ctx, origin == "", known)
+	if err != nil {
+		return nil, err
+	}
+	lost, err := c.lost(ctx, h, origin == "", known, needed, slices.Concat(h.own, kept, h.derived))
+	if err != nil || !lost.any() {
+		return nil, err
+	}
+	return lost, nil
 }
 
 func (c *Custody) pepperStatus(ctx context.Context, h holding, known knownFingerprints) ([]PepperStatus, error) {

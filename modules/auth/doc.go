@@ -21,13 +21,23 @@
 //	session.go    Session: the authority on whether a token lives
 //	session_list.go   the sessions of an identity: listed, and ended one by one or all at once
 //	token.go      access tokens (JWT) and the key set others verify them with
-//	password.go   the password policy, and Passwords: a bounded pool that hashes and verifies
+//	client.go     Client: where a request comes from
+//	throttle.go   how often a secret may be guessed, or anything else done: Limit, Take, Try, Watch
+//	device.go     devices that are known to an account, which others' failures do not keep out
+//	password.go   Passwords: a bounded pool that hashes and verifies
+//	aside.go      the threads it hashes on, which give way to everything else (aside_linux.go, aside_other.go)
+//	policy.go     Policy: what may be a password
+//	strength.go   Strength: how hard one is to guess
+//	breach.go     BreachChecker: whether one is known from a breach
+//	legacy.go     hashes of other programs
+//	calibrate.go  Calibrate: what hashing costs on a machine
 //	pepper.go     what hashes are made under
 //	custody.go    Custody: keeps secrets and peppers for as long as something hangs on them, and knows the wrong ones
 //	reset.go      a new password by a mailed token, or by the password of now
 //	email.go      another address: asked for in a session, confirmed there by a token that was mailed to it
 //	verification.go   an address: to be proved by a token that was mailed to it, in a session of who asked
 //	registration.go   signing up without a look at who is known, to be completed by the mailbox
+//	purge.go      deleting what is dead, a little at a time
 //	settings.go   the providers' own settings
 //	store.go      all SQL of the module, but for that of Custody (custody_store.go) and verifications (store_verification.go)
 //	errors.go     what can go wrong       events.go   what can happen       fx.go   Module, Params, AsProvider

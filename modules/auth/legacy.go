@@ -29,6 +29,7 @@ const (
 	maxLegacyMemory = 256 << 20 // bytes of argon2id and scrypt, for each slot of the pool
 	maxArgonWork    = 1 << 20   // KiB of memory times passes
 	maxScryptWork   = 1 << 22   // N times r times p
+	maxBlock        = 64        // r of scrypt
 	maxRounds       = 4_000_000 // PBKDF2
 	maxLanes        = 16        // parallelism of argon2id and scrypt
 	maxSalt         = 64
@@ -41,6 +42,8 @@ type legacy struct {
 	fits func(password string) (bool, error)
 	cost int // of bcrypt; 0: it is none
 }
+
+var errSaltOrSum = fmt.Errorf("its salt is not of 1 to %d bytes, or its sum not of %d to %d", maxSalt, minSum, maxSum)
 
 // errNotLegacy is about a text in none of the forms that are known.
 var errNotLegacy = errors.New("its form is not known")
@@ -144,8 +147,12 @@ func parseArgon2(fields []string) (legacy, error) {
 	switch {
 	case err != nil:
 		return legacy{}, err
-	case lanes < 1 || lanes > maxLanes || t < 1 || t > maxArgonWork || m < 8*lanes || m > maxLegacyMemory>>10 || m*t > maxArgonWork:
-		return legacy{}, errors.New("the parameters of argon2id are out of bounds")
+	case lanes < 1 || lanes > maxLanes:
+		return legacy{}, fmt.Errorf("argon2id with a p that is not 1 to %d", maxLanes)
+	case m < 8*lanes || m > maxLegacyMemory>>10:
+		return legacy{}, fmt.Errorf("argon2id with an m that is not %d (8 times p) to %d", 8*lanes, maxLegacyMemory>>10)
+	case t < 1 || t > maxArgonWork || m*t > maxArgonWork:
+		return legacy{}, fmt.Errorf("argon2id with a t that is not 1 to %d (m times t is at most %d)", maxArgonWork/m, maxArgonWork)
 	}
 	return comparing(sum, func(password string) ([]byte, error) {
 		return argon2.IDKey([]byte(password), salt, uint32(t), uint32(m), uint8(lanes), uint32(len(sum))), nil //nolint:gosec // G115: bounded above
@@ -175,8 +182,15 @@ func parseScrypt(fields []string) (legacy, error) {
 
 // checkScrypt bounds logarithm of N, r and p.
 func checkScrypt(ln, r, p int) error {
-	if ln < 1 || ln > 30 || r < 1 || r > 64 || p < 1 || p > maxLanes || r<<ln > maxLegacyMemory/128 || r*p<<ln > maxScryptWork {
-		return errors.New("the parameters of scrypt are out of bounds")
+	switch {
+	case r < 1 || r > maxBlock:
+		return fmt.Errorf("scrypt with an r that is not 1 to %d", maxBlock)
+	case p < 1 || p > maxLanes:
+		return fmt.Errorf("scrypt with a p that is not 1 to %d", maxLanes)
+	case ln < 1 || ln > 30 || r<<ln > maxLegacyMemory/128:
+		return fmt.Errorf("scrypt with an N that is not 2 to %d (128 times N times r is at most %d)", maxLegacyMemory/128/r, maxLegacyMemory)
+	case r*p<<ln > maxScryptWork:
+		return fmt.Errorf("scrypt with N times r times p of more than %d", maxScryptWork)
 	}
 	return nil
 }
@@ -213,8 +227,10 @@ func parsePBKDF2(digest, rounds string, salt []byte, encoded string) (legacy, er
 	switch {
 	case err != nil:
 		return legacy{}, err
-	case n < 1 || n > maxRounds || len(salt) < 1 || len(salt) > maxSalt || len(sum) < minSum || len(sum) > maxSum:
-		return legacy{}, errors.New("the parameters of PBKDF2 are out of bounds")
+	case n < 1 || n > maxRounds:
+		return legacy{}, fmt.Errorf("PBKDF2 of rounds that are not 1 to %d", maxRounds)
+	case len(salt) < 1 || len(salt) > maxSalt || len(sum) < minSum || len(sum) > maxSum:
+		return legacy{}, errSaltOrSum
 	}
 	return comparing(sum, func(password string) ([]byte, error) { return pbkdf2.Key(h, password, salt, n, len(sum)) }), nil
 }
@@ -256,7 +272,7 @@ func saltAndSum(encodedSalt, encodedSum string) (salt, sum []byte, err error) {
 		return nil, nil, err
 	}
 	if len(salt) < 1 || len(salt) > maxSalt || len(sum) < minSum || len(sum) > maxSum {
-		return nil, nil, errors.New("its salt or sum is too short or too long")
+		return nil, nil, errSaltOrSum
 	}
 	return salt, sum, nil
 }

@@ -177,6 +177,15 @@ func TestTheParametersOfAHashOfAnotherProgramAreBounded(t *testing.T) {
 			t.Errorf("%s can be imported: %v", name, err)
 		}
 	}
+	for name, bound := range map[string]string{
+		"bcrypt of cost 16": "15", "pbkdf2 of 4,000,001": "4000000", "argon2 of m=262145,t=1,p=1": "262144", "argon2 of m=65536,t=17,p=1": "1 to 16 ",
+		"argon2 of m=64,t=1,p=17": "1 to 16", "argon2 of m=7,t=1,p=1": "8 (8 times p)", "scrypt of ln=19,r=8,p=1": "262144", "scrypt of ln=18,r=8,p=3": "4194304",
+		"scrypt of ln=10,r=65,p=1": "1 to 64", "scrypt of ln=10,r=8,p=17": "1 to 16", "pbkdf2, a long salt": "1 to 64 bytes", "argon2, empty sum": "16 to 64",
+	} {
+		if err := auth.CheckPasswordHash([]byte(bad[name])); err == nil || !strings.Contains(err.Error(), bound) {
+			t.Errorf("%s: %v, want the bound %s", name, err, bound)
+		}
+	}
 	for _, none := range []string{"", "plain", "$", "$$$$", "$1$abc$def", "{SSHA}abcdefgh", "$2x$05$abcdefghijklmnopqrstuuHNbAKRhpaujgo33bRWs.NLUTJO3lOy2", strings.Repeat("$2b$", 200)} {
 		if err := auth.CheckPasswordHash([]byte(none)); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%.20q can be imported: %v", none, err)

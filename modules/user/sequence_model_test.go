@@ -414,12 +414,13 @@ func (m *model) confirm(of int) (bool, error) {
 		return false, user.ErrNotFound
 	case u.email == "":
 		return false, nil
-	case !u.proved:
-		u.proved = true
-		maps.DeleteFunc(u.roles, func(role, via string) bool {
-			return role != user.RoleMember && (via == user.ViaFirstAuth || via == user.ViaSetup)
-		})
+	case u.proved:
+		return true, nil // nothing has changed
 	}
+	u.proved = true
+	maps.DeleteFunc(u.roles, func(role, via string) bool {
+		return role != user.RoleMember && (via == user.ViaFirstAuth || via == user.ViaSetup)
+	})
 	m.say("user.updated", of)
 	return true, nil
 }

@@ -333,12 +333,12 @@ func (s store) withRoles(ctx context.Context, rows []*userRow) ([]User, error) {
 // respect since.
 func (s store) confirmOwner(ctx context.Context, u User) (bool, error) {
 	now := database.Now()
-	q := s.db.Conn(ctx).NewUpdate().Model((*userRow)(nil)).Set("updated_at = ?", now).
+	q := s.db.Conn(ctx).NewUpdate().Model((*userRow)(nil)).
 		Where("id = ?", u.ID).Where("email = ?", u.Email).Where("deleted_at IS NULL")
 	if u.EmailVerified() {
-		q = q.Where("email_verified_at IS NOT NULL")
+		q = q.Set("updated_at = updated_at").Where("email_verified_at IS NOT NULL") // changes nothing, and holds the row
 	} else {
-		q = q.Set("email_verified_at = ?", now).Where("email_verified_at IS NULL")
+		q = q.Set("updated_at = ?", now).Set("email_verified_at = ?", now).Where("email_verified_at IS NULL")
 	}
 	if u.Active() {
 		q = q.Where("deactivated_at IS NULL")

@@ -520,8 +520,8 @@ func (s *Service) VerifyEmail(ctx context.Context, id ID, address string) error 
 	})
 }
 
-// ConfirmOwner records that the owner of the user's mailbox has shown up, and proves the address if it was not proved.
-// Then the user loses what was not granted to that address by somebody who may: roles beyond member that came with a
+// ConfirmOwner records that the owner of the user's mailbox has shown up, and proves the address if it was not proved; of
+// a user whose address is proved nothing changes. Then, if it was not, the user loses what was not granted to that address by somebody who may: roles beyond member that came with a
 // first sign-in or the set-up link.
 // It reports false if, since u was read, the address was proved or changed or the user deleted, deactivated or
 // reactivated: then decide again.
@@ -534,18 +534,19 @@ func (s *Service) ConfirmOwner(ctx context.Context, u User) (ok bool, err error)
 		if ok, err = s.store.confirmOwner(ctx, u); err != nil || !ok {
 			return err
 		}
-		if !u.EmailVerified() {
-			if err := s.addressed(ctx, u.Email); err != nil {
+		if u.EmailVerified() {
+			return nil // nothing of the user has changed
+		}
+		if err := s.addressed(ctx, u.Email); err != nil {
+			return err
+		}
+		removed, err := s.store.deleteRoles(ctx, u.ID, viaNobody, RoleMember)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(removed, RoleAdmin) {
+			if err := s.warnWithoutAdmin(ctx, u.ID); err != nil {
 				return err
-			}
-			removed, err := s.store.deleteRoles(ctx, u.ID, viaNobody, RoleMember)
-			if err != nil {
-				return err
-			}
-			if slices.Contains(removed, RoleAdmin) {
-				if err := s.warnWithoutAdmin(ctx, u.ID); err != nil {
-					return err
-				}
 			}
 		}
 		return s.updated(ctx, u.ID)
