@@ -217,6 +217,7 @@ func TestEveryWayToProveWhoOneIsIsDocumented(t *testing.T) {
 		}
 	}
 }
+
 // Who is signed in and sends no current_password is told so; whose token is bad hears that, whatever cookie is beside it.
 func TestWhoIsSignedInIsToldToSendTheCurrentPassword(t *testing.T) {
 	each(t, func(t *testing.T, s *server) {
