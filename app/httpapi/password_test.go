@@ -160,38 +160,6 @@ func TestWhoWasImportedWithAHashSignsInAsTheUserTheyWere(t *testing.T) {
 	})
 }
 
-// Who is signed in and sends no current_password is told so; whose token is bad hears that, whatever cookie is beside it.
-func TestWhoIsSignedInIsToldToSendTheCurrentPassword(t *testing.T) {
-	each(t, func(t *testing.T, s *server) {
-		mine := s.member(t, "ada@example.com")
-		cookie, other := s.openCookie(t, mine), s.signIn(t, "ada@example.com")
-		dead := s.signIn(t, "ada@example.com")
-		if a := s.do(t, "DELETE", "/auth/session", "", bearer(dead)); a.status != 200 {
-			t.Fatalf("sign out: %d %s", a.status, a.body)
-		}
-		for name, c := range map[string]struct {
-			headers []string
-			status  int
-			want    string
-		}{
-			"an access token":             {[]string{bearer(other)}, 400, noCurrent},
-			"a cookie":                    {[]string{cookie}, 400, noCurrent},
-			"a dead access token":         {[]string{bearer(dead)}, 401, noToken},
-			"a bad token":                 {[]string{bearer("nonsense")}, 401, noToken},
-			"a bad token beside a cookie": {[]string{cookie, bearer("nonsense")}, 401, noToken},
-			"a bad cookie":                {[]string{"Cookie: latchkey=nonsense"}, 401, noToken},
-			"nothing":                     {nil, 401, noToken},
-		} {
-			if a := s.do(t, "POST", "/auth/user/emailpass/update", `{"password":"battery staple"}`, c.headers...); a.status != c.status || a.body != c.want {
-				t.Errorf("by %s: %d %s, want %d %s", name, a.status, a.body, c.status, c.want)
-			}
-		}
-		if !s.fits(t, "ada@example.com", password) {
-			t.Error("the password was changed")
-		}
-	})
-}
-
 // An administrator can have somebody sent a link, and has no way to say what their password is to be (ASVS 6.4.6).
 func TestAnAdministratorChoosesNobodysPassword(t *testing.T) {
 	each(t, func(t *testing.T, s *server) {
@@ -248,4 +216,36 @@ func TestEveryWayToProveWhoOneIsIsDocumented(t *testing.T) {
 			t.Errorf("docs/security/passwords.md does not have %s", pattern)
 		}
 	}
+}
+
+// Who is signed in and sends no current_password is told so; whose token is bad hears that, whatever cookie is beside it.
+func TestWhoIsSignedInIsToldToSendTheCurrentPassword(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		mine := s.member(t, "ada@example.com")
+		cookie, other := s.openCookie(t, mine), s.signIn(t, "ada@example.com")
+		dead := s.signIn(t, "ada@example.com")
+		if a := s.do(t, "DELETE", "/auth/session", "", bearer(dead)); a.status != 200 {
+			t.Fatalf("sign out: %d %s", a.status, a.body)
+		}
+		for name, c := range map[string]struct {
+			headers []string
+			status  int
+			want    string
+		}{
+			"an access token":             {[]string{bearer(other)}, 400, noCurrent},
+			"a cookie":                    {[]string{cookie}, 400, noCurrent},
+			"a dead access token":         {[]string{bearer(dead)}, 401, noToken},
+			"a bad token":                 {[]string{bearer("nonsense")}, 401, noToken},
+			"a bad token beside a cookie": {[]string{cookie, bearer("nonsense")}, 401, noToken},
+			"a bad cookie":                {[]string{"Cookie: latchkey=nonsense"}, 401, noToken},
+			"nothing":                     {nil, 401, noToken},
+		} {
+			if a := s.do(t, "POST", "/auth/user/emailpass/update", `{"password":"battery staple"}`, c.headers...); a.status != c.status || a.body != c.want {
+				t.Errorf("by %s: %d %s, want %d %s", name, a.status, a.body, c.status, c.want)
+			}
+		}
+		if !s.fits(t, "ada@example.com", password) {
+			t.Error("the password was changed")
+		}
+	})
 }
