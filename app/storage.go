@@ -30,7 +30,8 @@ func Migrations() []database.Migrations {
 
 // WithMigrations adds tables of the application's own to those of the program: they are made in the order given, after all
 // others, before anything opens the database, by every start, every command, and "server migrate", which lists them, too.
-// It is an option of New and Main themselves: within fx.Options, "server migrate" does not see it.
+// Give all in one call, since of two calls either may come first. It is an option of New and Main themselves: within
+// fx.Options, "server migrate" does not see it.
 func WithMigrations(own ...database.Migrations) fx.Option {
 	return withMigrations{fx.Supply(fx.Annotate(ownMigrations(own), fx.ResultTags(`group:"app.migrations"`))), own}
 }

@@ -77,8 +77,7 @@ func (s *Service) ConfirmEmailChange(ctx context.Context, session auth.Session, 
 	case err != nil:
 		return user.User{}, auth.Session{}, "", err
 	}
-	access, err = s.refreshed(ctx, now)
-	return u, now, access, err
+	return u, now, s.refreshed(ctx, now), nil
 }
 
 func (s *Service) changeEmail(ctx context.Context, session auth.Session, token string) (u user.User, now auth.Session, err error) {

@@ -108,15 +108,15 @@ func (s *Service) ChangePassword(ctx context.Context, session auth.Session, prov
 	if now, err = s.auth.ChangePassword(ctx, session, provider, in); err != nil {
 		return auth.Session{}, "", err
 	}
-	token, err = s.refreshed(ctx, now)
-	return now, token, err
+	return now, s.refreshed(ctx, now), nil
 }
 
-// refreshed is a token of a session that has just been carried over something that is done; empty if it has ended since.
-func (s *Service) refreshed(ctx context.Context, session auth.Session) (token string, err error) {
-	token, err = s.Refresh(ctx, session)
-	if errors.Is(err, auth.ErrSession) || errors.Is(err, auth.ErrNotFound) {
-		return "", nil
+// refreshed is a token of a session that has just been carried over something that is done. It is empty if there is none: the
+// session has ended since, or, which is logged, it cannot be made now. That is no reason to say that nothing was done.
+func (s *Service) refreshed(ctx context.Context, session auth.Session) (token string) {
+	token, err := s.Refresh(ctx, session)
+	if err != nil && !errors.Is(err, auth.ErrSession) && !errors.Is(err, auth.ErrNotFound) {
+		s.log.Error("make a token after a change of the credentials", "session", session.ID, "error", err)
 	}
-	return token, err
+	return token
 }

@@ -112,21 +112,25 @@ func (t *Trail) worth(r Refusal, by Actor, address string, why error) bool {
 	route, _ := r.Details["route"].(string)
 	switch kind := fault.KindOf(why); {
 	case kind == fault.TooMany: // nobody gets more by naming another address each time
-		return t.strangers.few(once, "throttled", r.Action, network, cmp.Or(r.TargetID, address)) && t.strangers.few(aNetwork, "throttled", network)
+		return t.strangers.few(aNetwork, "throttled", network) && t.strangers.few(once, "throttled", r.Action, network, cmp.Or(r.TargetID, address))
 	case kind == fault.Forbidden && by.IdentityID != "":
 		return t.members.few(once, r.Action, route, string(by.IdentityID))
 	case kind == fault.Forbidden: // the right password of who may not sign in
 		return t.strangers.few(once, "forbidden", r.Action, network, address)
 	case by.IdentityID == "" && (isToken(why) || errors.Is(why, auth.ErrResetToken)):
 		return t.strangers.few(aNetwork, "token", network)
+	case by.IdentityID == "":
+		return t.strangers.few(guesses, "unauthorized", network)
+	default:
+		return t.members.few(aNetwork, r.Action, string(by.IdentityID))
 	}
-	return true
 }
 
 // How many rows of one kind there are in a minute.
 const (
 	once     = 1
-	aNetwork = 10 // from one network
+	aNetwork = 10  // from one network, or of somebody signed in
+	guesses  = 100 // from one network, of what throttling may let through: wrong passwords
 )
 
 // seldom lets few of a kind through in a minute, which begins with the first. The zero value is ready.

@@ -118,7 +118,9 @@ func (c *Console) confirmEmail(w http.ResponseWriter, r *http.Request) error {
 	u, now, _, err := c.link.ConfirmEmailChange(r.Context(), v.session, f.Token)
 	c.refused(r, toConfirm, "", err)
 	if err == nil {
-		err = c.goOn(w, r, now)
+		if err = c.goOn(w, r, now); errors.Is(err, auth.ErrSession) {
+			err = nil // it has ended since, and the address is another
+		}
 	}
 	switch {
 	case errors.Is(err, auth.ErrSession):

@@ -72,15 +72,14 @@ type sessionAnswer struct {
 func (a *API) createSession(c *call) (sessionAnswer, error) {
 	session := c.caller.session
 	answer := sessionAnswer{User: *c.caller.claims}
+	var other auth.SessionID
 	if secret := a.site.Cookie(c.Request); secret != "" {
 		presented, err := a.auth.CheckCookie(c.Context(), secret)
 		switch {
 		case err == nil && presented.ID == session.ID:
 			return answer, nil
 		case err == nil:
-			if err := a.auth.EndSession(c.Context(), presented.ID); err != nil && !errors.Is(err, auth.ErrSession) {
-				return sessionAnswer{}, err
-			}
+			other = presented.ID
 		case !refused(err):
 			return sessionAnswer{}, err
 		}
@@ -91,6 +90,11 @@ func (a *API) createSession(c *call) (sessionAnswer, error) {
 	}
 	if err != nil {
 		return sessionAnswer{}, fmt.Errorf("set cookie: %w", err)
+	}
+	if other != "" {
+		if err := a.auth.EndSession(c.Context(), other); err != nil && !errors.Is(err, auth.ErrSession) {
+			return sessionAnswer{}, err
+		}
 	}
 	a.site.SetCookie(c.w, secret, session.ExpiresAt)
 	return answer, nil

@@ -317,6 +317,7 @@ func (s *Service) prove(ctx context.Context, action Action, provider string, a A
 	seen := map[string]snapshot{}
 	a.Secret = func(ctx context.Context, entityID string) ([]byte, error) {
 		if entityID == "" { // of what cannot be anybody's, there is nothing to look up
+			account.is("nobody's")
 			return nil, t.enter(ctx, "", snapshot{})
 		}
 		found, err := s.store.snapshot(ctx, provider, entityID)

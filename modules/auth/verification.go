@@ -91,7 +91,7 @@ func (s *Service) RequestVerification(ctx context.Context, session Session, r Ve
 				return nil
 			}
 		}
-		enough := s.takeVerification(ctx, session.IdentityID, address, r)
+		enough := s.takeVerificationMail(ctx, session.IdentityID, address, r)
 		if enough != nil && (!r.Quietly || !errors.Is(enough, ErrThrottled)) {
 			return enough
 		}
@@ -107,9 +107,9 @@ func (s *Service) RequestVerification(ctx context.Context, session Session, r Ve
 	return v, err
 }
 
-// takeVerification counts a mail that is to prove an address: by the identity, if somebody asks by hand, and to the address,
+// takeVerificationMail counts a mail that is to prove an address: by the identity, if somebody asks by hand, and to the address,
 // first from where the client is, so that nobody uses up alone what its owner may need from elsewhere.
-func (s *Service) takeVerification(ctx context.Context, id IdentityID, address string, r VerificationRequest) error {
+func (s *Service) takeVerificationMail(ctx context.Context, id IdentityID, address string, r VerificationRequest) error {
 	if !r.Quietly {
 		if err := s.Take(ctx, limitVerificationAsk, string(id)); err != nil {
 			return err
