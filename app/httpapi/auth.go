@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -123,7 +124,12 @@ type successAnswer struct {
 
 // deleteSession ends the caller's session, its tokens and its cookie.
 func (a *API) deleteSession(c *call) (successAnswer, error) {
-	err := a.auth.EndSession(c.Context(), c.caller.session.ID)
+	err := a.db.InTx(c.Context(), func(ctx context.Context) error {
+		if err := a.auth.HoldSession(ctx, c.caller.session); err != nil { // who was thrown out elsewhere signs nobody out
+			return err
+		}
+		return a.auth.EndSession(ctx, c.caller.session.ID)
+	})
 	if errors.Is(err, auth.ErrSession) {
 		return successAnswer{}, errUnauthorized
 	}

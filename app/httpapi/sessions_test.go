@@ -250,6 +250,7 @@ func TestADeadTokenThatIsCachedElsewhereMakesNothingThatLasts(t *testing.T) {
 		for name, try := range map[string]func(token string) answer{
 			"a cookie":    func(token string) answer { return there.do(t, "POST", "/auth/session", "", bearer(token)) },
 			"a new token": func(token string) answer { return there.do(t, "DELETE", "/auth/sessions", "", bearer(token)) },
+			"a sign-out":  func(token string) answer { return there.do(t, "DELETE", "/auth/session", "", bearer(token)) },
 			"a signed-out owner": func(token string) answer {
 				return there.do(t, "DELETE", "/auth/sessions/"+sid(t, token), "", bearer(token))
 			},
