@@ -385,8 +385,8 @@ func (m *model) roles(act, via string, of int, roles []string) error {
 		for _, r := range roles {
 			if act == "remove" {
 				delete(u.roles, r)
-			} else if u.roles[r] == "" {
-				u.roles[r] = via
+			} else if had := u.roles[r]; had == "" || via == user.ViaAPI && (had == user.ViaFirstAuth || had == user.ViaSetup) {
+				u.roles[r] = via // also of what somebody grants whom nobody had granted it
 			}
 		}
 		if wasAdmin && !u.activeAdmin() && m.admins() == 0 {

@@ -136,19 +136,26 @@ func (s store) insertUsers(ctx context.Context, rows []*userRow) (made map[ID]bo
 // chunkSize keeps a statement of many rows at a size both databases take.
 const chunkSize = 500
 
-// insertRoles gives users the roles that they do not have, and reports whether there were any. A role that nobody had granted
-// to them is from now on one that somebody has, if that is how it is given.
+// insertRoles gives users the roles that they do not have, and reports whether there were any.
 func (s store) insertRoles(ctx context.Context, rows []roleRow) (added bool, err error) {
 	for chunk := range slices.Chunk(rows, chunkSize) {
-		touched, err := database.Touched(s.db.Conn(ctx).NewInsert().Model(&chunk).
-			On("CONFLICT (user_id, role) DO UPDATE").Set("granted_via = EXCLUDED.granted_via").
-			Where("r.granted_via IN (?)", bun.List(viaNobody)).Where("EXCLUDED.granted_via NOT IN (?)", bun.List(viaNobody)).Exec(ctx))
+		touched, err := database.Touched(s.db.Conn(ctx).NewInsert().Model(&chunk).On("CONFLICT (user_id, role) DO NOTHING").Exec(ctx))
 		if err != nil {
 			return false, fmt.Errorf("insert roles: %w", err)
 		}
 		added = added || touched
 	}
 	return added, nil
+}
+
+// regrant makes roles that nobody had granted to the user ones that somebody has.
+func (s store) regrant(ctx context.Context, id ID, via string, roles []string) error {
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*roleRow)(nil)).Set("granted_via = ?", via).
+		Where("user_id = ?", id).Where("role IN (?)", bun.List(roles)).Where("granted_via IN (?)", bun.List(viaNobody)).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("grant roles anew: %w", err)
+	}
+	return nil
 }
 
 func roleRows(id ID, via string, roles []string) []roleRow {

@@ -468,6 +468,11 @@ func (s *Service) Grant(ctx context.Context, id ID, via string, roles ...string)
 		} else if len(locked) == 0 {
 			return notFound(id)
 		}
+		if !slices.Contains(viaNobody, via) {
+			if err := s.store.regrant(ctx, id, via, roles); err != nil {
+				return err
+			}
+		}
 		if added, err := s.store.insertRoles(ctx, roleRows(id, via, roles)); err != nil || !added {
 			return err
 		}
