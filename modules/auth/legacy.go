@@ -52,11 +52,8 @@ var errNotLegacy = errors.New("its form is not known")
 // a form that Passwords.Verify knows, with parameters that are not beyond all reason. The error never repeats the hash.
 func CheckPasswordHash(hash []byte) error {
 	_, err := parseLegacy(hash)
-	if _, bare, own := cutOwn(hash); own { // whether its pepper is here, Verify says
-		err = checkOwn(bare)
-		if cost, _ := bcrypt.Cost(bare); err == nil && cost > maxLegacyCost {
-			err = fmt.Errorf("its bcrypt cost is %d, and at most %d is taken over", cost, maxLegacyCost)
-		}
+	if _, bare, own := cutOwn(hash); own {
+		err = checkOwn(bare, maxLegacyCost) // whether its pepper is here, Verify says
 	}
 	if err != nil {
 		return ErrInvalid.Msg("A password hash cannot be used: %s.", err)

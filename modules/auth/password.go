@@ -138,7 +138,7 @@ func (h *Passwords) Turns() int64 { return h.pool.turns.Load() }
 
 // split takes a stored hash apart. Without one that can be used it returns the decoy.
 func (h *Passwords) split(hash []byte) (pepper keyring.Key, bare []byte, known bool) {
-	if name, bare, ok := cutOwn(hash); ok && checkOwn(bare) == nil {
+	if name, bare, ok := cutOwn(hash); ok && checkOwn(bare, max(h.cost, maxLegacyCost)) == nil {
 		if p, ok := h.peppers.named(name); ok {
 			return p, bare, true
 		}
@@ -153,10 +153,14 @@ func cutOwn(hash []byte) (pepper string, bare []byte, ok bool) {
 	return string(name), bare, ok && cut
 }
 
-// checkOwn says what is wrong with what bcrypt made. A cost that is high was configured once.
-func checkOwn(bare []byte) error {
-	if _, err := bcrypt.Cost(bare); err != nil || len(bare) != bcryptLength {
+// checkOwn says what is wrong with what bcrypt made, of which nothing beyond the cost is computed.
+func checkOwn(bare []byte, most int) error {
+	cost, err := bcrypt.Cost(bare)
+	switch {
+	case err != nil || len(bare) != bcryptLength:
 		return errors.New("it is damaged")
+	case cost > most:
+		return fmt.Errorf("its bcrypt cost is %d, and at most %d is computed", cost, most)
 	}
 	return nil
 }
