@@ -124,12 +124,7 @@ type successAnswer struct {
 
 // deleteSession ends the caller's session, its tokens and its cookie.
 func (a *API) deleteSession(c *call) (successAnswer, error) {
-	err := a.db.InTx(c.Context(), func(ctx context.Context) error {
-		if err := a.auth.HoldSession(ctx, c.caller.session); err != nil { // who was thrown out elsewhere signs nobody out
-			return err
-		}
-		return a.auth.EndSession(ctx, c.caller.session.ID)
-	})
+	err := a.whileIn(c, func(ctx context.Context) error { return a.auth.EndSession(ctx, c.caller.session.ID) })
 	if errors.Is(err, auth.ErrSession) {
 		return successAnswer{}, errUnauthorized
 	}

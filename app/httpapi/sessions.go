@@ -78,10 +78,7 @@ func (a *API) endOwnSession(c *call) (deletedAnswer, error) {
 		return deletedAnswer{}, err
 	}
 	own, id := c.caller.session, auth.SessionID(c.PathValue("id"))
-	err := a.db.InTx(c.Context(), func(ctx context.Context) error {
-		if err := a.auth.HoldSession(ctx, own); err != nil { // who was thrown out a moment ago, on another node, throws out nobody
-			return err
-		}
+	err := a.whileIn(c, func(ctx context.Context) error {
 		_, err := a.auth.EndSessionOf(ctx, own.IdentityID, id, auth.EndedByOwner)
 		return err
 	})
@@ -92,6 +89,17 @@ func (a *API) endOwnSession(c *call) (deletedAnswer, error) {
 		a.signedOut(c)
 	}
 	return deletedAnswer{string(id), "session", true}, err
+}
+
+// whileIn ends a session in a transaction in which the caller's own still lives: who was thrown out a moment ago, on another
+// node, throws out nobody.
+func (a *API) whileIn(c *call, end func(ctx context.Context) error) error {
+	return a.db.InTx(c.Context(), func(ctx context.Context) error {
+		if err := a.auth.HoldSession(ctx, c.caller.session); err != nil {
+			return err
+		}
+		return end(ctx)
+	})
 }
 
 // endOtherSessions signs the caller out everywhere else. In place of what they came with they get another one: a cookie or a
