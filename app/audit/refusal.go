@@ -112,17 +112,17 @@ func (t *Trail) worth(r Refusal, by Actor, address string, why error) bool {
 	route, _ := r.Details["route"].(string)
 	switch kind := fault.KindOf(why); {
 	case kind == fault.TooMany: // nobody gets more by naming another address each time
-		return t.strangers.few(aNetwork, "throttled", network) && t.strangers.few(once, "throttled", r.Action, network, cmp.Or(r.TargetID, address))
+		return t.strangers.few(most(aNetwork, "throttled", network), most(once, "throttled", r.Action, network, cmp.Or(r.TargetID, address)))
 	case kind == fault.Forbidden && by.IdentityID != "":
-		return t.members.few(once, r.Action, route, string(by.IdentityID))
+		return t.members.few(most(once, r.Action, route, string(by.IdentityID)))
 	case kind == fault.Forbidden: // the right password of who may not sign in
-		return t.strangers.few(once, "forbidden", r.Action, network, address)
+		return t.strangers.few(most(once, "forbidden", r.Action, network, address))
 	case by.IdentityID == "" && (isToken(why) || errors.Is(why, auth.ErrResetToken)):
-		return t.strangers.few(aNetwork, "token", network)
+		return t.strangers.few(most(aNetwork, "token", network))
 	case by.IdentityID == "":
-		return t.strangers.few(guesses, "unauthorized", network)
+		return t.strangers.few(most(guesses, "unauthorized", network))
 	default:
-		return t.members.few(aNetwork, r.Action, string(by.IdentityID))
+		return t.members.few(most(aNetwork, r.Action, string(by.IdentityID)))
 	}
 }
 
@@ -143,18 +143,32 @@ type seldom struct {
 // seldomSize bounds the memory, and the rows of those who have many networks: of more kinds in a minute there are none.
 const seldomSize = 10_000
 
-func (s *seldom) few(most int, kind ...string) bool {
-	var key [4]string
-	copy(key[:], kind)
+// limit is how many there may be of a kind.
+type limit struct {
+	most int
+	kind [4]string
+}
+
+func most(n int, kind ...string) limit {
+	l := limit{most: n}
+	copy(l.kind[:], kind)
+	return l
+}
+
+// few is true for what all limits let through, and counts nothing else: what is refused by one uses up none of the others.
+func (s *seldom) few(limits ...limit) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now := time.Now(); s.seen == nil || now.Sub(s.began) >= time.Minute {
 		s.began, s.seen = now, map[[4]string]int{}
 	}
-	n, known := s.seen[key]
-	if n >= most || !known && len(s.seen) >= seldomSize {
-		return false
+	for _, l := range limits {
+		if n, known := s.seen[l.kind]; n >= l.most || !known && len(s.seen) >= seldomSize {
+			return false
+		}
 	}
-	s.seen[key] = n + 1
+	for _, l := range limits {
+		s.seen[l.kind]++
+	}
 	return true
 }
