@@ -119,9 +119,16 @@ func (vouching) Authenticate(_ context.Context, a auth.Attempt) (auth.Assertion,
 	return auth.Assertion{EntityID: in.Name, Profile: auth.Profile{Email: in.Email, EmailVerified: in.Verified}}, nil
 }
 
-// each runs f against a server on every database.
-func each(t *testing.T, f func(t *testing.T, s *server)) { eachWith(t, settings{}, f) }
+// each runs f against a server on every database, on all at the same time.
+func each(t *testing.T, f func(t *testing.T, s *server)) {
+	t.Helper()
+	eachWith(t, settings{}, func(t *testing.T, s *server) {
+		t.Parallel()
+		f(t, s)
+	})
+}
 
+// eachWith runs f against a server with settings on every database, on one after the other: they may share what they hold.
 func eachWith(t *testing.T, o settings, f func(t *testing.T, s *server)) {
 	t.Helper()
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
