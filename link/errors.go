@@ -4,6 +4,8 @@ import "github.com/latchkey-go/latchkey/modules/kernel/fault"
 
 // What can go wrong, beside the faults of packages auth and user, which pass through.
 var (
+	// ErrNoActor is what an Actors answers of who is not there.
+	ErrNoActor     = fault.New(fault.NotFound, "actor_not_found", "There is no such account.")
 	ErrActorType   = fault.New(fault.NotAllowed, "unknown_actor_type", "No such actor type.")
 	ErrProvider    = fault.New(fault.NotAllowed, "provider_not_allowed", "The actor type is not allowed to use the auth provider.")
 	ErrDeactivated = fault.New(fault.Forbidden, "user_deactivated", "This account is deactivated. Ask an administrator.")

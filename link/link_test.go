@@ -131,10 +131,10 @@ func (b bridge) count(t testing.TB, table string) int {
 func TestOfManyFirstSignInsAtOnceOneMakesTheUserAndAllSucceed(t *testing.T) {
 	each(t, func(t *testing.T, b bridge) {
 		b.signUp(t, "ada@example.com", "correct horse")
-		seen := make([]user.ID, 200)
+		seen := make([]string, 200)
 		for i, err := range databasetest.Together(len(seen), func(i int) error {
 			l, err := b.signIn(t.Context(), "emailpass", credentials("ada@example.com", "correct horse"))
-			seen[i] = l.UserID
+			seen[i] = l.ActorID
 			return err
 		}) {
 			if err != nil {
@@ -251,8 +251,8 @@ func TestAUserWhoMovesWhileTheyAreJoinedIsDecidedAnew(t *testing.T) {
 		}
 		s := b.with(t, moves{b.db, new(sync.Once)})
 		l, err := s.SignIn(t.Context(), "user", "vouching", vouched("ada again", "ada@example.com", true), auth.Client{})
-		if err != nil || l.UserID == "" || l.UserID == first.UserID {
-			t.Errorf("%q, %v, want a user of their own beside %q", l.UserID, err, first.UserID)
+		if err != nil || l.ActorID == "" || l.ActorID == first.ActorID {
+			t.Errorf("%q, %v, want a user of their own beside %q", l.ActorID, err, first.ActorID)
 		}
 	})
 }

@@ -57,8 +57,8 @@ func BenchmarkFirstSignIn(b *testing.B) {
 			},
 			Do: func(int) {
 				for _, in := range people {
-					if l, err := h.signIn(b.Context(), "emailpass", in); err != nil || l.UserID == "" {
-						b.Fatal(l.UserID, err)
+					if l, err := h.signIn(b.Context(), "emailpass", in); err != nil || l.ActorID == "" {
+						b.Fatal(l.ActorID, err)
 					}
 				}
 			},
