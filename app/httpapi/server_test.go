@@ -93,6 +93,7 @@ type settings struct {
 	passwords auth.PasswordOptions
 	site      web.Options
 	api       httpapi.Options
+	actors    func(*database.DB) link.Actors    // kept beside users; nil: none
 	emailpass func(auth.Provider) auth.Provider // what stands in its place; nil: itself
 }
 
@@ -162,7 +163,11 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 	s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Options: o.auth, Events: events, Log: log,
 		Providers: []auth.Provider{o.emailpass(emailpass.New(passwords, emailpass.Config{})), vouching{}}})
 	check(t, err)
-	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Events: events, Log: log,
+	var kept []link.Actors
+	if o.actors != nil {
+		kept = append(kept, o.actors(db))
+	}
+	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Actors: kept, Events: events, Log: log,
 		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: o.actor}, EnumerationSafe: o.safe}})
 	check(t, err)
 	site, err := web.New(o.site)
