@@ -1,11 +1,16 @@
 package link
 
-import "github.com/latchkey-go/latchkey/modules/kernel/fault"
+import (
+	"errors"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
+)
+
+// ErrNoActor is what an Actors answers of who is not there. No caller sees it: what it means depends on who asks.
+var ErrNoActor = errors.New("link: there is no such actor")
 
 // What can go wrong, beside the faults of packages auth and user, which pass through.
 var (
-	// ErrNoActor is what an Actors answers of who is not there.
-	ErrNoActor     = fault.New(fault.NotFound, "actor_not_found", "There is no such account.")
 	ErrActorType   = fault.New(fault.NotAllowed, "unknown_actor_type", "No such actor type.")
 	ErrProvider    = fault.New(fault.NotAllowed, "provider_not_allowed", "The actor type is not allowed to use the auth provider.")
 	ErrDeactivated = fault.New(fault.Forbidden, "user_deactivated", "This account is deactivated. Ask an administrator.")
