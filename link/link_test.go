@@ -60,11 +60,16 @@ func newBridge(t testing.TB, db *database.DB, options link.ActorOptions) bridge 
 
 func newBridgeWith(t testing.TB, db *database.DB, options link.ActorOptions, ofAuth auth.Options) bridge {
 	t.Helper()
+	return newBridgeHashing(t, db, options, ofAuth, 4)
+}
+
+func newBridgeHashing(t testing.TB, db *database.DB, options link.ActorOptions, ofAuth auth.Options, cost int) bridge {
+	t.Helper()
 	keys, err := keyring.New(make([]byte, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
-	passwords, err := auth.NewPasswords(auth.PasswordParams{Keys: keys, Options: auth.PasswordOptions{Cost: 4, MaxWait: time.Minute}}) // -race makes bcrypt slow
+	passwords, err := auth.NewPasswords(auth.PasswordParams{Keys: keys, Options: auth.PasswordOptions{Cost: cost, MaxWait: time.Minute}}) // -race makes bcrypt slow
 	if err != nil {
 		t.Fatal(err)
 	}
