@@ -43,13 +43,24 @@ type ExplainedUser struct {
 	user.User
 	Identities []auth.IdentityID // by which they sign in, at most one
 	HeldBack   bool              // they can do nothing until the address is proved: see HoldsBack
+	ProvedBy   string            // by what the address is proved; empty: it is not
 }
+
+// By what an address is proved, as far as can be told from when it was: nothing else is kept of it.
+const (
+	ProvedByCommand     = "command_line" // the operator has vouched for it
+	ProvedByInvite      = "invite"       // an invite that left by mail was accepted
+	ProvedByMail        = "mail"         // a mailed link was opened, or a new password set by one
+	ProvedByProvider    = "provider"     // the provider vouches for it
+	ProvedByApplication = "application"  // whoever made the record has vouched for it
+)
 
 // ExplainedIdentity is somebody who proves themselves by the address, registers with it, or signs in a user who has it.
 type ExplainedIdentity struct {
 	auth.KnownIdentity
 	Links    []ExplainedLink     // empty: it is nobody
 	Unlinked []ExplainedUnlinked // as what it was let in without becoming somebody
+	ProvedBy map[string]string   // by what the address of a provider identity is proved, by its id; none: it is not
 }
 
 // The states of an ExplainedLink.
@@ -120,6 +131,7 @@ func (s *Service) Explain(ctx context.Context, address string) (Explanation, err
 	if err := s.explainInvites(ctx, &e); err != nil {
 		return Explanation{}, err
 	}
+	s.explainProofs(&e)
 	s.forecast(ctx, &e)
 	s.conclude(&e)
 	return e, nil
@@ -287,3 +299,63 @@ func (s *Service) explainInvites(ctx context.Context, e *Explanation) error {
 	e.Invites = cut(e, e.Invites)
 	return nil
 }
+
+// explainProofs tells by what addresses are proved. Only when is kept; what happened at the same time tells by what.
+func (s *Service) explainProofs(e *Explanation) {
+	accepted := func(at time.Time, by user.ID) bool {
+		return slices.ContainsFunc(e.Invites, func(i ExplainedInvite) bool { return i.AcceptedBy == by && together(i.AcceptedAt, at) })
+	}
+	for n, i := range e.Identities {
+		var owner ExplainedUser // of whom more than the id is known
+		for _, u := range e.Users {
+			if slices.Contains(u.Identities, i.ID) {
+				owner = u
+			}
+		}
+		proved := map[string]string{}
+		for _, way := range i.Providers {
+			switch at := way.EmailVerifiedAt; {
+			case at.IsZero():
+			case owner.CreatedVia == user.ViaCLI && together(owner.CreatedAt, at):
+				proved[way.ID] = ProvedByCommand
+			case owner.ID != "" && accepted(at, owner.ID):
+				proved[way.ID] = ProvedByInvite
+			case !s.auth.HasSecret(way.Provider):
+				proved[way.ID] = ProvedByProvider
+			case together(way.CreatedAt, at):
+				proved[way.ID] = ProvedByApplication
+			default:
+				proved[way.ID] = ProvedByMail
+			}
+		}
+		e.Identities[n].ProvedBy = proved
+	}
+	for n, u := range e.Users {
+		if !u.EmailVerified() {
+			continue
+		}
+		by, at := ProvedByMail, u.EmailVerifiedAt
+		switch {
+		case u.CreatedVia == user.ViaCLI && together(u.CreatedAt, at):
+			by = ProvedByCommand
+		case accepted(at, u.ID):
+			by = ProvedByInvite
+		case u.CreatedVia != user.ViaFirstAuth && together(u.CreatedAt, at):
+			by = ProvedByApplication
+		default:
+			for _, i := range e.Identities {
+				for _, way := range i.Providers {
+					if slices.Contains(u.Identities, i.ID) && way.Email == u.Email && !way.EmailVerifiedAt.IsZero() && !way.EmailVerifiedAt.After(at.Add(instant)) {
+						by = i.ProvedBy[way.ID]
+					}
+				}
+			}
+		}
+		e.Users[n].ProvedBy = by
+	}
+}
+
+// instant is how far apart two times of one transaction may be, and of one that waits a while.
+const instant = 5 * time.Second
+
+func together(a, b time.Time) bool { return !a.IsZero() && !b.IsZero() && a.Sub(b).Abs() <= instant }
