@@ -90,13 +90,14 @@ func showExplanation(to io.Writer, e link.Explanation, refusals []audit.Event) e
 	}
 	section(out, "Users", len(e.Users), func(row func(...string)) {
 		for _, u := range e.Users {
-			row(string(u.ID), proof(u.EmailVerifiedAt, u.ProvedBy), "roles "+cmp.Or(visibles(u.Roles), "none"), "by "+visible(u.CreatedVia)+" "+moment(u.CreatedAt),
+			row(string(u.ID), proof(u.EmailVerifiedAt, u.ProvedBy), "roles "+cmp.Or(visibles(u.Roles), "none"), "made by "+visible(u.CreatedVia)+" "+moment(u.CreatedAt),
 				when("deactivated", u.DeactivatedAt), when("deleted", u.DeletedAt), onlyIf(u.HeldBack, "held back"))
 		}
 	})
 	section(out, "Who signs in by it", len(e.Identities), func(row func(...string)) {
 		for _, i := range e.Identities {
-			row(string(i.ID), "since "+moment(i.CreatedAt), counted(i.Sessions, "open session", "open sessions"), when("last used", i.LastUsed), in("registers with ", i.Registers))
+			row(string(i.ID) + ", since " + moment(i.CreatedAt) + ", " + counted(i.Sessions, "open session", "open sessions") +
+				in(", ", when("last used", i.LastUsed)) + in(", registers with ", i.Registers)) // one cell: it is wider than what is below
 			for _, p := range i.Providers {
 				row("  "+visible(p.Provider), visible(p.EntityID), in("address ", p.Email), proof(p.EmailVerifiedAt, i.ProvedBy[p.ID]), onlyIf(i.HasSecret(p.ID), "has a password or the like"))
 			}

@@ -316,12 +316,12 @@ func (s *Service) explainProofs(e *Explanation) {
 		for _, way := range i.Providers {
 			switch at := way.EmailVerifiedAt; {
 			case at.IsZero():
-			case owner.CreatedVia == user.ViaCLI && together(owner.CreatedAt, at):
-				proved[way.ID] = ProvedByCommand
 			case owner.ID != "" && accepted(at, owner.ID):
 				proved[way.ID] = ProvedByInvite
 			case !s.auth.HasSecret(way.Provider):
 				proved[way.ID] = ProvedByProvider
+			case owner.CreatedVia == user.ViaCLI && together(owner.CreatedAt, at):
+				proved[way.ID] = ProvedByCommand
 			case together(way.CreatedAt, at):
 				proved[way.ID] = ProvedByApplication
 			default:
