@@ -151,6 +151,10 @@ func (s *Service) decided(ctx context.Context, e *Explanation, f Forecast, n New
 		if d, err = o.Policy.Decide(ctx, n); err != nil || d.draft == nil || d.draft.Email == "" {
 			return err
 		}
+		if d.draft.Email == e.Email { // as almost always: who has it is known
+			taken = has != nil
+			return nil
+		}
 		_, err = s.users.FindUser(ctx, d.draft.Email)
 		if taken = err == nil; errors.Is(err, user.ErrNotFound) {
 			err = nil

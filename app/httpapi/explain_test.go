@@ -5,11 +5,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	gotoken "go/token"
+	"maps"
 	"net/url"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/uptrace/bun"
 
 	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/httpapi"
@@ -590,19 +599,125 @@ func TestAPolicyThatIsAskedLeavesNothing(t *testing.T) {
 	})
 }
 
-// The explanation costs as many statements for who has much as for who has nothing, and its lists end.
+// reads counts the statements that read.
+type reads struct{ n atomic.Int64 }
+
+func (r *reads) BeforeQuery(ctx context.Context, e *bun.QueryEvent) context.Context {
+	if strings.HasPrefix(e.Query, "SELECT") {
+		r.n.Add(1)
+	}
+	return ctx
+}
+
+func (*reads) AfterQuery(context.Context, *bun.QueryEvent) {}
+
+// An explanation costs as many statements for who has much as for who has little, and its lists end.
 func TestAnExplanationIsBounded(t *testing.T) {
-	eachWith(t, settings{safe: true, auth: auth.Options{Throttle: auth.ThrottleOptions{Disabled: true}}}, func(t *testing.T, s *server) {
-		admin := s.admin(t, "admin@example.com")
+	eachWith(t, settings{safe: true, auth: auth.Options{Throttle: auth.ThrottleOptions{MaxWait: time.Minute, Address: auth.Limit{Most: 1000}}}}, func(t *testing.T, s *server) {
+		ran := new(reads)
+		s.db.Conn(t.Context()).(*bun.DB).AddQueryHook(ran)
+		cost := func(address string) (link.Explanation, int64) {
+			t.Helper()
+			ran.n.Store(0)
+			e, err := s.link.Explain(t.Context(), address)
+			check(t, err)
+			return e, ran.n.Load()
+		}
+		s.adminWith(t, "bob@example.com", password)
+		s.signIn(t, "bob@example.com")
+		_, little := cost("bob@example.com")
 		s.adminWith(t, "ada@example.com", password)
+		for range 3 {
+			s.signIn(t, "ada@example.com")
+		}
 		for range link.MaxExplained + 5 {
 			s.register(t, "ada@example.com")
 		}
-		e := s.explain(t, admin, "ada@example.com")
-		if len(e.Identities) != link.MaxExplained || !e.More || e.Users[0].Identities[0] != e.Identities[0].ID || len(e.Pending) > link.MaxExplained {
-			t.Errorf("%d identities, more: %t", len(e.Identities), e.More)
+		for i := range link.MaxExplained + 5 {
+			s.vouch(t, fmt.Sprint("ada", i), "ada@example.com", fmt.Sprint(i < 3))
+		}
+		e, much := cost("ada@example.com")
+		if len(e.Identities) != link.MaxExplained || !e.More || e.Users[0].Identities[0] != e.Identities[0].ID || len(e.Pending) > link.MaxExplained || len(e.Identities[0].Providers) != 4 {
+			t.Errorf("%d identities, %d pending, more: %t", len(e.Identities), len(e.Pending), e.More)
+		}
+		if most := link.MaxExplained + 4; len(e.Forecasts) > most {
+			t.Errorf("%d forecasts, want at most %d", len(e.Forecasts), most)
+		}
+		if much != little || much > 25 {
+			t.Errorf("%d statements for who has much, %d for who has little", much, little)
 		}
 	})
+}
+
+// adviceless are reasons of which nobody hears who wants to get in: those of lists and bodies, of what administrators do to
+// others, and of the Go API.
+var adviceless = strings.Fields(`audit_event_not_found auth_identity_not_found body_too_large code_provider_unknown cursor_invalid entity_taken entity_type_unknown
+	id_taken identity_invalid invalid_request invite_beyond_caller invite_not_found invite_value_invalid invites_full last_admin last_way_in malformed_json
+	media_type no_audit_trail no_method no_route order_unknown query_invalid role_beyond_caller self_deactivate self_delete unknown_json_member
+	unknown_provider user_beyond_caller user_not_found wrong_json_type`)
+
+// A fault that is declared without advice, and not among those of which nobody hears, fails here.
+func TestThereIsAdviceOnEveryReason(t *testing.T) {
+	said := map[string]bool{}
+	for reason := range declared(t) {
+		said[reason] = true
+		switch _, ok := link.AdviceFor(reason); {
+		case ok && slices.Contains(adviceless, reason):
+			t.Errorf("%s has advice: take it from the list of those that have none", reason)
+		case !ok && !slices.Contains(adviceless, reason):
+			t.Errorf("there is no advice on %s in link/advice.go", reason)
+		}
+	}
+	for _, reason := range adviceless {
+		if !said[reason] {
+			t.Errorf("nothing says %s any more", reason)
+		}
+	}
+	for _, reason := range waits(t) {
+		if _, ok := link.AdviceFor(reason); !ok {
+			t.Errorf("there is no advice on the wait %s in link/advice.go", reason)
+		}
+	}
+	if len(waits(t)) < 5 {
+		t.Errorf("only the waits %v are found", waits(t))
+	}
+	for _, reason := range append(slices.Collect(maps.Keys(said)), waits(t)...) {
+		a, ok := link.AdviceFor(reason)
+		for _, sentence := range []string{a.What, a.Person, a.Operator} {
+			if ok && (!strings.HasSuffix(sentence, ".") || strings.Contains(sentence, ". ") || len(sentence) < 12) {
+				t.Errorf("%s: %q is not one sentence", reason, sentence)
+			}
+		}
+	}
+}
+
+// waits are the reasons of every link.Waiting that package link declares.
+func waits(t *testing.T) (reasons []string) {
+	t.Helper()
+	files, err := filepath.Glob("../../link/*.go")
+	check(t, err)
+	for _, path := range files {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(gotoken.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		check(t, err)
+		ast.Inspect(file, func(n ast.Node) bool {
+			if c, ok := n.(*ast.CompositeLit); ok && c.Type != nil && named(c.Type, "Waiting") && len(c.Elts) > 0 {
+				first := c.Elts[0]
+				if pair, ok := first.(*ast.KeyValueExpr); ok {
+					first = pair.Value
+				}
+				if literal, ok := first.(*ast.BasicLit); ok {
+					reason, err := strconv.Unquote(literal.Value)
+					check(t, err)
+					reasons = append(reasons, reason)
+				}
+			}
+			return true
+		})
+	}
+	return reasons
 }
 
 func TestAnExplanationIsForWhoMay(t *testing.T) {
