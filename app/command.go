@@ -41,6 +41,7 @@ Usage:
   server user -e ADDRESS [-p PASSWORD]    make a user, an admin unless --role says otherwise
   server user -e ADDRESS --invite         make an invite instead, and print its link
   server sessions end --user ADDRESS      sign a user out, everywhere, within a second; --all instead: everybody
+  server explain ADDRESS [--json]         say why somebody cannot get in: what is known of them, and what to do
   server migrate [--status]               bring the database up to date, or show how it stands
   server keys status                      show which secrets and peppers there are, and what to do next
   server keys rotate                      take the next step towards a new secret
@@ -135,7 +136,7 @@ func (m *command) run(args []string) error {
 	}
 	name := flags.Arg(0)
 	run, ok := map[string]func([]string) error{
-		"": m.serve, "user": m.user, "sessions": m.sessions, "migrate": m.migrate, "keys": m.keys, "purge": m.purge, "config": m.showConfig, "calibrate": m.calibrate,
+		"": m.serve, "user": m.user, "sessions": m.sessions, "explain": m.explain, "migrate": m.migrate, "keys": m.keys, "purge": m.purge, "config": m.showConfig, "calibrate": m.calibrate,
 	}[name]
 	if name == "help" {
 		fmt.Fprint(m.out, usage)

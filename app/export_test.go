@@ -19,3 +19,6 @@ func Run(out, err io.Writer, args []string, opts ...fx.Option) (code int) {
 	m := command{out: out, err: err, options: opts}
 	return m.main(args)
 }
+
+// ShowExplanation writes an explanation as 'server explain' does.
+var ShowExplanation = showExplanation

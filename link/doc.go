@@ -20,7 +20,8 @@
 //	session.go  the sessions of a user
 //	verification.go   a proved address: asked for, confirmed, and required; signing up without telling who is known
 //	policy.go   Policy and those that are shipped; Newcomer, Decision, Waiting
-//	store.go    all SQL of the package
+//	explain.go  Explain: why somebody cannot get in; forecast.go asks the policies, finding.go concludes, advice.go says what to do
+//	store.go    all SQL of the package, but for that of Explain (store_explain.go)
 //	errors.go   what can go wrong      events.go   what can happen      fx.go   Module, Params
 //
 // Rows are locked in one order everywhere: invite, link, user, identity, session.

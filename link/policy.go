@@ -10,7 +10,8 @@ import (
 )
 
 // Policy decides what becomes of somebody who has proved an identity that is linked to nobody yet. It decides; the
-// Service acts. It runs inside the transaction, maybe more than once: no network, no side effects. An error means that
+// Service acts. It runs inside the transaction, maybe more than once, and for Service.Explain, in one that is rolled back: no
+// network, no side effects. An error means that
 // something broke, and rolls everything back; to refuse somebody, Wait.
 type Policy interface {
 	Decide(ctx context.Context, n Newcomer) (Decision, error)

@@ -9,5 +9,6 @@
 //
 //	audit.go    Trail: Emit, Record          actor.go   WithActor
 //	entry.go    what a row says of an event  refusal.go Refused
+//	explain.go  the refusals that an explanation shows, and who looked
 //	list.go     reading                      store.go   all SQL      fx.go   Module, Feed
 package audit

@@ -111,7 +111,11 @@ func (t *Trail) address(typed string) (kind, id string) {
 	if err != nil || canonical == "" {
 		return "", ""
 	}
-	m := hmac.New(sha256.New, t.keys.Keys(purpose)[0].Bytes)
+	return "address", hashOf(t.keys.Keys(purpose)[0].Bytes, canonical)
+}
+
+func hashOf(key []byte, canonical string) string {
+	m := hmac.New(sha256.New, key)
 	m.Write([]byte(canonical))
-	return "address", "address_" + hex.EncodeToString(m.Sum(nil)[:16])
+	return "address_" + hex.EncodeToString(m.Sum(nil)[:16])
 }

@@ -123,3 +123,23 @@ func wrapped(doing string, err error) error {
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
+
+// refusals are the newest that are about one of the targets, or were met by one of the identities.
+func (s store) refusals(ctx context.Context, targets, identities []string, since time.Time, limit int) ([]Event, error) {
+	var all []Event
+	for column, ids := range map[string][]string{"target_id": targets, "identity_id": identities} { // each has its index
+		var rows []row
+		err := s.db.Conn(ctx).NewSelect().Model(&rows).Where("? IN (?)", bun.Ident(column), database.List(ids...)).
+			Where("outcome = ?", Refused).Where("ts >= ?", since).OrderExpr("ts DESC, id DESC").Limit(int64(limit)).Scan(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("look for refusals: %w", err)
+		}
+		for _, r := range rows {
+			if !slices.ContainsFunc(all, func(e Event) bool { return e.ID == r.ID }) {
+				all = append(all, r.event())
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b Event) int { return cmp.Or(b.TS.Compare(a.TS), cmp.Compare(b.ID, a.ID)) })
+	return all[:min(len(all), limit)], nil
+}

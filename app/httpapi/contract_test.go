@@ -928,7 +928,7 @@ func TestEveryRouteHasFixtures(t *testing.T) {
 		mux.Handle(pattern, http.NotFoundHandler())
 	}
 	succeeds, fails := map[string]bool{}, map[string]bool{}
-	for _, f := range slices.Concat(registering, signingIn, listingProviders, sessions, sessionsRoutes, usersRoutes, lifecycle, invitesRoutes, resetting, resettingOthers, moving, verifying, auditing, paths) {
+	for _, f := range slices.Concat(registering, signingIn, listingProviders, sessions, sessionsRoutes, usersRoutes, lifecycle, invitesRoutes, resetting, resettingOthers, moving, verifying, auditing, explaining, paths) {
 		method, path, _ := strings.Cut(f.do, " ")
 		u, err := url.Parse("http://example.com" + path)
 		check(t, err)

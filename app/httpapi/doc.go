@@ -13,5 +13,6 @@
 //	sessions.go  /auth/sessions, and those of a user
 //	users.go     /admin/users          roles.go   the roles of a user
 //	invites.go   /admin/invites
+//	explain.go   /admin/explain
 //	fx.go        Module, Params
 package httpapi

@@ -16,7 +16,7 @@ import (
 // permissions are those there are, as resource:operation: what a route can want and a role can give. docs/http-api.md says
 // which routes want which.
 var permissions = []string{
-	"user:read", "user:update", "user:delete", "user:roles", "user:reset", "user:sessions",
+	"user:read", "user:update", "user:delete", "user:roles", "user:reset", "user:sessions", "user:explain",
 	"invite:read", "invite:create", "invite:update", "invite:delete",
 	"audit:read",
 }

@@ -67,6 +67,8 @@ func (a *API) routes() []route {
 		{"DELETE", "/admin/invites/{id}", may("invite:delete"), takesNothing(a.deleteInvite)},
 		{"POST", "/admin/invites/{id}/resend", may("invite:update"), takesNothing(a.resendInvite)},
 
+		{"GET", "/admin/explain", may("user:explain"), takesNothing(a.explain)},
+
 		{"GET", "/admin/audit", may("audit:read"), takesNothing(a.listAudit)},
 		{"GET", "/admin/audit/{id}", may("audit:read"), takesNothing(a.retrieveAudit)},
 

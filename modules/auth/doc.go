@@ -37,9 +37,11 @@
 //	email.go      another address: asked for in a session, confirmed there by a token that was mailed to it
 //	verification.go   an address: to be proved by a token that was mailed to it, in a session of who asked
 //	registration.go   signing up without a look at who is known, to be completed by the mailbox
+//	explain.go    what is kept about an address, for the operator who is asked why somebody cannot get in
 //	purge.go      deleting what is dead, a little at a time
 //	settings.go   the providers' own settings
-//	store.go      all SQL of the module, but for that of Custody (custody_store.go) and verifications (store_verification.go)
+//	store.go      all SQL of the module, but for that of Custody (custody_store.go) and verifications (store_verification.go), and
+//	              of what is explained (store_explain.go)
 //	errors.go     what can go wrong       events.go   what can happen       fx.go   Module, Params, AsProvider
 //
 // Providers live in packages of their own (emailpass) and see of this package only what provider.go and password.go

@@ -209,6 +209,19 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				One:     func(_ context.Context, p people) (any, error) { return p.HasSecret(emailpass.Name), nil },
 				Without: "what has none is no error",
 			},
+			"Explain": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.Explain(ctx, auth.ExplainQuery{Email: "Ada@example.com", Identities: []auth.IdentityID{p.eve.ID}, Watched: []string{"x"}})
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.Explain(ctx, auth.ExplainQuery{Email: "nobody@example.com", Identities: []auth.IdentityID{nobody, "\x00", "\xff"}})
+				},
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.Explain(ctx, auth.ExplainQuery{Email: "nonsense"})
+				},
+				BadIs: email.ErrInvalid,
+			},
 			"CreatePasswordResetToken": {
 				Does: databasetest.WritesSilently,
 				One: func(ctx context.Context, p people) (any, error) {
