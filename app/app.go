@@ -164,7 +164,7 @@ func linkOptions(c *Config) (link.Options, error) {
 		if err != nil {
 			return link.Options{}, err
 		}
-		o.Actors[name] = link.ActorOptions{Policy: policy, Providers: a.Providers, RequireVerifiedEmail: a.RequireVerifiedEmail}
+		o.Actors[name] = link.ActorOptions{Policy: policy, Providers: a.Providers, RequireVerifiedEmail: a.RequireVerifiedEmail, CreateProviders: a.CreateUserProviders}
 	}
 	return o, nil
 }
@@ -248,6 +248,14 @@ func checkProviders(c *Config, providers []auth.Provider, log *slog.Logger) (pro
 				add("link.actors."+actor+".providers", "there is no provider %q; there are %s", id, names)
 			}
 		}
+		for _, id := range c.Link.Actors[actor].CreateUserProviders {
+			switch {
+			case !slices.Contains(c.Link.Actors[actor].Providers, id):
+				add("link.actors."+actor+".create_user_providers", "%q is not among link.actors.%s.providers", id, actor)
+			case keepsSecrets(providers, id):
+				add("link.actors."+actor+".create_user_providers", "%q vouches for nobody's address: whoever registers with it types one", id)
+			}
+		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(known)) {
 		if !used[id] && id != emailpass.Name {
@@ -258,6 +266,14 @@ func checkProviders(c *Config, providers []auth.Provider, log *slog.Logger) (pro
 		return providersChecked{}, problems
 	}
 	return providersChecked{}, nil
+}
+
+// keepsSecrets reports whether the provider of that name is one with passwords or their like.
+func keepsSecrets(providers []auth.Provider, name string) bool {
+	return slices.ContainsFunc(providers, func(p auth.Provider) bool {
+		_, keeps := p.(auth.Updater)
+		return keeps && p.Name() == name
+	})
 }
 
 func newSite(at *listener, c *Config, log *slog.Logger) (*web.Site, error) {
