@@ -164,7 +164,7 @@ func linkOptions(c *Config) (link.Options, error) {
 		if err != nil {
 			return link.Options{}, err
 		}
-		o.Actors[name] = link.ActorOptions{Policy: policy, Providers: a.Providers, RequireVerifiedEmail: a.RequireVerifiedEmail, CreateProviders: a.CreateUserProviders}
+		o.Actors[name] = link.ActorOptions{Policy: policy, Providers: a.Providers, RequireVerifiedEmail: a.RequireVerifiedEmail, CreateProviders: a.CreateUsersBy}
 	}
 	return o, nil
 }
@@ -248,12 +248,12 @@ func checkProviders(c *Config, providers []auth.Provider, log *slog.Logger) (pro
 				add("link.actors."+actor+".providers", "there is no provider %q; there are %s", id, names)
 			}
 		}
-		for _, id := range c.Link.Actors[actor].CreateUserProviders {
+		for _, id := range c.Link.Actors[actor].CreateUsersBy {
 			switch {
 			case !slices.Contains(c.Link.Actors[actor].Providers, id):
-				add("link.actors."+actor+".create_user_providers", "%q is not among link.actors.%s.providers", id, actor)
+				add("link.actors."+actor+".create_users_by", "%q is not among link.actors.%s.providers", id, actor)
 			case keepsSecrets(providers, id):
-				add("link.actors."+actor+".create_user_providers", "%q vouches for nobody's address: whoever registers with it types one", id)
+				add("link.actors."+actor+".create_users_by", "%q vouches for nobody's address: whoever registers with it types one", id)
 			}
 		}
 	}

@@ -160,8 +160,8 @@ type ActorConfig struct {
 	Providers []string `key:"providers" def:"emailpass"`
 	// RequireVerifiedEmail lets nobody in as an actor before their address is proved.
 	RequireVerifiedEmail bool `key:"require_verified_email" def:"false"`
-	// CreateUserProviders are those by whose word POST /auth/{provider}/user makes users.
-	CreateUserProviders []string `key:"create_user_providers" def:""`
+	// CreateUsersBy are those by whose word POST /auth/{provider}/user makes users.
+	CreateUsersBy []string `key:"create_users_by" def:""`
 }
 
 // InviteConfig is about invites.

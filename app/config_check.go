@@ -39,7 +39,7 @@ var checks = map[string]func(string) string{
 	"roles.*":                     checkPermission,
 	"mail.from":                   checkFrom,
 
-	"link.actors.*.create_user_providers": checkProvider,
+	"link.actors.*.create_users_by": checkProvider,
 }
 
 const howToMakeSecret = "make one with: openssl rand -base64 32 | tr '+/' '-_' | tr -d '='"
