@@ -116,16 +116,14 @@ func (s *Service) linkProof(ctx context.Context, session auth.Session, again, p 
 		return auth.ProviderIdentity{}, ErrForeignEmail
 	}
 	way, linked, err := s.auth.LinkWay(ctx, session, again, p, other, nobodys)
+	if err == nil && other != "" { // also if another link of the same was first, and left nobody to have one
+		err = s.store.delete(ctx, other, session.ActorType)
+	}
 	switch {
 	case errors.Is(err, auth.ErrEntityTaken):
 		return auth.ProviderIdentity{}, errKnown
 	case err != nil || !linked:
 		return way, err
-	}
-	if other != "" { // if it is there still
-		if err := s.store.delete(ctx, other, session.ActorType); err != nil {
-			return auth.ProviderIdentity{}, err
-		}
 	}
 	if own && way.EmailVerifiedAt.IsZero() && s.auth.HasSecret(way.Provider) { // the mailbox is the account's, which is who does this
 		if err := s.auth.VerifyEmail(ctx, session.IdentityID, u.Email); err != nil {
