@@ -165,7 +165,7 @@ func linkOptions(c *Config) (link.Options, error) {
 		if err != nil {
 			return link.Options{}, err
 		}
-		o.Actors[name] = link.ActorOptions{Policy: policy, Providers: a.Providers, RequireVerifiedEmail: a.RequireVerifiedEmail}
+		o.Actors[name] = link.ActorOptions{Policy: policy, Providers: a.Providers, RequireVerifiedEmail: a.RequireVerifiedEmail, CreateProviders: a.CreateUsersBy}
 	}
 	return o, nil
 }
@@ -246,6 +246,14 @@ func checkProviders(c *Config, providers []auth.Provider, log *slog.Logger) (pro
 				add("link.actors."+actor+".providers", "there is no provider %q; there are %s", id, names)
 			}
 		}
+		for _, id := range c.Link.Actors[actor].CreateUsersBy {
+			switch {
+			case !slices.Contains(c.Link.Actors[actor].Providers, id):
+				add("link.actors."+actor+".create_users_by", "%q is not among link.actors.%s.providers", id, actor)
+			case keepsSecrets(providers, id):
+				add("link.actors."+actor+".create_users_by", "%q vouches for nobody's address: whoever registers with it types one", id)
+			}
+		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(known)) {
 		if !used[id] && id != emailpass.Name {
@@ -278,6 +286,14 @@ func checkActors(c *Config, actors []link.Actors) (actorsChecked, error) {
 		return actorsChecked{}, problems
 	}
 	return actorsChecked{}, nil
+}
+
+// keepsSecrets reports whether the provider of that name is one with passwords or their like.
+func keepsSecrets(providers []auth.Provider, name string) bool {
+	return slices.ContainsFunc(providers, func(p auth.Provider) bool {
+		_, keeps := p.(auth.Updater)
+		return keeps && p.Name() == name
+	})
 }
 
 func newSite(at *listener, c *Config, log *slog.Logger) (*web.Site, error) {

@@ -104,7 +104,7 @@ func (c *Config) parts() *Config {
 		p.Auth.Providers[id] = maps.Clone(settings)
 	}
 	for name, a := range c.Link.Actors {
-		p.Link.Actors[name] = ActorConfig{Policy: p.Link.Actors[link.ActorUser].Policy, Providers: a.Providers}
+		p.Link.Actors[name] = ActorConfig{Policy: p.Link.Actors[link.ActorUser].Policy, Providers: a.Providers, CreateUsersBy: a.CreateUsersBy}
 	}
 	return p
 }

@@ -259,7 +259,7 @@ func TestSettingsThatAProviderDoesNotKnowAreFaultsOfTheConfiguration(t *testing.
 func TestProvidersAndActorTypesThatAreNotThereAreToldBeforeAnythingStarts(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "bad.yaml")
-	err := os.WriteFile(file, []byte("link: {actors: {user: {providers: [github]}, customer: {policy: auto}}}\nauth: {providers: {gitlab: {x: 1}, emailpass: {x: 1}}}\n"), 0o600)
+	err := os.WriteFile(file, []byte("link: {actors: {user: {providers: [github, emailpass], create_users_by: [emailpass]}, customer: {policy: auto}}}\nauth: {providers: {gitlab: {x: 1}, emailpass: {x: 1}}}\n"), 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,8 @@ func TestProvidersAndActorTypesThatAreNotThereAreToldBeforeAnythingStarts(t *tes
 	if code != 2 || out != "" {
 		t.Errorf("exit %d, want 2\n%s", code, out)
 	}
-	for _, want := range []string{"auth.providers.gitlab: ", "auth.providers.emailpass.x: ", "link.actors.customer: ", "link.actors.user.providers: there is no provider \"github\""} {
+	for _, want := range []string{"auth.providers.gitlab: ", "auth.providers.emailpass.x: ", "link.actors.customer: ", "link.actors.user.providers: there is no provider \"github\"",
+		"link.actors.user.create_users_by: \"emailpass\" vouches for nobody"} {
 		if !strings.Contains(errs, want) {
 			t.Errorf("the message lacks %s:\n%s", want, errs)
 		}

@@ -160,6 +160,8 @@ type ActorConfig struct {
 	Providers []string `key:"providers" def:"emailpass"`
 	// RequireVerifiedEmail lets nobody in as an actor before their address is proved.
 	RequireVerifiedEmail bool `key:"require_verified_email" def:"false"`
+	// CreateUsersBy are those by whose word POST /auth/{provider}/user makes users.
+	CreateUsersBy []string `key:"create_users_by" def:""`
 }
 
 // InviteConfig is about invites.

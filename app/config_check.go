@@ -38,6 +38,8 @@ var checks = map[string]func(string) string{
 	"invite.default_roles":        checkRole,
 	"roles.*":                     checkPermission,
 	"mail.from":                   checkFrom,
+
+	"link.actors.*.create_users_by": checkProvider,
 }
 
 const howToMakeSecret = "make one with: openssl rand -base64 32 | tr '+/' '-_' | tr -d '='"

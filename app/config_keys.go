@@ -54,7 +54,7 @@ var (
 	providerSyntax    = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 	actorSyntax       = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 	roleSyntax        = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,63}$`)
-	reservedActors    = []string{"session", "sessions", "token", "verification", "mfa", "providers"}
+	reservedActors    = []string{"session", "sessions", "token", "verification", "mfa", "providers", "provider-identities"}
 	reservedProviders = append(slices.Clone(reservedActors), "user")
 )
 

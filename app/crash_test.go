@@ -146,6 +146,44 @@ var scenarios = []scenario{
 		},
 	},
 	{
+		name: "adding a way to sign in", atLeast: 10,
+		prepare: func(t *testing.T, n *node, who string) act {
+			token, id := n.movesTo(t, who)
+			return act{method: "POST", path: "/auth/user/emailpass/link", bearer: token, body: strings.Replace(credentials(who), "}", `,"current_password":"correct horse"}`, 1),
+				then: func(t *testing.T, n *node, _ string) {
+					again := n.must(t, act{method: "POST", path: "/auth/user/emailpass", body: credentials(who)})
+					if got := n.isUser(t, member(again, "token"), who); got != id {
+						t.Errorf("the new way signs in %s, want %s", got, id)
+					}
+				}}
+		},
+		facts: []fact{
+			{"ways by the address", 0, 1, rows("SELECT count(*) FROM latchkey_provider_identity WHERE entity_id = ?0 AND email_verified_at IS NOT NULL")},
+			{"ways that the user has", 1, 2, rows(waysOf)},
+			{"sessions of before", 1, 1, rows("SELECT count(DISTINCT user_agent) FROM latchkey_auth_session WHERE user_agent = 'preparation' AND auth_identity_id IN (SELECT auth_identity_id FROM latchkey_link WHERE actor_id IN (SELECT id FROM latchkey_user WHERE email = ?0))")},
+			{"ways that were announced", 0, 1, rows("SELECT count(*) FROM latchkey_outbox_event WHERE topic = 'link.provider_linked' AND aggregate_id IN (SELECT auth_identity_id FROM latchkey_provider_identity WHERE entity_id = ?0)")},
+		},
+	},
+	{
+		name: "giving up a way to sign in", atLeast: 10,
+		prepare: func(t *testing.T, n *node, who string) act {
+			token, _ := n.movesTo(t, who)
+			added := n.must(t, act{method: "POST", path: "/auth/user/emailpass/link", bearer: token, body: strings.Replace(credentials(who), "}", `,"current_password":"correct horse"}`, 1)})
+			n.must(t, act{method: "POST", path: "/auth/user/emailpass", body: credentials(who)})
+			return act{method: "DELETE", path: "/auth/provider-identities/" + member(added, "id"), bearer: token, body: `{"current_password":"correct horse"}`, onceDone: 401,
+				then: func(t *testing.T, n *node, _ string) {
+					if status, body, err := (act{method: "POST", path: "/auth/user/emailpass", body: credentials(who)}).send(t.Context(), n.url); status != 401 {
+						t.Errorf("the way that was given up: %d %s %v", status, body, err)
+					}
+				}}
+		},
+		facts: []fact{
+			{"ways by the address", 1, 0, rows("SELECT count(*) FROM latchkey_provider_identity WHERE entity_id = ?0")},
+			{"ways that the user has", 2, 1, rows(waysOf)},
+			{"sessions of before", 2, 1, rows("SELECT count(*) FROM latchkey_auth_session WHERE auth_identity_id IN (SELECT auth_identity_id FROM latchkey_link WHERE actor_id IN (SELECT id FROM latchkey_user WHERE email = ?0))")},
+		},
+	},
+	{
 		name: "inviting", atLeast: 8,
 		prepare: func(_ *testing.T, n *node, who string) act {
 			return act{method: "POST", path: "/admin/invites", body: `{"email":"` + who + `"}`, bearer: n.admin, onceDone: 400}
@@ -207,6 +245,7 @@ const (
 	livingUsers  = "SELECT count(*) FROM latchkey_user WHERE email = ?0 AND deleted_at IS NULL"
 	rolesOf      = "SELECT count(*) FROM latchkey_user_role WHERE user_id IN (SELECT id FROM latchkey_user WHERE email = ?0)"
 	identitiesOf = "SELECT count(*) FROM latchkey_auth_identity WHERE id IN (SELECT auth_identity_id FROM latchkey_provider_identity WHERE entity_id = ?0)"
+	waysOf       = "SELECT count(*) FROM latchkey_provider_identity WHERE auth_identity_id IN (SELECT auth_identity_id FROM latchkey_link WHERE actor_id IN (SELECT id FROM latchkey_user WHERE email = ?0))"
 	linksOf      = "SELECT count(*) FROM latchkey_link WHERE actor_id IN (SELECT id FROM latchkey_user WHERE email = ?0)"
 	// Sessions are told apart by who opened them; two of one kind count once.
 	sessionsOf = "SELECT count(DISTINCT s.user_agent) FROM latchkey_auth_session s JOIN latchkey_provider_identity p ON p.auth_identity_id = s.auth_identity_id WHERE p.entity_id = ?0"
@@ -425,6 +464,7 @@ type node struct {
 	url   string
 	db    *database.DB
 	auth  *auth.Service
+	users *user.Service
 	link  *link.Service
 	admin string // a token of an admin
 	mail  string // the file that mails are appended to
@@ -439,7 +479,7 @@ func open(t *testing.T, env []string) *node {
 	}
 	var n node
 	var site *web.Site
-	a := app.New(cfg, fx.Populate(&n.db, &n.auth, &n.link, &site), fx.Decorate(func() *slog.Logger {
+	a := app.New(cfg, fx.Populate(&n.db, &n.users, &n.auth, &n.link, &site), fx.Decorate(func() *slog.Logger {
 		return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}))
 	if err := a.Start(t.Context()); err != nil {
@@ -530,6 +570,18 @@ func (n *node) changesAddress(t *testing.T, who string) act {
 	n.register(t, who)
 	token := member(n.must(t, act{method: "POST", path: "/auth/user/emailpass", body: credentials(who)}), "token")
 	return act{method: "POST", path: "/admin/users/me/email", bearer: token, body: `{"email":"` + newAddress(who) + `","current_password":"correct horse"}`}
+}
+
+// movesTo is a token of a user who signs in by another address than theirs, which is proved, and who they are.
+func (n *node) movesTo(t *testing.T, who string) (token, id string) {
+	t.Helper()
+	n.register(t, newAddress(who))
+	token = member(n.must(t, act{method: "POST", path: "/auth/user/emailpass", body: credentials(newAddress(who))}), "token")
+	id = n.isUser(t, token, newAddress(who))
+	if _, err := n.users.ChangeEmail(t.Context(), user.ID(id), newAddress(who), who); err != nil {
+		t.Fatal(err)
+	}
+	return token, id
 }
 
 // newAddress is the one that somebody wants instead of theirs.

@@ -195,6 +195,7 @@ func (e *everything) live() {
 	e.must("POST", "/auth/session", "", asBearer(ada))
 	ada = member(e.must("POST", "/auth/token/refresh", "", asBearer(ada)), "token")
 	e.must("GET", "/auth/sessions", "", asBearer(ada))
+	e.must("GET", "/auth/provider-identities", "", asBearer(ada))
 
 	e.must("POST", "/admin/users/me/email", typed("email", "ada@example.org", "current_password", firstPassword), asBearer(ada))
 	moved := e.must("POST", "/admin/users/me/email/confirm", typed("token", e.mailed("ada@example.org", "address")), asBearer(ada))
@@ -243,7 +244,7 @@ func (e *everything) err(admin, ada, reset, invite string) {
 	e.t.Helper()
 	raw := `"password":"` + wrongPassword + `"`
 	for _, path := range []string{
-		"/auth/user/emailpass", "/auth/user/emailpass/register", "/auth/user/emailpass/reset-password", "/auth/user/emailpass/update", "/auth/user/emailpass/callback",
+		"/auth/user/emailpass", "/auth/user/emailpass/register", "/auth/user/emailpass/reset-password", "/auth/user/emailpass/update", "/auth/user/emailpass/callback", "/auth/user/emailpass/link", "/auth/emailpass/user",
 		"/auth/user/panicky", "/auth/user/nobody", "/auth/alien/emailpass", "/auth/verification/request", "/auth/verification/confirm",
 		"/admin/users/me/email", "/admin/users/me/email/confirm", "/admin/invites", "/admin/invites/batch", "/admin/invites/accept?token=" + wrongPassword, "/admin/users/user_x", "/nowhere",
 	} {

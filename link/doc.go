@@ -17,6 +17,7 @@
 //	invite.go   Accept: a user by invite
 //	reset.go    a new password
 //	email.go    another address: of the user, and to sign in by
+//	ways.go     ways to sign in, added and given up by who is signed in; a user made by a provider's word
 //	session.go  the sessions of a user
 //	verification.go   a proved address: asked for, confirmed, and required; signing up without telling who is known
 //	policy.go   Policy and those that are shipped; Newcomer, Decision, Waiting

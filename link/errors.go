@@ -23,4 +23,11 @@ var (
 	ErrInviteEmail   = fault.New(fault.Invalid, "invite_email", "The invite is for another e-mail address. Leave out email, or send the address that was invited.")
 	ErrEmailRequired = fault.New(fault.Invalid, "email_required", "This sign-in has no e-mail address, and a user needs one. Register with an address.")
 	ErrEmailTaken    = fault.New(fault.Invalid, "email_taken", "There is an account with this address. Sign in to it and open the invite again. If it is not yours, ask whoever invited you to delete it.")
+
+	// Why a way to sign in cannot be added, and no user is made without one, beside what proving says.
+	ErrNoAccount     = fault.New(fault.Forbidden, "account_required", "You have no account yet to add a way to sign in to. Sign in to your account, or open an invite, then do this.")
+	ErrPrimaryEmail  = fault.New(fault.Forbidden, "primary_email_unproved", "The e-mail address of your account is not proved yet. Have a link mailed to it, open that while you are signed in, then do this.")
+	ErrForeignEmail  = fault.New(fault.Invalid, "address_not_yours", "That this e-mail address is yours is not proved. Use the address of your account, or change that to this one first.")
+	ErrCreateRefused = fault.New(fault.NotAllowed, "create_user_refused", "Accounts are not made by this provider. Sign in with it, or open an invite while you are signed in.")
+	ErrActorExists   = fault.New(fault.Invalid, "actor_exists", "The user is already registered and cannot create a new account.")
 )

@@ -63,3 +63,30 @@ func (e Purged) Aggregate() string    { return string(e.Identity) }
 func (e Linked) Aggregate() string    { return e.ActorID }
 func (e Joined) Aggregate() string    { return e.ActorID }
 func (e Reclaimed) Aggregate() string { return e.ActorID }
+
+// What somebody who is signed in does to the ways by which they sign in.
+type (
+	// ProviderLinked says that somebody who was signed in has added a way to sign in.
+	ProviderLinked struct {
+		Identity  auth.IdentityID `json:"auth_identity_id"`
+		ActorType string          `json:"actor_type"`
+		ActorID   string          `json:"actor_id"`
+		Provider  string          `json:"provider"`
+		Way       string          `json:"provider_identity_id"`
+	}
+	// ProviderUnlinked says that somebody who was signed in has given up a way to sign in. Every other session of theirs has
+	// ended.
+	ProviderUnlinked struct {
+		Identity  auth.IdentityID `json:"auth_identity_id"`
+		ActorType string          `json:"actor_type"`
+		ActorID   string          `json:"actor_id"` // empty: nobody's yet
+		Provider  string          `json:"provider"`
+		Way       string          `json:"provider_identity_id"`
+	}
+)
+
+func (ProviderLinked) Topic() string   { return "link.provider_linked" }
+func (ProviderUnlinked) Topic() string { return "link.provider_unlinked" }
+
+func (e ProviderLinked) Aggregate() string   { return string(e.Identity) } // so that what happens to its ways is told in order
+func (e ProviderUnlinked) Aggregate() string { return string(e.Identity) }

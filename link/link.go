@@ -32,6 +32,8 @@ type Options struct {
 type ActorOptions struct {
 	Policy    Policy   // AutoProvision if nil
 	Providers []string // which it may use; nil: every one
+	// CreateProviders are those of them by whose word for an address CreateFromSession makes users; none keeps secrets.
+	CreateProviders []string
 	// RequireVerifiedEmail lets nobody be an actor whose address is not proved: a sign-in is let in as nobody until then, and
 	// a link is mailed. See HoldsBack.
 	RequireVerifiedEmail bool
@@ -98,6 +100,9 @@ func New(p Params) (*Service, error) {
 			if !slices.ContainsFunc(known, func(i auth.ProviderInfo) bool { return i.ID == provider }) {
 				return nil, fmt.Errorf("link: actor type %q may use provider %q, but there is no such provider", name, provider)
 			}
+		}
+		if err := s.checkCreators(name, o); err != nil {
+			return nil, err
 		}
 		if k.ActorOptions = o; o.Policy == nil {
 			k.Policy = AutoProvision{}

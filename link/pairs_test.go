@@ -83,6 +83,14 @@ func (b bridge) acts() map[string]func(context.Context, person) error {
 			return err
 		},
 		"unlink": func(ctx context.Context, p person) error { return b.auth.DeleteProviderIdentities(ctx, p.way) },
+		"add a way": func(ctx context.Context, p person) error {
+			_, err := b.link.LinkProvider(ctx, p.session, auth.Input(`{"password":"correct horse"}`), "vouching", p.anotherProof)
+			return err
+		},
+		"give up a way": func(ctx context.Context, p person) error {
+			_, _, err := b.link.UnlinkProvider(ctx, p.session, auth.Input(`{"password":"correct horse"}`), p.way)
+			return err
+		},
 		"ask to move": func(ctx context.Context, p person) error {
 			return b.link.RequestEmailChange(ctx, p.session, p.to, auth.Input(`{"password":"correct horse"}`))
 		},

@@ -53,6 +53,10 @@ func (t *Trail) entryOf(e event.Event) Entry {
 		n.TargetType, n.Details = e.ActorType, map[string]any{"auth_identity_id": e.Identity}
 	case link.Reclaimed:
 		n.TargetType, n.Details = e.ActorType, map[string]any{"auth_identity_id": e.Identity}
+	case link.ProviderLinked:
+		n.Details = map[string]any{"provider": e.Provider, "provider_identity_id": e.Way}
+	case link.ProviderUnlinked:
+		n.Details = map[string]any{"provider": e.Provider, "provider_identity_id": e.Way}
 	case auth.SessionEnded:
 		n.TargetType, n.TargetID = "session", string(e.ID)
 		n.Details = map[string]any{"auth_identity_id": e.IdentityID}

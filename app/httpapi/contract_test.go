@@ -115,6 +115,7 @@ var varying = []struct {
 }{
 	{regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.[\w-]+`), "<token>"},
 	{regexp.MustCompile(`\b(user|invite|authid|authsess|authver)_[0-9A-HJKMNP-TV-Z]{26}\b`), "<$1 id>"},
+	{regexp.MustCompile(`"[0-9A-HJKMNP-TV-Z]{26}"`), `"<bare id>"`},
 	{regexp.MustCompile(`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"`), `"<time>"`},
 	{regexp.MustCompile(`"(iat|exp)":\d{10}\b`), `"$1":<n>`},
 }
@@ -802,6 +803,40 @@ var moving = []fixture{
 	{"sign-in by the old address", "", "POST /auth/user/emailpass", credentials("grace@example.com", password), 401, wrong("Invalid email or password")},
 }
 
+// waysRoutes have an ada whom a provider vouches for (vouched), and a waiting one, let in as nobody by the same.
+var waysRoutes = []fixture{
+	{"ways without a token", "", "GET /auth/provider-identities", "", 401, unauthorized},
+	{"ways", "member", "GET /auth/provider-identities", "",
+		200, `{"provider_identities":[{"id":"<bare id>","provider":"emailpass","display_name":"Email/Password Authentication","entity_id":"ada@example.com","email":"ada@example.com","email_verified_at":null,"created_at":"<time>"}]}`},
+	{"ways showing some fields", "waiting", "GET /auth/provider-identities?fields=provider,secret,provider_metadata", "", 200, `{"provider_identities":[{"provider":"vouching","id":"{last}"}]}`},
+	{"ways with an unknown parameter", "member", "GET /auth/provider-identities?limit=1", "", 400, invalid("Unrecognized fields: 'limit'; use fields")},
+	{"add a way without a token", "", "POST /auth/user/vouching/link", `{"name":"w"}`, 401, unauthorized},
+	{"add a way as nobody", "waiting", "POST /auth/user/vouching/link", `{"name":"w"}`, 403,
+		problem("forbidden", "You have no account yet to add a way to sign in to. Sign in to your account, or open an invite, then do this.", "account_required")},
+	{"add a way to what is not proved", "member", "POST /auth/user/vouching/link", `{"name":"w","current_password":"correct horse"}`, 403,
+		problem("forbidden", "The e-mail address of your account is not proved yet. Have a link mailed to it, open that while you are signed in, then do this.", "primary_email_unproved")},
+	{"add somebody else's way", "vouched", "POST /auth/user/vouching/link", `{"name":"other"}`, 400, linkedElsewhere},
+	{"add a password by another address", "vouched", "POST /auth/user/emailpass/link", `{"email":"ada@example.com","password":"correct horse"}`, 400,
+		problem("invalid_data", "That this e-mail address is yours is not proved. Use the address of your account, or change that to this one first.", "address_not_yours")},
+	{"add a password", "vouched", "POST /auth/user/emailpass/link", `{"email":"V@example.com","password":"correct horse"}`, 200,
+		`{"provider_identity":{"id":"<bare id>","provider":"emailpass","display_name":"Email/Password Authentication","entity_id":"v@example.com","email":"v@example.com","email_verified_at":"<time>","created_at":"<time>"}}`},
+	{"the password from then on", "", "POST /auth/user/emailpass", credentials("v@example.com", password), 200, token},
+	{"give up a way without a token", "", "DELETE /auth/provider-identities/{way}", "", 401, unauthorized},
+	{"give up a way without the password", "vouched", "DELETE /auth/provider-identities/{way}", "", 400, invalid("Field 'current_password' is required")},
+	{"give up what is not there", "vouched", "DELETE /auth/provider-identities/nonsense", `{"current_password":"correct horse"}`, 404,
+		problem("not_found", "ProviderIdentity with id: nonsense was not found", "auth_identity_not_found")},
+	{"give up with what is no field", "vouched", "DELETE /auth/provider-identities/{way}", `{"password":"correct horse"}`, 400, invalid("Unrecognized fields: 'password'")},
+	{"give up a way", "vouched", "DELETE /auth/provider-identities/{way}", `{"current_password":"correct horse"}`, 200,
+		`{"id":"{way}","object":"provider_identity","deleted":true,"token":"<token>"}`},
+	{"the token it was given up with", "vouched", "GET /auth/provider-identities", "", 401, unauthorized},
+	{"give up the last way", "waiting", "DELETE /auth/provider-identities/{last}", "", 400, lastWay},
+	{"create a user without a token", "", "POST /auth/vouching/user", "", 401, unauthorized},
+	{"create a user by a password", "newcomer", "POST /auth/emailpass/user", "", 400, noCreator},
+	{"create a user without an address", "waiting", "POST /auth/vouching/user", "", 400, noEmail},
+	{"create a user", "creating", "POST /auth/vouching/user?fields=email", "", 200, `{"user":{"email":"c@example.com","id":"<user id>"}}`},
+	{"create a user again", "creating", "POST /auth/vouching/user", "", 400, isUser},
+}
+
 // by an admin, for somebody else.
 var resettingOthers = []fixture{
 	{"reset of somebody, by nobody", "", "POST /admin/users/{member}/reset-password", "", 401, unauthorized},
@@ -882,6 +917,17 @@ func TestAnswersAreMedusas(t *testing.T) {
 			sc.run(t, verifying)
 		})
 	})
+	t.Run("ways", func(t *testing.T) {
+		eachWith(t, settings{actor: link.ActorOptions{CreateProviders: []string{"vouching"}}}, func(t *testing.T, s *server) {
+			sc := newScene(t, s)
+			sc.tokens["vouched"], sc.tokens["waiting"] = s.vouched(t, "v", "v@example.com", true), s.vouched(t, "waiting", "", false)
+			s.vouched(t, "other", "other@example.com", true)
+			sc.ids["way"], sc.ids["last"] = s.ways(t, bearer(sc.tokens["vouched"]))["vouching v"], s.ways(t, bearer(sc.tokens["waiting"]))["vouching waiting"]
+			later := s.node(t, settings{actor: link.ActorOptions{Policy: link.Manual{}, CreateProviders: []string{"vouching"}}})
+			sc.tokens["creating"] = later.vouched(t, "c", "c@example.com", true)
+			sc.run(t, waysRoutes)
+		})
+	})
 	t.Run("reset others", func(t *testing.T) {
 		each(t, func(t *testing.T, s *server) {
 			sc := newScene(t, s)
@@ -928,7 +974,7 @@ func TestEveryRouteHasFixtures(t *testing.T) {
 		mux.Handle(pattern, http.NotFoundHandler())
 	}
 	succeeds, fails := map[string]bool{}, map[string]bool{}
-	for _, f := range slices.Concat(registering, signingIn, listingProviders, sessions, sessionsRoutes, usersRoutes, lifecycle, invitesRoutes, resetting, resettingOthers, moving, verifying, auditing, explaining, paths) {
+	for _, f := range slices.Concat(registering, signingIn, listingProviders, sessions, sessionsRoutes, usersRoutes, lifecycle, invitesRoutes, resetting, resettingOthers, moving, waysRoutes, verifying, auditing, explaining, paths) {
 		method, path, _ := strings.Cut(f.do, " ")
 		u, err := url.Parse("http://example.com" + path)
 		check(t, err)

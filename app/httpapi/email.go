@@ -15,13 +15,7 @@ type emailChange struct {
 // requestEmailChange has a link mailed to the address that the caller wants. It does and answers the same if that is
 // somebody's.
 func (a *API) requestEmailChange(c *call, in emailChange) (successAnswer, error) {
-	again, err := json.Marshal(map[string]string{"password": in.CurrentPassword.or()})
-	if in.CurrentPassword.value == nil && err == nil {
-		var asked bool
-		if asked, err = a.auth.AsksForSecret(c.Context(), c.caller.session.IdentityID); asked {
-			err = errBody.Msg("Invalid request: Field 'current_password' is required")
-		}
-	}
+	again, err := a.provingAgain(c, in.CurrentPassword)
 	if err == nil {
 		err = a.link.RequestEmailChange(c.Context(), c.caller.session, in.Email.value, again)
 	}
@@ -29,6 +23,18 @@ func (a *API) requestEmailChange(c *call, in emailChange) (successAnswer, error)
 		err = errUnauthorized
 	}
 	return successAnswer{Success: err == nil}, err
+}
+
+// provingAgain is what proves once more that the caller is who signed in: the password, which who has one must send.
+func (a *API) provingAgain(c *call, password optional[string]) (auth.Input, error) {
+	again, err := json.Marshal(map[string]string{"password": password.or()})
+	if password.value == nil && err == nil {
+		var asked bool
+		if asked, err = a.auth.AsksForSecret(c.Context(), c.caller.session.IdentityID); asked {
+			err = errBody.Msg("Invalid request: Field 'current_password' is required")
+		}
+	}
+	return again, err
 }
 
 type emailConfirmation struct {

@@ -202,7 +202,7 @@ func TestEveryWayToProveWhoOneIsIsDocumented(t *testing.T) {
 		t.Fatal("the document does not list the ways")
 	}
 	ignores := []string{ // which let nobody in: they show, end, or have a mail sent
-		"GET /auth/{actor}/providers", "GET /auth/sessions", "DELETE /auth/session", "DELETE /auth/sessions", "DELETE /auth/sessions/{id}", "POST /auth/verification/request",
+		"GET /auth/{actor}/providers", "GET /auth/provider-identities", "GET /auth/sessions", "DELETE /auth/session", "DELETE /auth/sessions", "DELETE /auth/sessions/{id}", "POST /auth/verification/request",
 	}
 	routes := append(httpapi.Routes(), "POST /app/login", "POST /app/invite", "POST /app/reset-password", "POST /app/email/confirm", "POST /app/verify-email")
 	for _, pattern := range routes {

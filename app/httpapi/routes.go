@@ -30,6 +30,10 @@ func (a *API) routes() []route {
 		{"POST", "/auth/{actor}/{provider}/reset-password", public, takes(a.requestReset)},
 		{"POST", "/auth/{actor}/{provider}/update", public, takesInput(a.updateProvider)}, // the handler wants a reset token, or a session and the password
 		{"GET", "/auth/{actor}/providers", public, takesNothing(a.providers)},
+		{"POST", "/auth/{actor}/{provider}/link", signedIn, takesInput(a.linkWay)},
+		{"GET", "/auth/provider-identities", signedIn, takesNothing(a.listWays)},
+		{"DELETE", "/auth/provider-identities/{id}", signedIn, takes(a.unlinkWay)},
+		{"POST", "/auth/{provider}/user", bearer, takesNothing(a.createUser)},
 		{"POST", "/auth/session", bearer, takesNothing(a.createSession)},
 		{"DELETE", "/auth/session", signedIn, takesNothing(a.deleteSession)},
 		{"POST", "/auth/token/refresh", signedIn, takesNothing(a.refresh)},

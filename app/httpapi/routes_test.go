@@ -22,7 +22,7 @@ func walk(t *testing.T, s *server, f func(sc scene, method, path string)) {
 	invites, err := s.users.CreateInvites(t.Context(), user.InviteDraft{Email: "invited@example.com"})
 	check(t, err)
 	parts := map[string]string{
-		"{actor}": "user", "{provider}": "emailpass", "{role}": "editor", "/auth/sessions/{id}": "/auth/sessions/authsess_none", "{session}": "authsess_none",
+		"{actor}": "user", "{provider}": "emailpass", "{role}": "editor", "/auth/sessions/{id}": "/auth/sessions/authsess_none", "/auth/provider-identities/{id}": "/auth/provider-identities/none", "{session}": "authsess_none",
 		"/admin/users/{id}": "/admin/users/" + sc.ids["member"], "/admin/invites/{id}": "/admin/invites/" + string(invites[0].ID),
 		"/admin/audit/{id}": "/admin/audit/" + s.trail(t, "limit=1")[0]["id"].(string),
 	}

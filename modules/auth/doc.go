@@ -16,6 +16,7 @@
 //	auth.go       Service; Prove, Admit and the names of Medusa
 //	identity.go   Identity: what is kept of somebody; made, changed and deleted by the app
 //	provider_identity.go   ProviderIdentity: one of their ways to sign in, likewise
+//	ways.go       ways to sign in that somebody who is signed in adds and gives up
 //	filter.go     what a list of either holds, and which page of it
 //	flow.go       what lasts between the two steps of a provider that redirects
 //	session.go    Session: the authority on whether a token lives

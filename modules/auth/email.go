@@ -81,17 +81,10 @@ func (s *Service) RequestEmailChange(ctx context.Context, session Session, p Pro
 	if err != nil {
 		return EmailChangeRequested{}, err
 	}
-	if p.again == "" || p.again != session.ID {
-		return EmailChangeRequested{}, ErrInvalidCredentials
-	}
 	e := EmailChangeRequested{ID: id.New("emailchange"), IdentityID: session.IdentityID, Email: to, At: database.Now()}
 	return e, s.db.InTx(ctx, func(ctx context.Context) error {
-		if p.provider != "" {
-			if i, err := s.Admit(ctx, p); err != nil {
-				return err
-			} else if i.ID != session.IdentityID {
-				return ErrProofOutdated
-			}
+		if err := s.admitAgain(ctx, session, p); err != nil {
+			return err
 		}
 		held, err := s.store.lockIdentities(ctx, []IdentityID{session.IdentityID}, "KEY SHARE")
 		if err != nil {

@@ -329,6 +329,53 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				},
 				BadIs: email.ErrInvalid,
 			},
+			"ProveWay": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.ProveWay(ctx, "vouching", input("name", "countess"))
+				},
+				Unknown:   func(ctx context.Context, p people) (any, error) { return p.ProveWay(ctx, "nope", nil) },
+				UnknownIs: auth.ErrUnknownProvider,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.ProveWay(ctx, emailpass.Name, credentials("ada@example.com", "wrong horse"))
+				},
+				BadIs: auth.ErrIdentityExists,
+			},
+			"OwnerOf": {
+				Does:    databasetest.Reads,
+				One:     func(ctx context.Context, p people) (any, error) { return p.OwnerOf(ctx, p.proof) },
+				Unknown: func(ctx context.Context, p people) (any, error) { return p.OwnerOf(ctx, auth.Proof{}) },
+				Without: "whose it is not is nobody's",
+			},
+			"LinkWay": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, p people) (any, error) {
+					return both(p.LinkWay(ctx, p.session, p.again, p.proof, "", nil))
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					p.session.ID = noSession
+					return both(p.LinkWay(ctx, p.session, p.again, p.proof, "", nil))
+				},
+				UnknownIs: auth.ErrSession,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return both(p.LinkWay(ctx, p.eves, p.again, p.proof, "", nil))
+				},
+				BadIs: auth.ErrInvalidCredentials,
+			},
+			"UnlinkWay": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, p people) (any, error) {
+					return both(p.UnlinkWay(ctx, p.session, p.again, p.withVoucher, nil))
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return both(p.UnlinkWay(ctx, p.session, p.again, noWay, nil))
+				},
+				UnknownIs: auth.ErrNotFound,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return both(p.UnlinkWay(ctx, p.eves, p.again, p.withVoucher, nil))
+				},
+				BadIs: auth.ErrInvalidCredentials,
+			},
 			"CreateEmailChangeToken": {
 				Does: databasetest.WritesSilently,
 				One: func(ctx context.Context, p people) (any, error) {

@@ -157,7 +157,7 @@ var (
 	providerName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,63}$`)
 
 	// Names that would shadow routes.
-	reservedNames = []string{"session", "sessions", "token", "verification", "mfa", "providers"}
+	reservedNames = []string{"session", "sessions", "token", "verification", "mfa", "providers", "provider-identities"}
 )
 
 // ReservedName reports whether a name cannot be an actor type, because it would shadow a route; providers, in addition,

@@ -34,7 +34,7 @@ func TestAProviderThatCannotWorkIsRefusedAtTheStart(t *testing.T) {
 		_, err := auth.New(auth.Params{DB: db, Keys: ring(t, secret(1)), Providers: providers})
 		return err
 	}
-	for _, name := range []string{"session", "sessions", "token", "verification", "mfa", "providers", "user"} {
+	for _, name := range []string{"session", "sessions", "token", "verification", "mfa", "providers", "provider-identities", "user"} {
 		if err := start(renamed{name: name}); err == nil || !strings.Contains(err.Error(), "shadow") {
 			t.Errorf("the reserved name %q: %v", name, err)
 		}

@@ -209,6 +209,16 @@ func (s store) moveProviderIdentities(ctx context.Context, from, to IdentityID) 
 	return nil
 }
 
+// giveWayTo moves one provider identity, if it is still whose it was, and reports whether it was.
+func (s store) giveWayTo(ctx context.Context, id string, from, to IdentityID) (bool, error) {
+	moved, err := database.Touched(s.db.Conn(ctx).NewUpdate().Model((*providerRow)(nil)).
+		Set("auth_identity_id = ?", to).Set("updated_at = ?", database.Now()).Where("id = ?", id).Where("auth_identity_id = ?", from).Exec(ctx))
+	if err != nil {
+		return false, fmt.Errorf("move provider identity: %w", err)
+	}
+	return moved, nil
+}
+
 func (s store) providerIdentities(ctx context.Context, f ProviderIdentityFilter) ([]ProviderIdentity, error) {
 	return s.publicProviderIdentities(ctx, f.apply(s.publicRows(ctx)).Order("p.id"))
 }
