@@ -94,6 +94,9 @@ type settings struct {
 	site      web.Options
 	api       httpapi.Options
 	emailpass func(auth.Provider) auth.Provider // what stands in its place; nil: itself
+	providers []auth.Provider                   // beside emailpass and vouching
+
+	unlinkedTTL time.Duration
 }
 
 // unthrottled are settings for a test that fails more often, or asks for more mails, than anybody may.
@@ -153,10 +156,10 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 	s.users, err = user.New(user.Params{DB: db, Keys: keys, Options: o.user, Hooks: o.hooks, Events: events, Log: log})
 	check(t, err)
 	s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Options: o.auth, Events: events, Log: log,
-		Providers: []auth.Provider{o.emailpass(emailpass.New(passwords, emailpass.Config{})), vouching{}}})
+		Providers: append([]auth.Provider{o.emailpass(emailpass.New(passwords, emailpass.Config{})), vouching{}}, o.providers...)})
 	check(t, err)
 	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Events: events, Log: log,
-		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: o.actor}, EnumerationSafe: o.safe}})
+		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: o.actor}, EnumerationSafe: o.safe, UnlinkedTTL: o.unlinkedTTL}})
 	check(t, err)
 	site, err := web.New(o.site)
 	check(t, err)
