@@ -16,6 +16,7 @@
 //	reset.go    a new password
 //	email.go    another address: of the user, and to sign in by
 //	session.go  the sessions of a user
+//	operator.go what goes when the operator takes an identity over
 //	verification.go   a proved address: asked for, confirmed, and required; signing up without telling who is known
 //	policy.go   Policy and those that are shipped; Newcomer, Decision, Waiting
 //	store.go    all SQL of the package
