@@ -559,7 +559,7 @@ func (p *play) forgotten(id auth.IdentityID, ago time.Duration) {
 // wantReclaimed wants it announced, and in the trail, that a user was handed to the owner of the mailbox.
 func (p *play) wantReclaimed(userID string) {
 	p.t.Helper()
-	if !slices.ContainsFunc(told[link.Reclaimed](p.server), func(e link.Reclaimed) bool { return string(e.UserID) == userID }) {
+	if !slices.ContainsFunc(told[link.Reclaimed](p.server), func(e link.Reclaimed) bool { return e.ActorID == userID }) {
 		p.t.Errorf("that %s was reclaimed is not announced", userID)
 	}
 	audited, err := json.Marshal(p.trail(p.t, "action=identity.reclaimed"))
