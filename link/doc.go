@@ -19,6 +19,7 @@
 //	email.go    another address: of the user, and to sign in by
 //	ways.go     ways to sign in, added and given up by who is signed in; a user made by a provider's word
 //	session.go  the sessions of a user
+//	operator.go what goes when the operator takes an identity over
 //	verification.go   a proved address: asked for, confirmed, and required; signing up without telling who is known
 //	policy.go   Policy and those that are shipped; Newcomer, Decision, Waiting
 //	explain.go  Explain: why somebody cannot get in; forecast.go asks the policies, finding.go concludes, advice.go says what to do

@@ -391,7 +391,7 @@ func (s *Service) tokenFor(session auth.Session, identity auth.Identity, a Actor
 
 // CreateUser makes a user with a first way to sign in: identity, user and link in one transaction. It is for those who
 // may vouch for the address, such as the operator at the command line: the address counts as proved, and an identity on
-// it that is nobody's is taken over, its secret replaced and its sessions ended. ErrLinked and user.ErrEmailTaken: the
+// it that is nobody's is taken over, its secret replaced, its other ways to sign in removed and its sessions ended. ErrLinked and user.ErrEmailTaken: the
 // address has a user.
 func (s *Service) CreateUser(ctx context.Context, provider string, in auth.Input, d user.Draft) (u user.User, err error) {
 	if _, err := s.allow(ActorUser, provider); err != nil {
@@ -433,6 +433,9 @@ func (s *Service) CreateUser(ctx context.Context, provider string, in auth.Input
 			return Login{}, err
 		}
 		u = made[0]
+		if err := s.onlyWay(ctx, l.Identity); err != nil {
+			return Login{}, err
+		}
 		if err := s.auth.Revoke(ctx, l.Identity.ID); err != nil {
 			return Login{}, err
 		}

@@ -95,6 +95,9 @@ type settings struct {
 	api       httpapi.Options
 	actors    func(*database.DB) link.Actors    // kept beside users; nil: none
 	emailpass func(auth.Provider) auth.Provider // what stands in its place; nil: itself
+	providers []auth.Provider                   // beside emailpass and vouching
+
+	unlinkedTTL time.Duration
 }
 
 // unthrottled are settings for a test that fails more often, or asks for more mails, than anybody may.
@@ -161,14 +164,14 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 	s.users, err = user.New(user.Params{DB: db, Keys: keys, Options: o.user, Hooks: o.hooks, Events: events, Log: log})
 	check(t, err)
 	s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Options: o.auth, Events: events, Log: log,
-		Providers: []auth.Provider{o.emailpass(emailpass.New(passwords, emailpass.Config{})), vouching{}}})
+		Providers: append([]auth.Provider{o.emailpass(emailpass.New(passwords, emailpass.Config{})), vouching{}}, o.providers...)})
 	check(t, err)
 	var kept []link.Actors
 	if o.actors != nil {
 		kept = append(kept, o.actors(db))
 	}
 	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Actors: kept, Events: events, Log: log,
-		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: o.actor}, EnumerationSafe: o.safe}})
+		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: o.actor}, EnumerationSafe: o.safe, UnlinkedTTL: o.unlinkedTTL}})
 	check(t, err)
 	site, err := web.New(o.site)
 	check(t, err)

@@ -1,0 +1,587 @@
+package httpapi_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+// idp2 is a second federated provider. It is listed as an authority for its own domain alone: whatever it says of another
+// address proves nothing.
+type idp2 struct{ vouching }
+
+func (idp2) Name() string { return "idp2" }
+
+func (p idp2) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+	found, err := p.vouching.Authenticate(ctx, a)
+	found.Profile.EmailVerified = found.Profile.EmailVerified && strings.HasSuffix(found.Profile.Email, "@idp2.example")
+	return found, err
+}
+
+const idp1 = "vouching"
+
+// script is one way in which somebody may try to have a victim's account before the victim does.
+type script struct {
+	name string
+	in   string // settings it is played in, by name and separated by blanks; empty: all
+	play func(p *play)
+}
+
+// stages are the settings in which scripts are played.
+var stages = []struct {
+	name string
+	settings
+}{
+	{"auto", settings{}},
+	{"invite", settings{actor: link.ActorOptions{Policy: link.InviteOnly{}}}},
+	{"manual", settings{actor: link.ActorOptions{Policy: link.Manual{}}}},
+	{"proved", requires},
+	{"unseen", settings{safe: true}},
+	{"unseenproof", settings{safe: true, actor: link.ActorOptions{RequireVerifiedEmail: true}}},
+}
+
+// playAll plays the scripts, each about an address of its own: half of them in the settings that are the default, the others in one
+// more, or, with LATCHKEY_HIJACK=all, all in all. At the end of each the invariants hold, and nothing that the attacker ever had
+// leads to the victim.
+func playAll(t *testing.T, more string, scripts []script) {
+	t.Helper()
+	slices.SortFunc(scripts, func(a, b script) int { return strings.Compare(a.name, b.name) })
+	for _, stage := range stages {
+		var played []int
+		for n, sc := range scripts {
+			fit := func(name string) bool { return sc.in == "" || slices.Contains(strings.Fields(sc.in), name) }
+			ours := []string{"auto", more}[n%2]
+			if !fit(ours) {
+				ours = []string{"auto", more}[1-n%2]
+			}
+			if fit(stage.name) && (ours == stage.name || os.Getenv("LATCHKEY_HIJACK") == "all") {
+				played = append(played, n)
+			}
+		}
+		if len(played) == 0 {
+			continue
+		}
+		t.Run(stage.name, func(t *testing.T) {
+			o := stage.settings
+			o.auth, o.providers, o.unlinkedTTL = unthrottled.auth, []auth.Provider{idp2{}}, 7*24*time.Hour
+			eachWith(t, o, func(t *testing.T, s *server) {
+				admin := s.admin(t, "admin@example.com")
+				for _, n := range played {
+					t.Run(strings.ReplaceAll(scripts[n].name, ",", ""), func(t *testing.T) {
+						p := newPlay(t, s, stage.name, admin, n)
+						scripts[n].play(p)
+						p.wantSafe()
+					})
+				}
+			})
+		})
+	}
+}
+
+// play is a script that is being played.
+type play struct {
+	*server
+	t                *testing.T
+	stage            string
+	address          string // the victim's
+	admin            string // a token of the Admin
+	id               user.InviteID
+	attacker, victim *person
+}
+
+func newPlay(t *testing.T, s *server, stage, admin string, n int) *play {
+	p := &play{server: s, t: t, stage: stage, admin: admin, address: fmt.Sprintf("v%d@example.com", n)}
+	p.attacker = &person{play: p, name: fmt.Sprintf("eve%d", n), own: fmt.Sprintf("eve%d@evil.example", n), password: "correct horse"}
+	p.victim = &person{play: p, name: fmt.Sprintf("vic%d", n), own: p.address, password: "battery staple"}
+	return p
+}
+
+// invites has the Admin invite the victim, and returns the link that the Admin sees and may copy.
+func (p *play) invites() (copied string) {
+	p.t.Helper()
+	p.id, copied = p.invite(p.t, p.admin, p.address)
+	return copied
+}
+
+// userOf is the user of an address; empty: there is none.
+func (p *play) userOf(address string) string {
+	p.t.Helper()
+	found, err := p.users.ListUsers(p.t.Context(), user.Filter{Emails: []string{address}}, user.Page{})
+	check(p.t, err)
+	if len(found) == 0 {
+		return ""
+	}
+	return string(found[0].ID)
+}
+
+// identityOf is the identity that somebody is known as by a provider; empty: none.
+func (p *play) identityOf(provider, entity string) auth.IdentityID {
+	p.t.Helper()
+	found, err := p.auth.ListProviderIdentities(p.t.Context(), auth.ProviderIdentityFilter{Provider: provider, EntityID: entity}, auth.Page{})
+	check(p.t, err)
+	if len(found) == 0 {
+		return ""
+	}
+	return found[0].IdentityID
+}
+
+// plants gives an identity a second way to sign in, as another version may have let its holder do.
+func (p *play) plants(to auth.IdentityID, d auth.ProviderIdentityDraft) {
+	p.t.Helper()
+	if to == "" {
+		return // it is not there in these settings, so it has nothing attached
+	}
+	d.IdentityID = to
+	_, err := p.auth.CreateProviderIdentities(p.t.Context(), d)
+	check(p.t, err)
+}
+
+// person is the Attacker or the Victim, with all that they ever had in their hands.
+type person struct {
+	*play
+	name     string // at the federated providers
+	own      string // their mailbox
+	password string
+	token    string   // the newest
+	kept     []string // tokens and cookies, as headers
+	asserted []string // what they said at the federated providers: the path, a blank, the input
+	resets   []string // tokens that were mailed, or shown
+	codes    []string // of verifications
+	moves    []string // of changes of address
+	links    []string // of invites
+
+	signsInAgain func() answer
+}
+
+// does sends a request. Between any two of the victim's the attacker's chain of refreshed tokens goes on.
+func (w *person) does(path, body string, headers ...string) answer {
+	w.t.Helper()
+	if w == w.victim {
+		w.attacker.refreshes()
+	}
+	return w.do(w.t, "POST", path, body, headers...)
+}
+
+// must is for what the victim does: that they get in is half of what is wanted.
+func (w *person) must(what string, a answer) answer {
+	w.t.Helper()
+	if w == w.victim && a.status != 200 {
+		w.t.Fatalf("the victim cannot %s: %d %s", what, a.status, a.body)
+	}
+	return a
+}
+
+// keeps has somebody keep the token of an answer, and a cookie of it.
+func (w *person) keeps(a answer) answer {
+	w.t.Helper()
+	token := a.get("token")
+	if a.status != 200 || token == "" {
+		return a
+	}
+	w.token = token
+	w.kept = append(w.kept, bearer(token))
+	if c := w.do(w.t, "POST", "/auth/session", "", bearer(token)); c.status == 200 {
+		for _, c := range (&http.Response{Header: c.header}).Cookies() {
+			w.kept = append(w.kept, "Cookie: "+c.Name+"="+c.Value)
+		}
+	}
+	return a
+}
+
+func (w *person) registers(address string) {
+	w.t.Helper()
+	w.keeps(w.must("register", w.does("/auth/user/emailpass/register", credentials(address, w.password))))
+}
+
+func (w *person) signsIn(address string) answer {
+	w.t.Helper()
+	w.signsInAgain = func() answer { return w.does("/auth/user/emailpass", credentials(address, w.password)) }
+	return w.keeps(w.must("sign in", w.signsInAgain()))
+}
+
+// comesBy signs in by a federated provider, which says so of the address.
+func (w *person) comesBy(provider, address string, verified bool) answer {
+	w.t.Helper()
+	input := fmt.Sprintf(`{"name":%q,"email":%q,"verified":%t}`, w.name, address, verified)
+	path := "/auth/user/" + provider
+	w.asserted = append(w.asserted, path+" "+input)
+	w.signsInAgain = func() answer { return w.does(path, input) }
+	return w.keeps(w.must("sign in by "+provider, w.signsInAgain()))
+}
+
+// refreshes makes a new token of the newest one, and one of the newest cookie, if they are good.
+func (w *person) refreshes() {
+	w.t.Helper()
+	held := []string{bearer(w.token)}
+	for _, credential := range slices.Backward(w.kept) {
+		if strings.HasPrefix(credential, "Cookie: ") {
+			held = append(held, credential)
+			break
+		}
+	}
+	for _, credential := range held {
+		if a := w.do(w.t, "POST", "/auth/token/refresh", "", credential); a.status == 200 {
+			w.token = a.get("token")
+			w.kept = append(w.kept, bearer(w.token))
+		}
+	}
+}
+
+// resetMail is the link to a new password that leaves for the address by mail; empty: none does.
+func (w *person) resetMail(address string) string {
+	w.t.Helper()
+	if a := w.does("/auth/user/emailpass/reset-password", fmt.Sprintf(`{"identifier":%q}`, address)); a.status != 201 {
+		w.t.Fatalf("ask for a reset: %d %s", a.status, a.body)
+	}
+	asked := w.told.resets()
+	made, err := w.auth.CreatePasswordResetToken(w.t.Context(), asked[len(asked)-1], auth.ByMail)
+	if err != nil {
+		return ""
+	}
+	return made.Token
+}
+
+// recovers is what the owner of a mailbox does who finds that the address is taken, or that it is not: a new password by mail, or
+// a registration that the mailbox confirms.
+func (w *person) recovers() {
+	w.t.Helper()
+	if token := w.resetMail(w.own); token != "" {
+		w.must("set a new password", w.does("/auth/user/emailpass/update", fmt.Sprintf(`{"password":%q}`, w.password), bearer(token)))
+	} else {
+		w.registers(w.own)
+		w.proves(w.own)
+	}
+	w.signsIn(w.own)
+}
+
+// codeFor is the newest mailed proof of an address that the identity of their token has asked for.
+func (w *person) codeFor(address string) string {
+	w.t.Helper()
+	identity := auth.IdentityID(claims(w.t, w.token)["auth_identity_id"].(string))
+	for {
+		asked := told[auth.VerificationRequested](w.server)
+		for _, e := range slices.Backward(asked) {
+			if e.IdentityID == identity && e.EntityID == address {
+				made, err := w.auth.CreateVerificationToken(w.t.Context(), e)
+				check(w.t, err)
+				return made.Token
+			}
+		}
+		if a := w.askToProve(w.t, address, bearer(w.token)); a.status != 201 {
+			w.t.Fatalf("ask for the proof of %s: %d %s", address, a.status, a.body)
+		}
+	}
+}
+
+// proves confirms an address by the mail that goes there.
+func (w *person) proves(address string) {
+	w.t.Helper()
+	code := w.codeFor(address)
+	w.must("prove the address", w.does("/auth/verification/confirm", fmt.Sprintf(`{"code":%q}`, code), bearer(w.token)))
+	w.keeps(w.does("/auth/token/refresh", "", bearer(w.token))) // unless it joined them to who they are already
+}
+
+// accepts is with an invite's link, in the session of the newest token.
+func (w *person) accepts(link string) answer {
+	w.t.Helper()
+	a := w.must("accept", w.does("/admin/invites/accept?token="+link, `{}`, bearer(w.token)))
+	w.keeps(w.does("/auth/token/refresh", "", bearer(w.token)))
+	return a
+}
+
+// acceptsByMail is what everybody does in the end who was invited.
+func (w *person) acceptsByMail() {
+	w.t.Helper()
+	if a := w.accepts(w.mailed(w.t, w.id)); a.get("user", "email") != w.address {
+		w.t.Fatalf("the victim has become %s", a.body)
+	}
+}
+
+// becomesOwner makes the attacker somebody with a proved address of their own.
+func (w *person) becomesOwner() {
+	w.t.Helper()
+	w.registers(w.own)
+	w.proves(w.own)
+	w.signsIn(w.own)
+	if actor(w.t, w.token) == "" { // where accounts are made by invite, they have one
+		id, _ := w.invite(w.t, w.admin, w.own)
+		w.accepts(w.mailed(w.t, id))
+	}
+	if actor(w.t, w.token) == "" {
+		w.t.Fatal("the attacker is nobody")
+	}
+}
+
+// asksToMove asks for another address, and returns the link that is mailed there.
+func (w *person) asksToMove(to string) (link string) {
+	w.t.Helper()
+	a := w.do(w.t, "POST", "/admin/users/me/email", fmt.Sprintf(`{"email":%q,"current_password":%q}`, to, w.password), bearer(w.token))
+	if a.status != 200 {
+		return ""
+	}
+	return w.mailedMove(w.t)
+}
+
+func (w *person) confirmsMove(link string) answer {
+	w.t.Helper()
+	return w.keeps(w.does("/admin/users/me/email/confirm", fmt.Sprintf(`{"token":%q}`, link), bearer(w.token)))
+}
+
+// owned is what is the victim's in the end, and nobody else's.
+type owned struct {
+	user, identity, profile, ways string
+	sessions                      map[string]bool
+}
+
+// ways are an identity's ways to sign in, as an operator sees them.
+func (p *play) ways(identity string) string {
+	p.t.Helper()
+	i, err := p.auth.RetrieveAuthIdentity(p.t.Context(), auth.IdentityID(identity))
+	check(p.t, err)
+	var names []string
+	for _, way := range i.Providers {
+		names = append(names, way.Provider+" "+way.EntityID)
+	}
+	return strings.Join(names, ", ")
+}
+
+func (p *play) ofVictim() owned {
+	p.t.Helper()
+	token := p.token(p.t, "the victim's refresh", p.do(p.t, "POST", "/auth/token/refresh", "", bearer(p.victim.token)))
+	c := claims(p.t, token)
+	o := owned{user: c["actor_id"].(string), identity: c["auth_identity_id"].(string), sessions: map[string]bool{}}
+	if o.user == "" {
+		p.t.Fatal("the victim is nobody in the end")
+	}
+	me := p.me(p.t, bearer(token))
+	if o.profile = me.body; me.get("user", "id") != o.user || me.get("user", "email") != p.address {
+		p.t.Errorf("the victim is %s", me.body)
+	}
+	o.ways = p.ways(o.identity)
+	for _, way := range strings.Split(o.ways, ", ") {
+		if _, entity, _ := strings.Cut(way, " "); entity != p.victim.own && entity != p.victim.name {
+			p.t.Errorf("the victim's account is open by %s, which is not the victim's", way)
+		}
+	}
+	listed, _ := p.places(p.t, bearer(token))
+	mine := map[string]bool{}
+	for _, credential := range p.victim.kept {
+		if raw, ok := strings.CutPrefix(credential, "Authorization: Bearer "); ok {
+			mine[sid(p.t, raw)] = true
+		}
+	}
+	for _, id := range listed {
+		if o.sessions[id] = true; !mine[id] {
+			p.t.Errorf("the victim's account is open in session %s, which the victim did not begin", id)
+		}
+	}
+	return o
+}
+
+// reaches tries a credential on all that takes one, and says what of the victim's it leads to.
+func (p *play) reaches(what, credential string, o owned) {
+	p.t.Helper()
+	p.showsNothing(what, credential, o)
+	if a := p.do(p.t, "POST", "/auth/token/refresh", "", credential); a.status == 200 {
+		p.reachedBy(what+", refreshed", a.get("token"), o)
+		p.showsNothing(what+", refreshed", bearer(a.get("token")), o)
+	}
+	a := p.do(p.t, "POST", "/auth/session", "", credential)
+	for _, c := range (&http.Response{Header: a.header}).Cookies() {
+		p.showsNothing(what+", as a cookie", "Cookie: "+c.Name+"="+c.Value, o)
+	}
+}
+
+func (p *play) showsNothing(what, credential string, o owned) {
+	p.t.Helper()
+	if a := p.do(p.t, "GET", "/admin/users/me", "", credential); a.status == 200 {
+		if a.get("user", "id") == o.user || a.get("user", "email") == p.address {
+			p.t.Errorf("%s is the victim: %s", what, a.body)
+		}
+	} else if a.status != 401 {
+		p.t.Errorf("%s: %d %s", what, a.status, a.body)
+	}
+	if a := p.do(p.t, "GET", "/auth/sessions", "", credential); a.status == 200 {
+		for id := range o.sessions {
+			if strings.Contains(a.body, id) {
+				p.t.Errorf("%s lists a session of the victim", what)
+			}
+		}
+	} else if a.status != 401 {
+		p.t.Errorf("%s lists sessions: %d %s", what, a.status, a.body)
+	}
+}
+
+func (p *play) reachedBy(what, token string, o owned) {
+	p.t.Helper()
+	c := claims(p.t, token)
+	if c["actor_id"] == o.user || c["auth_identity_id"] == o.identity || o.sessions[c["sid"].(string)] {
+		p.t.Errorf("%s speaks for the victim: %v", what, c)
+	}
+}
+
+// tries sends a sign-in, or whatever answers with a token, and follows where that leads.
+func (p *play) tries(what, path, body string, o owned, headers ...string) {
+	p.t.Helper()
+	a := p.do(p.t, "POST", path, body, headers...)
+	if a.status >= 500 {
+		p.t.Errorf("%s: %d %s", what, a.status, a.body)
+	}
+	if a.status == 200 && a.get("token") != "" {
+		p.reachedBy(what, a.get("token"), o)
+		p.reaches(what, bearer(a.get("token")), o)
+	}
+}
+
+// wantSafe is the end of every script.
+func (p *play) wantSafe() {
+	p.t.Helper()
+	if p.t.Failed() {
+		return
+	}
+	p.invariants(p.t)
+	o, eve := p.ofVictim(), p.attacker
+
+	for n, credential := range slices.Clone(eve.kept) {
+		p.reaches(fmt.Sprintf("credential %d of the attacker", n), credential, o)
+	}
+	// What was mailed, in the attacker's hands, with whatever the attacker has. One more account of theirs makes sure that there
+	// is something.
+	second := &person{play: p, name: "second", own: "second-" + eve.own, password: eve.password}
+	second.registers(second.own)
+	alive := []string{bearer(second.token)}
+	for _, credential := range eve.kept {
+		if p.alive(p.t, credential) {
+			alive = append(alive, credential)
+		}
+	}
+	for _, token := range eve.resets {
+		p.tries("a reset link", "/auth/user/emailpass/update", `{"password":"the attacker's third"}`, o, bearer(token))
+	}
+	for _, credential := range alive {
+		for _, token := range eve.codes {
+			p.tries("a code", "/auth/verification/confirm", fmt.Sprintf(`{"code":%q}`, token), o, credential)
+		}
+		for _, token := range eve.moves {
+			p.tries("a link to move", "/admin/users/me/email/confirm", fmt.Sprintf(`{"token":%q}`, token), o, credential)
+		}
+		for _, token := range append([]string{"", "x", p.mailed(p.t, p.id)}, eve.links...) {
+			for _, body := range []string{`{}`, fmt.Sprintf(`{"email":%q}`, p.address)} {
+				if a := p.do(p.t, "POST", "/admin/invites/accept?token="+token, body, credential); a.status == 200 {
+					p.t.Errorf("the attacker accepts an invite of the victim, after the victim: %s", a.body)
+				}
+			}
+		}
+		p.reaches("afterwards, a credential of the attacker", credential, o)
+	}
+	for _, address := range []string{p.address, eve.own, second.own} {
+		for _, secret := range []string{eve.password, "the attacker's third"} {
+			p.tries("the attacker's password at "+address, "/auth/user/emailpass", credentials(address, secret), o)
+			p.tries("registering "+address+" again", "/auth/user/emailpass/register", credentials(address, secret), o)
+			p.tries("the attacker's password at "+address+", registered again", "/auth/user/emailpass", credentials(address, secret), o)
+		}
+	}
+	for _, said := range eve.asserted {
+		path, input, _ := strings.Cut(said, " ")
+		p.tries("the attacker's account at "+path, path, input, o)
+	}
+	for _, provider := range []string{idp1, "idp2"} { // and what they may say there of themselves
+		p.tries("the attacker's account at "+provider, "/auth/user/"+provider, fmt.Sprintf(`{"name":%q,"email":%q}`, eve.name, p.address), o)
+	}
+	p.tries("a provider whose word counts for nothing here", "/auth/user/idp2", fmt.Sprintf(`{"name":"other-%s","email":%q,"verified":true}`, eve.name, p.address), o)
+
+	// Nothing of it has touched the victim, who gets in.
+	after := p.ofVictim()
+	if after.user != o.user || after.identity != o.identity || after.profile != o.profile || after.ways != o.ways || len(after.sessions) != len(o.sessions) {
+		p.t.Errorf("the victim was %+v, and is %+v", o, after)
+	}
+	if again := p.victim.keeps(p.victim.must("sign in again", p.victim.signsInAgain())); again.status == 200 && actor(p.t, again.get("token")) != o.user {
+		p.t.Errorf("the victim signs in again as %v, was %s", claims(p.t, again.get("token")), o.user)
+	}
+	p.invariants(p.t)
+}
+
+// broken finds rows that break what must hold of all data, by what that is.
+var broken = map[string]string{
+	"one identity for each provider and entity": `SELECT min(id) FROM latchkey_provider_identity GROUP BY provider, entity_id HAVING count(*) > 1`,
+	"one live user for each address":            `SELECT lower(email) FROM latchkey_user WHERE deleted_at IS NULL AND email IS NOT NULL GROUP BY lower(email) HAVING count(*) > 1`,
+	"every link leads to a live user": `SELECT l.auth_identity_id FROM latchkey_link l LEFT JOIN latchkey_user u ON u.id = l.actor_id AND u.deleted_at IS NULL
+		WHERE l.actor_type = 'user' AND u.id IS NULL`,
+	"every link is an identity's":       `SELECT l.auth_identity_id FROM latchkey_link l LEFT JOIN latchkey_auth_identity i ON i.id = l.auth_identity_id WHERE i.id IS NULL`,
+	"one identity for each linked user": `SELECT actor_id FROM latchkey_link GROUP BY actor_type, actor_id HAVING count(*) > 1`,
+	"no user is left without a way in": `SELECT u.id FROM latchkey_user u LEFT JOIN latchkey_link l ON l.actor_type = 'user' AND l.actor_id = u.id
+		WHERE u.deleted_at IS NULL AND u.created_via <> 'api' AND l.actor_id IS NULL`,
+	"an invite makes one user at most": `SELECT u.id FROM latchkey_user u WHERE u.created_via = 'invite'
+		AND NOT EXISTS (SELECT 1 FROM latchkey_invite i WHERE i.accepted AND i.accepted_by = u.id)`,
+	"who accepts an invite is known": `SELECT id FROM latchkey_invite WHERE accepted <> (accepted_by IS NOT NULL)`,
+}
+
+// invariants wants nothing to be broken.
+func (s *server) invariants(t testing.TB) {
+	t.Helper()
+	for rule, query := range broken {
+		var rows []string
+		check(t, s.db.Conn(t.Context()).NewRaw(query).Scan(t.Context(), &rows))
+		if len(rows) != 0 {
+			t.Errorf("%s: broken by %s", rule, rows)
+		}
+	}
+}
+
+// forgotten makes all that is noted of an identity's use so old, as if nobody had come for so long.
+func (p *play) forgotten(id auth.IdentityID, ago time.Duration) {
+	p.t.Helper()
+	at := database.Now().Add(-ago)
+	check(p.t, p.db.InTx(p.t.Context(), func(ctx context.Context) error {
+		for _, statement := range []string{
+			"UPDATE latchkey_link_unlinked SET since = ? WHERE auth_identity_id = ?", "UPDATE latchkey_auth_identity SET created_at = ? WHERE id = ?",
+			"UPDATE latchkey_auth_session SET last_used_at = ? WHERE auth_identity_id = ?",
+		} {
+			if _, err := p.db.Conn(ctx).NewRaw(statement, at, id).Exec(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+// wantReclaimed wants it announced, and in the trail, that a user was handed to the owner of the mailbox.
+func (p *play) wantReclaimed(userID string) {
+	p.t.Helper()
+	if !slices.ContainsFunc(told[link.Reclaimed](p.server), func(e link.Reclaimed) bool { return e.ActorID == userID }) {
+		p.t.Errorf("that %s was reclaimed is not announced", userID)
+	}
+	audited, err := json.Marshal(p.trail(p.t, "action=identity.reclaimed"))
+	check(p.t, err)
+	if !strings.Contains(string(audited), userID) {
+		p.t.Errorf("the trail does not say that %s was reclaimed: %s", userID, audited)
+	}
+}
+
+// rounds is how often two act at once.
+func rounds() int {
+	if os.Getenv("LATCHKEY_HIJACK") == "all" {
+		return 50
+	}
+	return 5
+}
+
+// arrives has the victim take what is theirs, after somebody may have been in between.
+func (w *person) arrives() {
+	w.t.Helper()
+	w.comesBy(idp1, w.address, true)
+	if invited := w.do(w.t, "GET", "/admin/invites/"+string(w.id), "", bearer(w.admin)); invited.get("invite", "accepted") != "true" {
+		w.acceptsByMail()
+	}
+}
