@@ -177,25 +177,57 @@ func (s *Service) wait(ctx context.Context, e entry, n Newcomer, w *Waiting) (Lo
 // create makes the user whom the link row leads to already, unless the address is taken: then created is false and the
 // user is the one who has it.
 func (s *Service) create(ctx context.Context, e entry, n Newcomer, d user.Draft, claim user.ID) (u user.User, created bool, err error) {
-	d.ID = claim
+	if d.ID == "" {
+		d.ID = claim
+	}
+	if d.ID != claim {
+		if u, taken, err := s.holdChosen(ctx, e, d); err != nil || taken {
+			return u, false, err
+		}
+	}
 	if u, created, err = s.users.Ensure(ctx, d); err != nil || !created {
 		return u, created, err
+	}
+	if u.ID != claim {
+		if err := s.store.point(ctx, n.Identity.ID, e.actorType, u.ID); err != nil {
+			return u, true, err
+		}
 	}
 	if n.Invite != nil {
 		if err := s.users.AcceptInvite(ctx, *n.Invite, u.ID); err != nil {
 			return u, true, err
 		}
 	}
-	return u, true, s.settled(ctx, n.Identity.ID, e.actorType, u.ID, e.session)
+	p := n.provisioned(e.actorType, string(u.ID))
+	p.Created = true
+	return u, true, s.settled(ctx, p, e.session)
+}
+
+// holdChosen keeps the id that the policy has chosen for the draft. If somebody has it, and the address as well, the newcomer
+// may join them: taken is true then, and it is the user whom it is about.
+func (s *Service) holdChosen(ctx context.Context, e entry, d user.Draft) (u user.User, taken bool, err error) {
+	switch err := s.users.HoldID(ctx, d.ID); {
+	case errors.Is(err, user.ErrInvalid):
+		return user.User{}, false, fmt.Errorf("link: the policy of %s chooses an id that is none: %v", e.actorType, err)
+	case !errors.Is(err, user.ErrIDTaken):
+		return user.User{}, false, err
+	case d.Email == "":
+		return user.User{}, false, err
+	}
+	u, err = s.users.FindUser(ctx, d.Email)
+	if errors.Is(err, user.ErrNotFound) {
+		return user.User{}, false, user.ErrIDTaken
+	}
+	return u, err == nil, err
 }
 
 // settled is what follows on every way by which an identity becomes an actor: what else it was signed in to without one
 // ends, so that a token taken before is good for nothing.
-func (s *Service) settled(ctx context.Context, identity auth.IdentityID, actorType string, id user.ID, but auth.SessionID) error {
-	if err := s.auth.EndSessions(ctx, identity, actorType, but); err != nil {
+func (s *Service) settled(ctx context.Context, p Provisioned, but auth.SessionID) error {
+	if err := s.auth.EndSessions(ctx, p.Identity, p.ActorType, but); err != nil {
 		return err
 	}
-	return s.events.Emit(ctx, Linked{identity, actorType, id})
+	return s.provisioned(ctx, p)
 }
 
 // join gives a user another way to sign in; done is false if the user changed meanwhile.
@@ -230,7 +262,7 @@ func (s *Service) join(ctx context.Context, e entry, n Newcomer, id user.ID) (l 
 	case err != nil:
 		return Login{}, false, err
 	case owner == "" || !u.EmailVerified():
-		return l, true, s.reclaim(ctx, n.Identity.ID, u, e.actorType, e.session)
+		return l, true, s.reclaim(ctx, u, n.provisioned(e.actorType, string(u.ID)), e.session)
 	}
 	if other, err := s.store.linkedAs(ctx, n.Identity.ID, e.actorType); err != nil {
 		return Login{}, false, err
@@ -247,28 +279,31 @@ func (s *Service) join(ctx context.Context, e entry, n Newcomer, id user.ID) (l 
 		return Login{}, false, err
 	}
 	l.Identity.Proved = n.Identity.Proved
-	return l, true, s.events.Emit(ctx, Joined{owner, u.ID})
+	return l, true, s.joined(ctx, Joined{owner, u.ID})
 }
 
-// reclaim hands a user to the identity that has proved the mailbox, whose link row is there: the user row stays, and
+// reclaim hands a user to the identity of p that has proved the mailbox, whose link row is there: the user row stays, and
 // every way to sign in that somebody else had to it goes.
-func (s *Service) reclaim(ctx context.Context, claimant auth.IdentityID, u user.User, actorType string, but auth.SessionID) error {
-	before, err := s.store.identity(ctx, actorType, u.ID)
+func (s *Service) reclaim(ctx context.Context, u user.User, p Provisioned, but auth.SessionID) error {
+	before, err := s.store.identity(ctx, p.ActorType, u.ID)
 	if err != nil {
 		return err
 	}
-	if before != "" && before != claimant {
+	others := before != "" && before != p.Identity
+	if others {
 		if err := s.detach(ctx, before); err != nil {
 			return err
 		}
-		if err := s.events.Emit(ctx, Reclaimed{claimant, u.ID}); err != nil {
+	}
+	if err := s.store.point(ctx, p.Identity, p.ActorType, u.ID); err != nil {
+		return err
+	}
+	if others {
+		if err := s.reclaimed(ctx, Reclaimed{p.Identity, u.ID}); err != nil {
 			return err
 		}
 	}
-	if err := s.store.point(ctx, claimant, actorType, u.ID); err != nil {
-		return err
-	}
-	return s.settled(ctx, claimant, actorType, u.ID, but)
+	return s.settled(ctx, p, but)
 }
 
 // openInvite returns the invite for a proved address, held until the transaction ends; nil if there is none.

@@ -61,6 +61,7 @@ type Service struct {
 	users  *user.Service
 	auth   *auth.Service
 	events event.Emitter
+	hooks  []Hook
 	log    *slog.Logger
 	actors map[string]ActorOptions
 
@@ -79,8 +80,12 @@ func New(p Params) (*Service, error) {
 		store: store{p.DB}, db: p.DB, users: p.Users, auth: p.Auth,
 		events:          cmp.Or(p.Events, event.Discard),
 		log:             cmp.Or(p.Log, slog.Default()).With("module", "link"),
-		actors:          map[string]ActorOptions{ActorUser: {Policy: AutoProvision{}}},
+		actors:          map[string]ActorOptions{ActorUser: {}},
 		enumerationSafe: p.Options.EnumerationSafe, unlinkedTTL: p.Options.UnlinkedTTL,
+	}
+	var err error
+	if s.hooks, err = checkHooks(p.Hooks); err != nil {
+		return nil, err
 	}
 	known := s.auth.ListAuthProviders()
 	for name, o := range p.Options.Actors {
@@ -92,8 +97,10 @@ func New(p Params) (*Service, error) {
 				return nil, fmt.Errorf("link: actor type %q may use provider %q, but there is no such provider", name, provider)
 			}
 		}
-		o.Policy = cmp.Or(o.Policy, Policy(AutoProvision{}))
 		s.actors[name] = o
+	}
+	if err := s.decideBy(p.Policy); err != nil {
+		return nil, err
 	}
 	for name, o := range s.actors {
 		if len(known) > 0 && !slices.ContainsFunc(known, func(i auth.ProviderInfo) bool { return o.allows(i.ID) }) { // of none at all, auth.New has told
@@ -392,11 +399,11 @@ func (s *Service) CreateUser(ctx context.Context, provider string, in auth.Input
 		return p, err
 	}
 	d.EmailVerified = true
-	d.ID = cmp.Or(d.ID, user.NewID())
+	claim := user.NewID()
 	_, err = s.proveAndRecord(ctx, prove, func(ctx context.Context, p auth.Proof, known auth.IdentityID) (l Login, err error) {
 		won := known == ""
 		if known != "" {
-			if won, err = s.store.insert(ctx, known, ActorUser, d.ID); err != nil {
+			if won, err = s.store.insert(ctx, known, ActorUser, claim); err != nil {
 				return Login{}, err
 			}
 		}
@@ -410,22 +417,30 @@ func (s *Service) CreateUser(ctx context.Context, provider string, in auth.Input
 			if !l.Identity.Proved.Created {
 				return l, errKnown
 			}
-			if _, err := s.store.insert(ctx, l.Identity.ID, ActorUser, d.ID); err != nil {
+			if _, err := s.store.insert(ctx, l.Identity.ID, ActorUser, claim); err != nil {
 				return Login{}, err
 			}
 		}
-		made, err := s.users.CreateUsers(ctx, d)
+		as := d
+		as.ID = cmp.Or(d.ID, claim)
+		made, err := s.users.CreateUsers(ctx, as)
 		if err != nil {
 			return Login{}, err
 		}
-		u = made[0]
+		if u = made[0]; u.ID != claim {
+			if err := s.store.point(ctx, l.Identity.ID, ActorUser, u.ID); err != nil {
+				return Login{}, err
+			}
+		}
 		if err := s.auth.Revoke(ctx, l.Identity.ID); err != nil {
 			return Login{}, err
 		}
 		if err := s.auth.VerifyEmail(ctx, l.Identity.ID, u.Email); err != nil {
 			return Login{}, err
 		}
-		return l, s.events.Emit(ctx, Linked{l.Identity.ID, ActorUser, u.ID})
+		became := Newcomer{Identity: l.Identity}.provisioned(ActorUser, string(u.ID))
+		became.Created, became.Via = true, u.CreatedVia
+		return l, s.provisioned(ctx, became)
 	})
 	return u, err
 }

@@ -1,0 +1,28 @@
+package user
+
+import (
+	"context"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/id"
+)
+
+// HoldID keeps an id that nobody has from everybody else until the transaction ends, for whoever chooses the id of a user to
+// be. ErrIDTaken: somebody has it, be it a deleted user. ErrInvalid: it is no user's id.
+func (s *Service) HoldID(ctx context.Context, chosen ID) error {
+	if !id.Valid("user", string(chosen)) {
+		return errID
+	}
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		free, err := s.store.takeID(ctx, chosen)
+		if err == nil && !free {
+			err = ErrIDTaken
+		}
+		return err
+	})
+}
+
+// CheckRoles says what is wrong with names of roles that users are to have: ErrInvalid.
+func CheckRoles(roles ...string) error {
+	_, err := cleanRoles(roles)
+	return err
+}
