@@ -12,13 +12,15 @@ func (s *Service) HoldID(ctx context.Context, chosen ID) error {
 	if !id.Valid("user", string(chosen)) {
 		return errID
 	}
-	return s.db.InTx(ctx, func(ctx context.Context) error {
-		free, err := s.store.takeID(ctx, chosen)
-		if err == nil && !free {
-			err = ErrIDTaken
-		}
+	var free bool
+	err := s.db.InTx(ctx, func(ctx context.Context) (err error) {
+		free, err = s.store.takeID(ctx, chosen)
 		return err
 	})
+	if err == nil && !free {
+		err = ErrIDTaken // outside, so that the caller's transaction may go on
+	}
+	return err
 }
 
 // CheckRoles says what is wrong with names of roles that users are to have: ErrInvalid.
