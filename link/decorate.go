@@ -142,6 +142,20 @@ func (p withDraft) check() error {
 	return checkPolicy(p.next)
 }
 
+// String says what was decided, for tests and logs.
+func (d Decision) String() string {
+	switch {
+	case d.waiting != nil:
+		return "wait: " + d.waiting.Reason
+	case d.join != "":
+		return fmt.Sprintf("join %s", d.join)
+	case d.draft != nil:
+		return fmt.Sprintf("create %s with the roles %v", cmp.Or(string(d.draft.ID), "a user"), d.draft.Roles)
+	default:
+		return "nothing"
+	}
+}
+
 // checkPolicy says what is wrong with how a policy was put together.
 func checkPolicy(p Policy) error {
 	if c, ok := p.(interface{ check() error }); ok {

@@ -392,4 +392,3 @@ func TestHooksAndPoliciesThatCannotBeAreRefusedAtTheStart(t *testing.T) {
 		}
 	})
 }
-
