@@ -18,6 +18,8 @@
 //	session.go  the sessions of a user
 //	verification.go   a proved address: asked for, confirmed, and required; signing up without telling who is known
 //	policy.go   Policy and those that are shipped; Newcomer, Decision, Waiting
+//	decorate.go   what is put around a policy: AllowDomains, WithRoles, WithDraft
+//	hook.go     what the application does in the transaction that makes a link
 //	store.go    all SQL of the package
 //	errors.go   what can go wrong      events.go   what can happen      fx.go   Module, Params
 //

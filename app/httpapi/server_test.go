@@ -89,6 +89,7 @@ type settings struct {
 	safe      bool // registering tells nobody who is known
 	user      user.Options
 	hooks     []user.Hook
+	links     []link.Hook
 	auth      auth.Options
 	passwords auth.PasswordOptions
 	site      web.Options
@@ -155,7 +156,7 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 	s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Options: o.auth, Events: events, Log: log,
 		Providers: []auth.Provider{o.emailpass(emailpass.New(passwords, emailpass.Config{})), vouching{}}})
 	check(t, err)
-	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Events: events, Log: log,
+	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Events: events, Log: log, Hooks: o.links,
 		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: o.actor}, EnumerationSafe: o.safe}})
 	check(t, err)
 	site, err := web.New(o.site)
