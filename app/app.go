@@ -64,7 +64,7 @@ func core(cfg *Config) fx.Option {
 			fx.Annotate(openDatabase, fx.ParamTags(``, ``, ``, ``, `group:"app.migrations"`)),
 			fx.Annotate(checkProviders, fx.ParamTags(``, `group:"auth.providers"`)),
 			fx.Annotate(checkActors, fx.ParamTags(``, `group:"link.actors"`)),
-			userOptions, authOptions, passwordOptions, linkOptions,
+			userOptions, authOptions, passwordOptions, fx.Annotate(linkOptions, fx.ParamTags(``, `name:"link.policy" optional:"true"`)),
 			fx.Annotate(mailOptions, fx.ParamTags(``, `optional:"true"`, `name:"terminal"`)),
 			func(c *Config) auth.Settings { return auth.Settings(c.Auth.Providers) },
 			func(c *Config) outbox.Options { return outbox.Options{Retention: c.Events.Retention} },
@@ -158,28 +158,75 @@ func passwordWords(c *Config) []string {
 	return words
 }
 
-func linkOptions(c *Config) (link.Options, error) {
+// linkOptions are the options of the link layer. A policy that the program brings decides about users in place of the
+// configuration's, and nothing that an operator relies on is passed over in silence for it.
+func linkOptions(c *Config, own link.Policy) (link.Options, error) {
 	o := link.Options{Actors: map[string]link.ActorOptions{}, EnumerationSafe: c.Auth.EnumerationSafe, UnlinkedTTL: c.Link.UnlinkedTTL}
 	for name, a := range c.Link.Actors {
 		policy, err := link.PolicyNamed(a.Policy)
 		if err != nil {
 			return link.Options{}, err
 		}
+		policy = link.WithRoles(policy, a.DefaultRoles...)
+		if len(a.AllowedDomains) > 0 {
+			policy = link.AllowDomains(policy, a.AllowedDomains...)
+		}
+		if name == link.ActorUser && own != nil {
+			if problems := c.decidesToo(name, a); len(problems) > 0 {
+				return link.Options{}, problems
+			}
+			policy = nil // link.New takes the program's
+		}
 		o.Actors[name] = link.ActorOptions{Policy: policy, Providers: a.Providers, RequireVerifiedEmail: a.RequireVerifiedEmail, CreateProviders: a.CreateUsersBy}
 	}
 	return o, nil
 }
 
-func apiOptions(c *Config, log *slog.Logger) httpapi.Options {
-	if given := c.Roles[user.RoleMember]; len(given) > 0 {
-		log.Warn("the role member gives permissions: whoever signs in for the first time has them", "permissions", given)
+// decidesToo says which settings decide who becomes an actor of that type, in a program that brings a policy of its own.
+func (c *Config) decidesToo(name string, a ActorConfig) (problems Problems) {
+	def := DefaultConfig().Link.Actors[link.ActorUser]
+	for _, s := range []struct {
+		key string
+		set bool
+	}{
+		{"policy", a.Policy != def.Policy}, {"allowed_domains", len(a.AllowedDomains) > 0},
+		{"default_roles", !slices.Equal(a.DefaultRoles, def.DefaultRoles)},
+	} {
+		if s.set {
+			problems = append(problems, Problem{c.where("link.actors." + name + "." + s.key),
+				"must not be set: this program decides by a policy of its own who becomes a " + name})
+		}
 	}
+	return problems
+}
+
+func apiOptions(c *Config, log *slog.Logger) httpapi.Options {
+	warnOfNewcomers(c, log)
 	for _, role := range c.Invite.DefaultRoles {
 		if _, named := c.Roles[role]; !named && role != user.RoleAdmin && role != user.RoleMember {
 			log.Warn("invites are for a role that roles does not name: it gives no permission", "invite.default_roles", role)
 		}
 	}
 	return httpapi.Options{ResetTokenInResponse: c.Admin.ResetTokenInResponse, Roles: c.Roles}
+}
+
+// warnOfNewcomers says what the settings about first sign-ins give to more people than meant, or to nobody.
+func warnOfNewcomers(c *Config, log *slog.Logger) {
+	for name, a := range c.Link.Actors {
+		for _, role := range a.DefaultRoles {
+			given, named := c.Roles[role]
+			if len(given) > 0 {
+				log.Warn("the role "+role+" gives permissions: whoever signs in for the first time has them", "permissions", given)
+			}
+			if !named && role != user.RoleMember {
+				log.Warn("whoever signs in for the first time has a role that roles does not name: it gives no permission",
+					"link.actors."+name+".default_roles", role)
+			}
+		}
+		if a.Policy != "auto" && len(a.AllowedDomains) > 0 {
+			log.Warn("allowed_domains lets nobody in where only who is invited becomes somebody: the policy is not auto", "link.actors."+name+".policy", a.Policy)
+		}
+	}
 }
 
 // mailOptions says who takes the mails. A program that does not listen records what is to be mailed, and leaves the rest to

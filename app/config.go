@@ -158,6 +158,10 @@ type LinkConfig struct {
 type ActorConfig struct {
 	Policy    string   `key:"policy" def:"auto" oneof:"auto|invite|manual"`
 	Providers []string `key:"providers" def:"emailpass"`
+	// AllowedDomains are the domains of which a newcomer's proved address must be; none: any. Who is invited passes.
+	AllowedDomains []string `key:"allowed_domains" def:""`
+	// DefaultRoles are the roles of whom the policy makes a user without an invite.
+	DefaultRoles []string `key:"default_roles" def:"member"`
 	// RequireVerifiedEmail lets nobody in as an actor before their address is proved.
 	RequireVerifiedEmail bool `key:"require_verified_email" def:"false"`
 	// CreateUsersBy are those by whose word POST /auth/{provider}/user makes users.
@@ -299,6 +303,9 @@ func (c *Config) needsMail() (settings []string) {
 	for _, name := range slices.Sorted(maps.Keys(c.Link.Actors)) {
 		if c.Link.Actors[name].RequireVerifiedEmail {
 			settings = append(settings, c.where("link.actors."+name+".require_verified_email"))
+		}
+		if len(c.Link.Actors[name].AllowedDomains) > 0 {
+			settings = append(settings, c.where("link.actors."+name+".allowed_domains"))
 		}
 	}
 	return settings

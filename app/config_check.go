@@ -27,19 +27,20 @@ import (
 // checks say what is wrong with a text, or with each entry of a list, or "". They
 // add to what type and tags say.
 var checks = map[string]func(string) string{
-	"http.addr":                   checkAddr,
-	"http.public_url":             checkPublicURL,
-	"http.cors_origins":           checkOrigin,
-	"database.url":                checkDSN,
-	"data_dir":                    checkNotEmpty,
-	"auth.password.context_words": checkContextWord,
-	"auth.password.breach_url":    checkBreachURL,
-	"link.actors.*.providers":     checkProvider,
-	"invite.default_roles":        checkRole,
-	"roles.*":                     checkPermission,
-	"mail.from":                   checkFrom,
-
+	"http.addr":                     checkAddr,
+	"http.public_url":               checkPublicURL,
+	"http.cors_origins":             checkOrigin,
+	"database.url":                  checkDSN,
+	"data_dir":                      checkNotEmpty,
+	"auth.password.context_words":   checkContextWord,
+	"auth.password.breach_url":      checkBreachURL,
+	"link.actors.*.providers":       checkProvider,
+	"link.actors.*.allowed_domains": checkDomain,
+	"link.actors.*.default_roles":   checkRole,
 	"link.actors.*.create_users_by": checkProvider,
+	"invite.default_roles":          checkRole,
+	"roles.*":                       checkPermission,
+	"mail.from":                     checkFrom,
 }
 
 const howToMakeSecret = "make one with: openssl rand -base64 32 | tr '+/' '-_' | tr -d '='"
@@ -92,6 +93,13 @@ func (c *Config) together(add func(key, format string, args ...any)) {
 	}
 	if c.Invite.MaxTTL < c.Invite.TTL {
 		add("invite.max_ttl", "must be at least invite.ttl")
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Link.Actors)) {
+		for _, role := range c.Link.Actors[name].DefaultRoles {
+			if role == user.RoleAdmin || slices.Contains(c.Roles[role], "*") {
+				add("link.actors."+name+".default_roles", "must not give %s, which may do everything, to whoever signs in for the first time: invite those who are to have it", role)
+			}
+		}
 	}
 	if given, ok := c.Roles[user.RoleAdmin]; ok && !slices.Contains(given, "*") {
 		add("roles."+user.RoleAdmin, `must be ["*"], because somebody has to be able to do everything: make a role of another name for less`)
@@ -297,6 +305,13 @@ func checkNotEmpty(s string) string {
 func checkProvider(id string) string {
 	if !providerSyntax.MatchString(id) || slices.Contains(reservedProviders, id) {
 		return "must be the id of a provider, such as emailpass"
+	}
+	return ""
+}
+
+func checkDomain(domain string) string {
+	if _, err := auth.CanonicalEmail("somebody@" + domain); err != nil {
+		return "must be a domain, such as example.com; an international one in its xn-- form, such as xn--bcher-kva.example"
 	}
 	return ""
 }

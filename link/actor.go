@@ -120,7 +120,7 @@ func (s *Service) serve(a Actors) error {
 		return fmt.Errorf("link: there are two actor types %q", name)
 	}
 	matcher, _ := a.(Matcher)
-	s.kinds[name] = kind{ActorOptions: ActorOptions{Policy: AutoProvision{}}, actors: a, matcher: matcher}
+	s.kinds[name] = kind{actors: a, matcher: matcher}
 	return nil
 }
 

@@ -22,6 +22,8 @@
 //	operator.go what goes when the operator takes an identity over
 //	verification.go   a proved address: asked for, confirmed, and required; signing up without telling who is known
 //	policy.go   Policy and those that are shipped; Newcomer, Decision, Waiting
+//	decorate.go   what is put around a policy: AllowDomains, WithRoles, WithDraft
+//	hook.go     what the application does in the transaction that makes a link
 //	explain.go  Explain: why somebody cannot get in; forecast.go asks the policies, finding.go concludes, advice.go says what to do
 //	store.go    all SQL of the package, but for that of Explain (store_explain.go)
 //	errors.go   what can go wrong      events.go   what can happen      fx.go   Module, Params

@@ -10,6 +10,7 @@ import (
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/sqlite"
 	"github.com/latchkey-go/latchkey/modules/kernel/event"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
@@ -200,6 +201,9 @@ func openWith(ctx context.Context, options link.Options) (*user.Service, *auth.S
 	return openListening(ctx, options, nil)
 }
 
+// opened is the database of the example that runs.
+var opened *database.DB
+
 // openListening puts the three services on a database file that done removes: all there is to using Latchkey without fx.
 func openListening(ctx context.Context, options link.Options, events event.Emitter) (_ *user.Service, _ *auth.Service, _ *link.Service, done func()) {
 	dir, err := os.MkdirTemp("", "latchkey")
@@ -221,6 +225,7 @@ func openListening(ctx context.Context, options link.Options, events event.Emitt
 	if err != nil {
 		log.Fatal(err)
 	}
+	opened = db
 	users, err := user.New(user.Params{DB: db, Keys: keys, Events: events})
 	if err != nil {
 		log.Fatal(err)

@@ -166,7 +166,14 @@ func (s *Service) wait(ctx context.Context, e entry, n Newcomer, w *Waiting) (Lo
 // create makes the actor whom the link row leads to already, unless the address is taken: then created is false and the
 // actor is the one who has it.
 func (s *Service) create(ctx context.Context, e entry, n Newcomer, d user.Draft, claim string) (a Actor, created bool, err error) {
-	d.ID = user.ID(claim)
+	if d.ID == "" {
+		d.ID = user.ID(claim)
+	}
+	if string(d.ID) != claim && e.actorType == ActorUser {
+		if a, taken, err := s.holdChosen(ctx, e, d); err != nil || taken {
+			return a, false, err
+		}
+	}
 	k := s.kinds[e.actorType]
 	a, created, err = k.actors.CreateActor(ctx, d)
 	switch {
@@ -178,7 +185,7 @@ func (s *Service) create(ctx context.Context, e entry, n Newcomer, d user.Draft,
 	if err != nil || !created {
 		return a, false, err
 	}
-	if a.ID != claim { // the application gives ids of its own
+	if a.ID != claim { // the policy has chosen another, or the application gives ids of its own
 		if err := s.store.point(ctx, n.Identity.ID, e.actorType, a.ID); err != nil {
 			return a, true, err
 		}
@@ -188,16 +195,39 @@ func (s *Service) create(ctx context.Context, e entry, n Newcomer, d user.Draft,
 			return a, true, err
 		}
 	}
-	return a, true, s.settled(ctx, n.Identity.ID, e.actorType, a.ID, e.session)
+	p := n.provisioned(e.actorType, a.ID)
+	p.Created = true
+	return a, true, s.settled(ctx, p, e.session)
+}
+
+// holdChosen keeps the id that the policy has chosen for a user. If somebody has it, and the address as well, the newcomer may
+// join them: taken is true then, and it is the user whom it is about.
+func (s *Service) holdChosen(ctx context.Context, e entry, d user.Draft) (a Actor, taken bool, err error) {
+	switch err := s.users.HoldID(ctx, d.ID); {
+	case errors.Is(err, user.ErrInvalid):
+		return Actor{}, false, fmt.Errorf("link: the policy of %s chooses an id that is none: %v", e.actorType, err)
+	case !errors.Is(err, user.ErrIDTaken):
+		return Actor{}, false, err
+	case d.Email == "":
+		return Actor{}, false, err
+	}
+	match, err := s.match(ctx, e.actorType, d.Email)
+	if err == nil && match == nil {
+		err = user.ErrIDTaken
+	}
+	if err != nil {
+		return Actor{}, false, err
+	}
+	return *match, true, nil
 }
 
 // settled is what follows on every way by which an identity becomes an actor: what else it was signed in to without one
 // ends, so that a token taken before is good for nothing.
-func (s *Service) settled(ctx context.Context, identity auth.IdentityID, actorType, id string, but auth.SessionID) error {
-	if err := s.auth.EndSessions(ctx, identity, actorType, but); err != nil {
+func (s *Service) settled(ctx context.Context, p Provisioned, but auth.SessionID) error {
+	if err := s.auth.EndSessions(ctx, p.Identity, p.ActorType, but); err != nil {
 		return err
 	}
-	return s.events.Emit(ctx, Linked{identity, actorType, id})
+	return s.provisioned(ctx, p)
 }
 
 // join gives an actor another way to sign in; done is false if the actor changed meanwhile.
@@ -232,7 +262,7 @@ func (s *Service) join(ctx context.Context, e entry, n Newcomer, id string) (l L
 	case err != nil:
 		return Login{}, false, err
 	case owner == "" || !a.EmailVerified:
-		return l, true, s.reclaim(ctx, n.Identity.ID, a.ID, e.actorType, e.session)
+		return l, true, s.reclaim(ctx, n.provisioned(e.actorType, a.ID), e.session)
 	}
 	if other, err := s.store.linkedAs(ctx, n.Identity.ID, e.actorType); err != nil {
 		return Login{}, false, err
@@ -249,28 +279,31 @@ func (s *Service) join(ctx context.Context, e entry, n Newcomer, id string) (l L
 		return Login{}, false, err
 	}
 	l.Identity.Proved = n.Identity.Proved
-	return l, true, s.events.Emit(ctx, Joined{owner, e.actorType, a.ID})
+	return l, true, s.joined(ctx, Joined{owner, e.actorType, a.ID})
 }
 
-// reclaim hands an actor to the identity that has proved the mailbox, whose link row is there: the actor stays, and every
+// reclaim hands an actor to the identity of p that has proved the mailbox, whose link row is there: the actor stays, and every
 // way to sign in that somebody else had to them goes.
-func (s *Service) reclaim(ctx context.Context, claimant auth.IdentityID, id, actorType string, but auth.SessionID) error {
-	before, err := s.store.identity(ctx, actorType, id)
+func (s *Service) reclaim(ctx context.Context, p Provisioned, but auth.SessionID) error {
+	before, err := s.store.identity(ctx, p.ActorType, p.ActorID)
 	if err != nil {
 		return err
 	}
-	if before != "" && before != claimant {
-		if err := s.detach(actorType)(ctx, before); err != nil {
-			return err
-		}
-		if err := s.events.Emit(ctx, Reclaimed{claimant, actorType, id}); err != nil {
+	others := before != "" && before != p.Identity
+	if others {
+		if err := s.detach(p.ActorType)(ctx, before); err != nil {
 			return err
 		}
 	}
-	if err := s.store.point(ctx, claimant, actorType, id); err != nil {
+	if err := s.store.point(ctx, p.Identity, p.ActorType, p.ActorID); err != nil {
 		return err
 	}
-	return s.settled(ctx, claimant, actorType, id, but)
+	if others {
+		if err := s.reclaimed(ctx, Reclaimed{p.Identity, p.ActorType, p.ActorID}); err != nil {
+			return err
+		}
+	}
+	return s.settled(ctx, p, but)
 }
 
 // openInvite returns the invite for a proved address, held until the transaction ends; nil if there is none.

@@ -26,8 +26,31 @@ type Params struct {
 	Auth    *auth.Service
 	Actors  []Actors      `group:"link.actors"` // the application's own actor types, beside users
 	Options Options       `optional:"true"`
-	Events  event.Emitter `optional:"true"` // nil: nobody listens
-	Log     *slog.Logger  `optional:"true"` // nil: slog.Default
+	Policy  Policy        `name:"link.policy" optional:"true"` // of users, unless Options have one; see AsPolicy
+	Hooks   []Hook        `group:"link.hooks"`                 // see AsHook
+	Events  event.Emitter `optional:"true"`                    // nil: nobody listens
+	Log     *slog.Logger  `optional:"true"`                    // nil: slog.Default
+}
+
+// AsPolicy turns the constructor of a policy into one that fx feeds to this module, for users:
+//
+//	fx.Provide(link.AsPolicy(newPolicy))
+//
+// There is one at most, and none if Options have one.
+func AsPolicy(constructor any) any {
+	return fx.Annotate(constructor, fx.As(new(Policy)), fx.ResultTags(`name:"link.policy"`))
+}
+
+// AsHook turns a Hook's constructor into one that fx feeds to this module:
+//
+//	fx.Provide(link.AsHook(profiles.Hook))
+//
+// A Hook that is provided without it is one that nobody asks for: it is never called.
+//
+// The service needs the hooks to be made, so they cannot need the service; a *database.DB, a *user.Service and an
+// *auth.Service they can.
+func AsHook(constructor any) any {
+	return fx.Annotate(constructor, fx.ResultTags(`group:"link.hooks"`))
 }
 
 // AsActor turns a constructor of an Actors into one that fx feeds to this module:

@@ -128,7 +128,9 @@ func (s *Service) become(ctx context.Context, session auth.Session, invite user.
 			err = s.auth.HoldSession(ctx, session)
 		}
 		if err == nil {
-			err = s.settled(ctx, session.IdentityID, session.ActorType, string(u.ID), session.ID)
+			p := provisionedIn(session, invite, string(u.ID))
+			p.Created = true
+			err = s.settled(ctx, p, session.ID)
 		}
 	} else {
 		err = s.takeOver(ctx, session, invite, u)
@@ -160,7 +162,7 @@ func (s *Service) takeOver(ctx context.Context, session auth.Session, invite use
 	if err := s.auth.HoldSession(ctx, session); err != nil {
 		return err
 	}
-	return s.reclaim(ctx, session.IdentityID, string(u.ID), session.ActorType, session.ID)
+	return s.reclaim(ctx, provisionedIn(session, invite, string(u.ID)), session.ID)
 }
 
 // acceptSignedIn lets a user accept an invite to their own address, or become the first admin by the set-up link.

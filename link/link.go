@@ -61,6 +61,7 @@ type Service struct {
 	users  *user.Service
 	auth   *auth.Service
 	events event.Emitter
+	hooks  []Hook
 	log    *slog.Logger
 	kinds  map[string]kind // by actor type
 
@@ -82,6 +83,10 @@ func New(p Params) (*Service, error) {
 		kinds:           map[string]kind{},
 		enumerationSafe: p.Options.EnumerationSafe, unlinkedTTL: p.Options.UnlinkedTTL,
 	}
+	var err error
+	if s.hooks, err = checkHooks(p.Hooks); err != nil {
+		return nil, err
+	}
 	for _, a := range append([]Actors{users{p.Users}}, p.Actors...) {
 		if err := s.serve(a); err != nil {
 			return nil, err
@@ -93,9 +98,6 @@ func New(p Params) (*Service, error) {
 		if !served {
 			return nil, fmt.Errorf("link: there is no actor type %q: there are %s; an application adds its own by AsActor", name, strings.Join(s.ActorTypes(), ", "))
 		}
-		if _, ok := o.Policy.(InviteOnly); ok && name != ActorUser {
-			return nil, fmt.Errorf("link: the policy of actor type %q is InviteOnly, and nobody is invited to be anything but a user", name)
-		}
 		for _, provider := range o.Providers {
 			if !slices.ContainsFunc(known, func(i auth.ProviderInfo) bool { return i.ID == provider }) {
 				return nil, fmt.Errorf("link: actor type %q may use provider %q, but there is no such provider", name, provider)
@@ -104,10 +106,11 @@ func New(p Params) (*Service, error) {
 		if err := s.checkCreators(name, o); err != nil {
 			return nil, err
 		}
-		if k.ActorOptions = o; o.Policy == nil {
-			k.Policy = AutoProvision{}
-		}
+		k.ActorOptions = o
 		s.kinds[name] = k
+	}
+	if err := s.decideBy(p.Policy); err != nil {
+		return nil, err
 	}
 	for name, o := range s.kinds {
 		if len(known) > 0 && !slices.ContainsFunc(known, func(i auth.ProviderInfo) bool { return o.allows(i.ID) }) { // of none at all, auth.New has told
@@ -406,11 +409,11 @@ func (s *Service) CreateUser(ctx context.Context, provider string, in auth.Input
 		return p, err
 	}
 	d.EmailVerified = true
-	d.ID = cmp.Or(d.ID, user.NewID())
+	claim := mint(ActorUser)
 	_, err = s.proveAndRecord(ctx, prove, func(ctx context.Context, p auth.Proof, known auth.IdentityID) (l Login, err error) {
 		won := known == ""
 		if known != "" {
-			if won, err = s.store.insert(ctx, known, ActorUser, string(d.ID)); err != nil {
+			if won, err = s.store.insert(ctx, known, ActorUser, claim); err != nil {
 				return Login{}, err
 			}
 		}
@@ -424,15 +427,21 @@ func (s *Service) CreateUser(ctx context.Context, provider string, in auth.Input
 			if !l.Identity.Proved.Created {
 				return l, errKnown
 			}
-			if _, err := s.store.insert(ctx, l.Identity.ID, ActorUser, string(d.ID)); err != nil {
+			if _, err := s.store.insert(ctx, l.Identity.ID, ActorUser, claim); err != nil {
 				return Login{}, err
 			}
 		}
-		made, err := s.users.CreateUsers(ctx, d)
+		as := d
+		as.ID = cmp.Or(d.ID, user.ID(claim))
+		made, err := s.users.CreateUsers(ctx, as)
 		if err != nil {
 			return Login{}, err
 		}
-		u = made[0]
+		if u = made[0]; string(u.ID) != claim {
+			if err := s.store.point(ctx, l.Identity.ID, ActorUser, string(u.ID)); err != nil {
+				return Login{}, err
+			}
+		}
 		if err := s.onlyWay(ctx, l.Identity); err != nil {
 			return Login{}, err
 		}
@@ -442,7 +451,9 @@ func (s *Service) CreateUser(ctx context.Context, provider string, in auth.Input
 		if err := s.auth.VerifyEmail(ctx, l.Identity.ID, u.Email); err != nil {
 			return Login{}, err
 		}
-		return l, s.events.Emit(ctx, Linked{l.Identity.ID, ActorUser, string(u.ID)})
+		became := Newcomer{Identity: l.Identity}.provisioned(ActorUser, string(u.ID))
+		became.Created, became.Via = true, u.CreatedVia
+		return l, s.provisioned(ctx, became)
 	})
 	return u, err
 }

@@ -171,7 +171,7 @@ func (s *Service) confirmNewcomer(ctx context.Context, session auth.Session, tok
 	}
 	for _, p := range n.Identity.Providers {
 		if p.Provider == session.Provider {
-			n.Identity.Proved.EntityID = p.EntityID
+			n.Identity.Proved.EntityID, n.Identity.Proved.Profile.Metadata = p.EntityID, p.UserMetadata
 		}
 	}
 	if _, err := s.settle(ctx, entry{actorType: session.ActorType, policy: o.Policy, session: session.ID}, n, claim); err != nil {

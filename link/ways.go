@@ -329,8 +329,8 @@ func (s *Service) createFromSession(ctx context.Context, session auth.Session, o
 		return user.User{}, errKnown
 	}
 	policy := o.Policy
-	if _, manual := policy.(Manual); manual {
-		policy = AutoProvision{}
+	if _, manual := innermost(policy).(Manual); manual {
+		policy = exchanged(policy, AutoProvision{})
 	}
 	l, err := s.settle(ctx, entry{actorType: session.ActorType, policy: policy, session: session.ID}, n, claim)
 	switch {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 )
 
@@ -55,7 +56,11 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		if !errors.Is(err, context.Canceled) { // the caller has gone
 			a.log.Error("request failed", "request_id", web.RequestID(r.Context()), "method", r.Method, "path", r.URL.Path, "error", err)
 		}
-		a.answer(w, r, http.StatusInternalServerError, problem{Code: "unknown_error", Type: "unknown_error", Message: "An unknown error occurred."})
+		p := problem{Code: "unknown_error", Type: "unknown_error", Message: "An unknown error occurred."}
+		if hook := new(link.HookError); errors.As(err, &hook) { // whose it is, the application knows; what it was, the log
+			p.Message = "The hook " + hook.Hook + " failed."
+		}
+		a.answer(w, r, http.StatusInternalServerError, p)
 		return
 	}
 	status := web.Status(f.Kind)

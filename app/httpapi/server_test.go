@@ -89,6 +89,7 @@ type settings struct {
 	safe      bool // registering tells nobody who is known
 	user      user.Options
 	hooks     []user.Hook
+	links     []link.Hook
 	auth      auth.Options
 	passwords auth.PasswordOptions
 	site      web.Options
@@ -170,7 +171,7 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 	if o.actors != nil {
 		kept = append(kept, o.actors(db))
 	}
-	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Actors: kept, Events: events, Log: log,
+	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Actors: kept, Events: events, Log: log, Hooks: o.links,
 		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: o.actor}, EnumerationSafe: o.safe, UnlinkedTTL: o.unlinkedTTL}})
 	check(t, err)
 	site, err := web.New(o.site)

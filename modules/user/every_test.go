@@ -112,6 +112,13 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				BadIs:   email.ErrInvalid,
 				Without: noLookup,
 			},
+			"HoldID": {
+				Does:    databasetest.Reads, // the row that holds the id is gone when it returns
+				One:     func(ctx context.Context, s things) (any, error) { return nil, s.HoldID(ctx, nobodysID) },
+				Bad:     func(ctx context.Context, s things) (any, error) { return nil, s.HoldID(ctx, "ada") },
+				BadIs:   user.ErrInvalid,
+				Without: noLookup,
+			},
 			"RetrieveUser": {
 				Does:      databasetest.Reads,
 				One:       func(ctx context.Context, s things) (any, error) { return s.RetrieveUser(ctx, s.ada.ID) },

@@ -495,6 +495,20 @@ func (s store) takeEmails(ctx context.Context, addresses ...string) (free map[st
 	return free, s.deleteUsers(ctx, slices.Collect(maps.Keys(made)))
 }
 
+// takeID says whether nobody has the id, and keeps it from others until the transaction ends, as takeEmails does addresses.
+func (s store) takeID(ctx context.Context, id ID) (free bool, err error) {
+	now := database.Now()
+	r := &userRow{ID: id, CreatedVia: ViaAPI, CreatedAt: now, UpdatedAt: now}
+	free, err = database.Touched(s.db.Conn(ctx).NewInsert().Model(r).On("CONFLICT (id) DO NOTHING").Exec(ctx))
+	if err != nil {
+		return false, fmt.Errorf("take the id of a user: %w", err)
+	}
+	if free {
+		err = s.deleteUsers(ctx, []ID{id})
+	}
+	return free, err
+}
+
 // setDeactivated sets or, for the zero time, clears deactivated_at.
 func (s store) setDeactivated(ctx context.Context, ids []ID, at time.Time) error {
 	_, err := s.db.Conn(ctx).NewUpdate().Model((*userRow)(nil)).

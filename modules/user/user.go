@@ -736,13 +736,15 @@ func (s *Service) newRows(ctx context.Context, drafts []Draft, bad *badItems) ([
 	return rows, nil
 }
 
+var errID = ErrInvalid.Msg("A user's id must be user_ followed by a ULID.")
+
 func (s *Service) newRow(ctx context.Context, d Draft, now time.Time) (*userRow, error) {
 	r := &userRow{
 		ID: cmp.Or(d.ID, NewID()), FirstName: d.FirstName, LastName: d.LastName, AvatarURL: d.AvatarURL,
 		CreatedVia: cmp.Or(d.Via, ViaAPI), CreatedAt: now, UpdatedAt: now,
 	}
 	if !id.Valid("user", string(r.ID)) {
-		return nil, ErrInvalid.Msg("A user's id must be user_ followed by a ULID.")
+		return nil, errID
 	}
 	var err error
 	if d.Email != "" {

@@ -16,17 +16,45 @@ func Dump(tb testing.TB, db *database.DB) map[string][]string {
 	tb.Helper()
 	dump := map[string][]string{}
 	for _, table := range tables(tb, db) {
-		var rows []map[string]any
-		if err := db.Conn(tb.Context()).NewSelect().TableExpr(table).Scan(tb.Context(), &rows); err != nil {
+		rows, err := read(tb, db, table)
+		if err != nil {
 			tb.Fatalf("databasetest: read %s: %v", table, err)
 		}
-		dump[table] = make([]string, len(rows))
-		for i, row := range rows {
-			dump[table][i] = fmt.Sprint(row) // by the names of the columns
-		}
-		slices.Sort(dump[table])
+		slices.Sort(rows)
+		dump[table] = rows
 	}
 	return dump
+}
+
+// read returns the rows of a table as text, by the names of the columns. It asks for no types: on SQLite a column has none
+// that is empty in the first row.
+func read(tb testing.TB, db *database.DB, table string) ([]string, error) {
+	rows, err := db.Conn(tb.Context()).QueryContext(tb.Context(), "SELECT * FROM "+table)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	texts := []string{}
+	for rows.Next() {
+		values := make([]any, len(columns))
+		to := make([]any, len(columns))
+		for i := range values {
+			to[i] = &values[i]
+		}
+		if err := rows.Scan(to...); err != nil {
+			return nil, err
+		}
+		row := make(map[string]any, len(columns))
+		for i, name := range columns {
+			row[name] = values[i]
+		}
+		texts = append(texts, fmt.Sprint(row))
+	}
+	return texts, rows.Err()
 }
 
 // Empty deletes every row of every table of ours.
