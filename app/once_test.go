@@ -45,6 +45,8 @@ const crowdSize = 50
 
 func newCrowd(t *testing.T, at, asServersSeeIt databasetest.Database, servers int, extra ...string) *crowd {
 	t.Helper()
+	// How many passwords can be checked in time is another matter: nobody is sent away.
+	extra = append(extra, "LATCHKEY_AUTH_PASSWORD_MAX_WAIT=30s")
 	c := &crowd{took: map[string]*durations{}, counted: map[string]int{}}
 	makeVouchingAdmin(t, vouching(t, at)) // which migrates, too, and needs not wait for a slow network
 	env := vouching(t, asServersSeeIt, extra...)
