@@ -38,7 +38,7 @@ const stopTimeout = 15 * time.Second
 // New returns the server as an fx application, ready to Run. Further options add to it: providers by auth.AsProvider,
 // decorators, hooks of the application's own.
 func New(cfg *Config, opts ...fx.Option) *fx.App {
-	return fx.New(append([]fx.Option{Module(cfg), fx.Invoke(serve, warnOfMissingIndexes)}, opts...)...)
+	return fx.New(append([]fx.Option{Module(cfg), fx.Invoke(fx.Annotate(serve, fx.ParamTags(``, ``, ``, ``, `group:"app.handlers"`)), warnOfMissingIndexes)}, opts...)...)
 }
 
 // Module is everything the program is made of, but for listening: New adds that.
@@ -63,6 +63,7 @@ func core(cfg *Config) fx.Option {
 			newKeyring, fx.Annotate(newPeppers, fx.ResultTags(`name:"peppers"`)),
 			fx.Annotate(openDatabase, fx.ParamTags(``, ``, ``, ``, `group:"app.migrations"`)),
 			fx.Annotate(checkProviders, fx.ParamTags(``, `group:"auth.providers"`)),
+			fx.Annotate(checkActors, fx.ParamTags(``, `group:"link.actors"`)),
 			userOptions, authOptions, passwordOptions, linkOptions,
 			fx.Annotate(mailOptions, fx.ParamTags(``, `optional:"true"`, `name:"terminal"`)),
 			func(c *Config) auth.Settings { return auth.Settings(c.Auth.Providers) },
@@ -78,7 +79,7 @@ func core(cfg *Config) fx.Option {
 		}),
 		user.Module, auth.Module, emailpass.Module, link.Module, outbox.Module, mail.Module,
 		audit.Module, audit.Feed, purge.Module,
-		fx.Invoke(openKeys),
+		fx.Invoke(func(actorsChecked) {}, openKeys),
 	)
 }
 
@@ -219,7 +220,7 @@ func mailOptions(c *Config, at *listener, terminal io.Writer, log *slog.Logger) 
 	return o, nil
 }
 
-// providersChecked says that the configuration speaks of providers and actor types that there are.
+// providersChecked says that the configuration speaks of providers that there are.
 type providersChecked struct{}
 
 // checkProviders says all at once what LoadConfig cannot know, before a database is opened.
@@ -240,9 +241,6 @@ func checkProviders(c *Config, providers []auth.Provider, log *slog.Logger) (pro
 	}
 	used := map[string]bool{}
 	for _, actor := range slices.Sorted(maps.Keys(c.Link.Actors)) {
-		if actor != link.ActorUser {
-			add("link.actors."+actor, "there is no such actor type; there is %s", link.ActorUser)
-		}
 		for _, id := range c.Link.Actors[actor].Providers {
 			if used[id] = true; !known[id] {
 				add("link.actors."+actor+".providers", "there is no provider %q; there are %s", id, names)
@@ -258,6 +256,28 @@ func checkProviders(c *Config, providers []auth.Provider, log *slog.Logger) (pro
 		return providersChecked{}, problems
 	}
 	return providersChecked{}, nil
+}
+
+// actorsChecked says that the configuration speaks of actor types that there are.
+type actorsChecked struct{}
+
+// checkActors is checkProviders for actor types. Those that the application keeps may need the database, so it stands by itself;
+// where there are none but users none is opened for it.
+func checkActors(c *Config, actors []link.Actors) (actorsChecked, error) {
+	types := []string{link.ActorUser}
+	for _, a := range actors {
+		types = append(types, a.ActorType())
+	}
+	var problems Problems
+	for _, actor := range slices.Sorted(maps.Keys(c.Link.Actors)) {
+		if !slices.Contains(types, actor) {
+			problems = append(problems, Problem{c.where("link.actors." + actor), "there is no such actor type; there is " + strings.Join(types, ", ")})
+		}
+	}
+	if len(problems) > 0 {
+		return actorsChecked{}, problems
+	}
+	return actorsChecked{}, nil
 }
 
 func newSite(at *listener, c *Config, log *slog.Logger) (*web.Site, error) {

@@ -54,15 +54,17 @@ func (m *command) showConfig(args []string) error {
 	return table.Flush()
 }
 
-// checkParts says what is wrong with the configuration in view of the providers that this program has, as a start would:
+// checkParts says what is wrong with the configuration in view of the providers and actor types that this program has, as a start would:
 // the first thing there is.
 func (m *command) checkParts(c *Config, opts ...fx.Option) error {
 	checked := errors.New("checked") // stops fx before the program's own functions, which may open the database
 	err := fx.New(append([]fx.Option{
-		fx.Module("check", fx.Invoke(func(providersChecked) error { return checked })),
+		fx.Module("check", fx.Invoke(func(providersChecked, actorsChecked) error { return checked })),
 		core(c), fx.Options(opts...),
 		// The providers want a key. The real one may have to be made, in a directory that is none of this command's business.
 		fx.Decorate(func() (*keyring.Ring, error) { return keyring.New(make([]byte, keyring.MinSecret)) }),
+		// Actor types want a database, and are asked for nothing but their names.
+		fx.Decorate(func() *database.DB { return nil }), fx.RecoverFromPanics(),
 	}, m.options...)...).Err()
 	if errors.Is(dig.RootCause(err), checked) {
 		return nil
@@ -76,8 +78,7 @@ func (m *command) faultsOfParts() (faults Problems) {
 	c := m.config.parts()
 	for {
 		err := dig.RootCause(m.checkParts(c,
-			fx.Decorate(func() *slog.Logger { return slog.New(slog.DiscardHandler) }),
-			fx.Decorate(func() (*database.DB, error) { return nil, errors.New("no database is opened to look for faults") })))
+			fx.Decorate(func() *slog.Logger { return slog.New(slog.DiscardHandler) })))
 		var settings *auth.SettingsError
 		if !errors.As(err, &settings) {
 			var more Problems

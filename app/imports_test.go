@@ -34,6 +34,8 @@ var layers = []struct {
 }{
 	{"cmd/server", []string{"app="},
 		"main only parses the command and calls app, so that an embedder can copy it: move the work to app"},
+	{"examples/*", []string{"app=", "app/*", "link", "modules"},
+		"an example shows what an application can do, with what every application has"},
 	{"app/audit", []string{"link", "modules/user", "modules/auth=", "modules/kernel"},
 		"the front ends feed it and show it, and they are for embedders: it must not carry more than they do"},
 	{"app/httpapi", []string{"app/audit", "app/web", "link", "modules/user", "modules/auth=", "modules/kernel"},
@@ -89,7 +91,7 @@ var confined = []struct {
 	{
 		imports: []string{"go.uber.org/fx", "go.uber.org/dig"},
 		only: func(pkg, file string) bool {
-			return file == "fx.go" || pkg == "app" || within(pkg, "cmd")
+			return file == "fx.go" || pkg == "app" || within(pkg, "cmd") || within(pkg, "examples")
 		},
 		reason: "every module must be usable without fx, and read without knowing it",
 		remedy: "write a plain constructor New(Params) and wire it in the package's fx.go",

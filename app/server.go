@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,10 +49,54 @@ func Handler(api *httpapi.API, pages *console.Console) http.Handler {
 	})
 }
 
+// WithHandler adds routes of the application's own to those of the program: everything under the pattern, such as "/store/",
+// by the handler that the constructor makes; fx gives it what it asks for, such as an *httpapi.API, whose RequireActor says
+// who calls. New fails for a pattern that takes away a route of ours.
+func WithHandler(pattern string, constructor any) fx.Option {
+	name := fmt.Sprintf(`name:"handler of %s"`, pattern)
+	return fx.Provide(
+		fx.Annotate(constructor, fx.As(new(http.Handler)), fx.ResultTags(name)),
+		fx.Annotate(func(h http.Handler) ownHandler { return ownHandler{pattern, h} }, fx.ParamTags(name), fx.ResultTags(`group:"app.handlers"`)),
+	)
+}
+
+type ownHandler struct {
+	pattern string
+	http.Handler
+}
+
+// withOwn is ours, and the application's own handlers for what they are for.
+func withOwn(ours http.Handler, own []ownHandler) (http.Handler, error) {
+	if len(own) == 0 {
+		return ours, nil
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", ours)
+	for i, h := range own {
+		if !ownPattern.MatchString(h.pattern) || slices.ContainsFunc(ourPaths, func(path string) bool { return strings.HasPrefix(h.pattern+"/", path) }) {
+			return nil, fmt.Errorf("app.WithHandler: the pattern %q is not one of an application: use one such as /store/, not under %s", h.pattern, strings.Join(ourPaths, ", "))
+		}
+		if slices.ContainsFunc(own[:i], func(other ownHandler) bool { return other.pattern == h.pattern }) {
+			return nil, fmt.Errorf("app.WithHandler: there are two handlers for %s", h.pattern)
+		}
+		mux.Handle(h.pattern, h)
+	}
+	return mux, nil
+}
+
+var (
+	ownPattern = regexp.MustCompile(`^/[A-Za-z0-9_.~/-]+$`)
+	ourPaths   = []string{"/auth/", "/admin/", "/app/", "/.well-known/", "/health/"}
+)
+
 // serve answers requests from start to stop, with limits that a slow or greedy client runs into.
-func serve(lc fx.Lifecycle, at *listener, api *httpapi.API, pages *console.Console, log *slog.Logger, shutdown fx.Shutdowner) {
+func serve(lc fx.Lifecycle, at *listener, api *httpapi.API, pages *console.Console, own []ownHandler, log *slog.Logger, shutdown fx.Shutdowner) error {
+	handler, err := withOwn(Handler(api, pages), own)
+	if err != nil {
+		return err
+	}
 	server := &http.Server{
-		Handler:           Handler(api, pages),
+		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -70,4 +116,5 @@ func serve(lc fx.Lifecycle, at *listener, api *httpapi.API, pages *console.Conso
 		},
 		OnStop: server.Shutdown,
 	})
+	return nil
 }

@@ -1,5 +1,6 @@
 // Package link ties who somebody has proved to be (package auth) to the user they are (package user). On the first
-// successful authentication it creates exactly one user, whatever races or crashes.
+// successful authentication it creates exactly one user, whatever races or crashes; or one actor of a type that the application
+// keeps itself.
 //
 //	SignIn ── prove (slow, no transaction)
 //	   └── one transaction:
@@ -11,6 +12,7 @@
 //	   └── token
 //
 //	link.go     Service: SignIn, SignUp, Refresh, Actor, CreateUser
+//	actor.go    Actor, Actors: users, and the types of actor that an application keeps
 //	first.go    the first sign-in: policy, provisioning, joining, reclaiming
 //	invite.go   Accept: a user by invite
 //	reset.go    a new password

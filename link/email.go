@@ -20,7 +20,7 @@ func (s *Service) RequestEmailChange(ctx context.Context, session auth.Session, 
 	}
 	_, err := s.proveAndRecord(ctx, func() (auth.Proof, error) { return s.auth.ProveAgain(ctx, session, again) },
 		func(ctx context.Context, p auth.Proof, _ auth.IdentityID) (Login, error) {
-			id, err := s.Actor(ctx, session)
+			id, err := s.userOf(ctx, session)
 			if err != nil {
 				return Login{}, err
 			}
@@ -32,6 +32,15 @@ func (s *Service) RequestEmailChange(ctx context.Context, session auth.Session, 
 			return Login{}, err
 		})
 	return err
+}
+
+// userOf returns the user of the session; empty: it is nobody's.
+func (s *Service) userOf(ctx context.Context, session auth.Session) (user.ID, error) {
+	if session.ActorType != ActorUser {
+		return "", ErrActorType.Msg("Only users change their address here.")
+	}
+	id, err := s.Actor(ctx, session)
+	return user.ID(id), err
 }
 
 // gone is what a user who is not there any more means for who was signed in as them.
@@ -85,7 +94,7 @@ func (s *Service) changeEmail(ctx context.Context, session auth.Session, token s
 	if err != nil {
 		return user.User{}, auth.Session{}, err
 	}
-	id, err := s.Actor(ctx, session)
+	id, err := s.userOf(ctx, session)
 	if err != nil {
 		return user.User{}, auth.Session{}, err
 	}
@@ -120,7 +129,7 @@ func (s *Service) proved(ctx context.Context, i auth.Identity) error {
 // holdUnlinked keeps an identity that is linked to nobody from being linked before the transaction ends. As at a first
 // sign-in, the link row comes before everything else, so that whoever waits for it holds nothing.
 func (s *Service) holdUnlinked(ctx context.Context, identity auth.IdentityID) error {
-	free, err := s.store.insert(ctx, identity, ActorUser, user.NewID())
+	free, err := s.store.insert(ctx, identity, ActorUser, mint(ActorUser))
 	if err != nil {
 		return err
 	}

@@ -42,8 +42,8 @@ func TestAnAddressThatANewcomerHasProvedIsOutOfReachOfAPendingChange(t *testing.
 		for name, proves := range map[string]func(t *testing.T, address string) error{
 			"by a provider": func(t *testing.T, address string) error {
 				l, err := b.signIn(t.Context(), "vouching", vouched(address, address, true))
-				if l.UserID != "" {
-					t.Errorf("they are %s", l.UserID)
+				if l.ActorID != "" {
+					t.Errorf("they are %s", l.ActorID)
 				}
 				return err
 			},
@@ -85,13 +85,13 @@ func TestAnAddressThatTheAppGivesAUserVoidsWhatTheyHaveAskedFor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.users.ChangeEmail(t.Context(), id, "ada@example.com", "given@example.com"); err != nil {
+		if _, err := b.users.ChangeEmail(t.Context(), user.ID(id), "ada@example.com", "given@example.com"); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, _, err := b.link.ConfirmEmailChange(t.Context(), session, token); !errors.Is(err, user.ErrEmailMoved) {
 			t.Errorf("%v, want the change refused: it was asked for as who has another address", err)
 		}
-		if u, err := b.users.RetrieveUser(t.Context(), id); err != nil || u.Email != "given@example.com" {
+		if u, err := b.users.RetrieveUser(t.Context(), user.ID(id)); err != nil || u.Email != "given@example.com" {
 			t.Errorf("the address is %s, %v", u.Email, err)
 		}
 		// Nor can a session that is nobody's ask for anything.

@@ -1,6 +1,13 @@
 package link
 
-import "github.com/latchkey-go/latchkey/modules/kernel/fault"
+import (
+	"errors"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
+)
+
+// ErrNoActor is what an Actors answers of who is not there. No caller sees it: what it means depends on who asks.
+var ErrNoActor = errors.New("link: there is no such actor")
 
 // What can go wrong, beside the faults of packages auth and user, which pass through.
 var (

@@ -2,7 +2,6 @@ package link
 
 import (
 	"github.com/latchkey-go/latchkey/modules/auth"
-	"github.com/latchkey-go/latchkey/modules/user"
 )
 
 // What can happen to links, and at sign-ins.
@@ -12,7 +11,7 @@ type (
 		SessionID auth.SessionID  `json:"session_id"`
 		Identity  auth.IdentityID `json:"auth_identity_id"`
 		ActorType string          `json:"actor_type"`
-		ActorID   user.ID         `json:"actor_id"` // empty: as nobody yet
+		ActorID   string          `json:"actor_id"` // empty: as nobody yet
 		Provider  string          `json:"provider"`
 		NewActor  bool            `json:"new_actor"` // who came to be by this
 		Waiting   string          `json:"waiting"`   // why they are nobody, as Waiting.Reason; empty: they are somebody
@@ -34,18 +33,20 @@ type (
 	Linked struct {
 		Identity  auth.IdentityID `json:"auth_identity_id"`
 		ActorType string          `json:"actor_type"`
-		ActorID   user.ID         `json:"actor_id"`
+		ActorID   string          `json:"actor_id"`
 	}
-	// Joined says that another way to sign in was added to a user, because both sides had proved the address.
+	// Joined says that another way to sign in was added to an actor, because both sides had proved the address.
 	Joined struct {
-		Identity auth.IdentityID `json:"auth_identity_id"`
-		UserID   user.ID         `json:"user_id"`
+		Identity  auth.IdentityID `json:"auth_identity_id"`
+		ActorType string          `json:"actor_type"`
+		ActorID   string          `json:"actor_id"`
 	}
-	// Reclaimed says that the owner of a mailbox took over a user whose address nobody had proved. Every way to sign in
+	// Reclaimed says that the owner of a mailbox took over an actor whose address nobody had proved. Every way to sign in
 	// of before is gone.
 	Reclaimed struct {
-		Identity auth.IdentityID `json:"auth_identity_id"`
-		UserID   user.ID         `json:"user_id"`
+		Identity  auth.IdentityID `json:"auth_identity_id"`
+		ActorType string          `json:"actor_type"`
+		ActorID   string          `json:"actor_id"`
 	}
 )
 
@@ -59,6 +60,6 @@ func (Reclaimed) Topic() string { return "identity.reclaimed" }
 func (e SignedIn) Aggregate() string  { return string(e.Identity) }
 func (e SignedUp) Aggregate() string  { return string(e.Identity) }
 func (e Purged) Aggregate() string    { return string(e.Identity) }
-func (e Linked) Aggregate() string    { return string(e.ActorID) }
-func (e Joined) Aggregate() string    { return string(e.UserID) }
-func (e Reclaimed) Aggregate() string { return string(e.UserID) }
+func (e Linked) Aggregate() string    { return e.ActorID }
+func (e Joined) Aggregate() string    { return e.ActorID }
+func (e Reclaimed) Aggregate() string { return e.ActorID }

@@ -34,8 +34,8 @@ func ExampleService_SignIn() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("signed in as a user:", first.UserID != "")
-	fmt.Println("the same user again:", first.UserID == again.UserID)
+	fmt.Println("signed in as a user:", first.ActorID != "")
+	fmt.Println("the same user again:", first.ActorID == again.ActorID)
 	// Output:
 	// signed in as a user: true
 	// the same user again: true

@@ -21,21 +21,21 @@ type entry struct {
 
 // enter records a sign-in in the transaction of ctx: who it is, whom they are linked to, the session.
 func (s *Service) enter(ctx context.Context, e entry) (l Login, err error) {
-	if l.UserID, err = s.linked(ctx, e); err != nil {
+	if l.ActorID, err = s.linked(ctx, e); err != nil {
 		return Login{}, err
 	}
-	if l.UserID != "" {
-		if err := s.vouchFor(ctx, e, l.UserID); err != nil {
+	if l.ActorID != "" {
+		if err := s.vouchFor(ctx, e, l.ActorID); err != nil {
 			return Login{}, err
 		}
 		if l.Identity, err = s.admit(ctx, e.proof, e.known); err != nil {
 			return Login{}, err
 		}
-		u, err := s.signedIn(ctx, l.UserID)
+		a, err := s.signedIn(ctx, e.actorType, l.ActorID)
 		if err != nil {
 			return Login{}, err
 		}
-		l.user = &u
+		l.actor = &a
 	} else if l, err = s.first(ctx, e); err != nil {
 		return l, err
 	}
@@ -49,7 +49,7 @@ func (s *Service) enter(ctx context.Context, e entry) (l Login, err error) {
 		return Login{}, err
 	}
 	said := SignedIn{
-		SessionID: l.Session.ID, Identity: l.Identity.ID, ActorType: e.actorType, ActorID: l.UserID, Provider: l.Session.Provider, NewActor: l.made,
+		SessionID: l.Session.ID, Identity: l.Identity.ID, ActorType: e.actorType, ActorID: l.ActorID, Provider: l.Session.Provider, NewActor: l.made,
 	}
 	if l.Waiting != nil {
 		said.Waiting = l.Waiting.Reason
@@ -57,23 +57,23 @@ func (s *Service) enter(ctx context.Context, e entry) (l Login, err error) {
 	return l, s.events.Emit(ctx, said)
 }
 
-func (s *Service) linked(ctx context.Context, e entry) (user.ID, error) {
+func (s *Service) linked(ctx context.Context, e entry) (string, error) {
 	if e.known == "" {
 		return "", nil
 	}
 	return s.store.actor(ctx, e.known, e.actorType)
 }
 
-// first records a sign-in of somebody who is linked to nobody. The link row comes first, with the id of a user who may
+// first records a sign-in of somebody who is linked to nobody. The link row comes first, with the id of an actor who may
 // come to be, so that of several at once one is the first and the others wait for it without holding anything.
 func (s *Service) first(ctx context.Context, e entry) (l Login, err error) {
 	n := Newcomer{}
-	if address := e.proof.ProvedEmail(); address != "" {
+	if address := e.proof.ProvedEmail(); address != "" && e.actorType == ActorUser {
 		if n.Invite, err = s.openInvite(ctx, address); err != nil {
 			return Login{}, err
 		}
 	}
-	claim := user.NewID()
+	claim := mint(e.actorType)
 	if e.known != "" {
 		won, err := s.store.insert(ctx, e.known, e.actorType, claim)
 		if err != nil {
@@ -104,33 +104,31 @@ func (s *Service) first(ctx context.Context, e entry) (l Login, err error) {
 // second records a sign-in that another one came before: it is linked to whom that one made. If that one made nobody
 // after all, this one starts over.
 func (s *Service) second(ctx context.Context, e entry) (l Login, err error) {
-	if l.UserID, err = s.linked(ctx, e); err != nil {
+	if l.ActorID, err = s.linked(ctx, e); err != nil {
 		return Login{}, err
 	}
-	if l.UserID == "" {
+	if l.ActorID == "" {
 		l.Identity.ID = e.known
 		return l, errKnown
 	}
 	if l.Identity, err = s.admit(ctx, e.proof, e.known); err != nil {
 		return Login{}, err
 	}
-	_, err = s.signedIn(ctx, l.UserID)
+	_, err = s.signedIn(ctx, e.actorType, l.ActorID)
 	return l, err
 }
 
 // settle asks the policy and does what it decides. The link row of the newcomer is there, leading to claim.
-func (s *Service) settle(ctx context.Context, e entry, n Newcomer, claim user.ID) (Login, error) {
+func (s *Service) settle(ctx context.Context, e entry, n Newcomer, claim string) (Login, error) {
 	proved := n.Identity.Proved
-	if proved.EmailVerified {
-		match, err := s.users.FindUser(ctx, proved.Email)
-		switch {
-		case err == nil:
-			n.Match = &match
-		case !errors.Is(err, user.ErrNotFound):
-			return Login{}, err
-		}
-	}
 	for range attempts {
+		if proved.EmailVerified { // it may change under us: then it is decided again
+			match, err := s.match(ctx, e.actorType, proved.Email)
+			if err != nil {
+				return Login{}, err
+			}
+			n.Match = match
+		}
 		d, err := e.policy.Decide(ctx, n)
 		switch {
 		case err != nil:
@@ -143,24 +141,15 @@ func (s *Service) settle(ctx context.Context, e entry, n Newcomer, claim user.ID
 				return l, err
 			}
 		case d.draft != nil:
-			u, created, err := s.create(ctx, e, n, *d.draft, claim)
+			a, created, err := s.create(ctx, e, n, *d.draft, claim)
 			if created || err != nil {
-				return Login{Identity: n.Identity, UserID: u.ID, made: true}, err
+				return Login{Identity: n.Identity, ActorID: a.ID, made: true}, err
 			}
-			if !proved.EmailVerified || proved.Email != u.Email {
+			if !proved.EmailVerified || proved.Email != a.Email {
 				return s.wait(ctx, e, n, &WaitVerifyEmail) // the address is taken, and not proved to be theirs
 			}
-			n.Match = &u
-			continue
 		default:
 			return Login{}, fmt.Errorf("link: the policy of %s decided nothing", e.actorType)
-		}
-		match, err := s.users.FindUser(ctx, proved.Email) // it changed under us: decide again
-		if err != nil && !errors.Is(err, user.ErrNotFound) {
-			return Login{}, err
-		}
-		if n.Match = &match; err != nil {
-			n.Match = nil
 		}
 	}
 	return Login{}, fmt.Errorf("link: the policy of %s came to no end after %d decisions", e.actorType, attempts)
@@ -174,63 +163,76 @@ func (s *Service) wait(ctx context.Context, e entry, n Newcomer, w *Waiting) (Lo
 	return Login{Identity: n.Identity, Waiting: w}, s.store.noteUnlinked(ctx, n.Identity.ID, e.actorType)
 }
 
-// create makes the user whom the link row leads to already, unless the address is taken: then created is false and the
-// user is the one who has it.
-func (s *Service) create(ctx context.Context, e entry, n Newcomer, d user.Draft, claim user.ID) (u user.User, created bool, err error) {
-	d.ID = claim
-	if u, created, err = s.users.Ensure(ctx, d); err != nil || !created {
-		return u, created, err
+// create makes the actor whom the link row leads to already, unless the address is taken: then created is false and the
+// actor is the one who has it.
+func (s *Service) create(ctx context.Context, e entry, n Newcomer, d user.Draft, claim string) (a Actor, created bool, err error) {
+	d.ID = user.ID(claim)
+	k := s.kinds[e.actorType]
+	a, created, err = k.actors.CreateActor(ctx, d)
+	switch {
+	case err == nil && !created && k.matcher == nil:
+		err = fmt.Errorf("link: somebody has the address among the actors of the type %s, which must be a Matcher then", e.actorType)
+	case err == nil && a.ID == "":
+		err = fmt.Errorf("link: CreateActor of the type %s tells no id", e.actorType)
 	}
-	if n.Invite != nil {
-		if err := s.users.AcceptInvite(ctx, *n.Invite, u.ID); err != nil {
-			return u, true, err
+	if err != nil || !created {
+		return a, false, err
+	}
+	if a.ID != claim { // the application gives ids of its own
+		if err := s.store.point(ctx, n.Identity.ID, e.actorType, a.ID); err != nil {
+			return a, true, err
 		}
 	}
-	return u, true, s.settled(ctx, n.Identity.ID, e.actorType, u.ID, e.session)
+	if n.Invite != nil {
+		if err := s.users.AcceptInvite(ctx, *n.Invite, user.ID(a.ID)); err != nil {
+			return a, true, err
+		}
+	}
+	return a, true, s.settled(ctx, n.Identity.ID, e.actorType, a.ID, e.session)
 }
 
 // settled is what follows on every way by which an identity becomes an actor: what else it was signed in to without one
 // ends, so that a token taken before is good for nothing.
-func (s *Service) settled(ctx context.Context, identity auth.IdentityID, actorType string, id user.ID, but auth.SessionID) error {
+func (s *Service) settled(ctx context.Context, identity auth.IdentityID, actorType, id string, but auth.SessionID) error {
 	if err := s.auth.EndSessions(ctx, identity, actorType, but); err != nil {
 		return err
 	}
 	return s.events.Emit(ctx, Linked{identity, actorType, id})
 }
 
-// join gives a user another way to sign in; done is false if the user changed meanwhile.
-func (s *Service) join(ctx context.Context, e entry, n Newcomer, id user.ID) (l Login, done bool, err error) {
-	u, err := s.users.RetrieveUser(ctx, id)
-	if errors.Is(err, user.ErrNotFound) {
+// join gives an actor another way to sign in; done is false if the actor changed meanwhile.
+func (s *Service) join(ctx context.Context, e entry, n Newcomer, id string) (l Login, done bool, err error) {
+	a, err := s.find(ctx, e.actorType, id)
+	if errors.Is(err, ErrNoActor) {
 		return Login{}, false, nil
 	}
 	if err != nil {
 		return Login{}, false, err
 	}
-	if p := n.Identity.Proved; !p.EmailVerified || p.Email != u.Email {
+	if p := n.Identity.Proved; !p.EmailVerified || p.Email != a.Email {
 		if n.Match != nil && n.Match.ID == id && p.EmailVerified && n.Match.Email == p.Email {
 			return Login{}, false, nil // they have moved to another address since they were found by this one
 		}
-		return Login{}, false, fmt.Errorf("link: the policy of %s joins a newcomer who has not proved the user's address", e.actorType)
+		return Login{}, false, fmt.Errorf("link: the policy of %s joins a newcomer who has not proved the actor's address", e.actorType)
 	}
-	if ok, err := s.users.ConfirmOwner(ctx, u); err != nil || !ok {
+	if ok, err := s.confirmOwner(ctx, e.actorType, a); err != nil || !ok {
 		return Login{}, false, err
 	}
-	if !u.Active() {
+	if a.Inactive {
 		return Login{}, false, ErrDeactivated
 	}
 	if n.Invite != nil {
-		if err := s.acceptAs(ctx, *n.Invite, u); err != nil {
+		if err := s.acceptAs(ctx, *n.Invite, user.ID(a.ID)); err != nil {
 			return Login{}, false, err
 		}
 	}
-	l = Login{Identity: n.Identity, UserID: u.ID}
-	owner, err := s.store.identity(ctx, e.actorType, u.ID)
+	l = Login{Identity: n.Identity, ActorID: a.ID}
+	owner, err := s.store.identity(ctx, e.actorType, a.ID)
 	switch {
 	case err != nil:
 		return Login{}, false, err
-	case owner == "" || !u.EmailVerified():
-		return l, true, s.reclaim(ctx, n.Identity.ID, u, e.actorType, e.session)
+	case owner == "" || !a.EmailVerified:
+		return l, true, s.reclaim(ctx, n.Identity.ID, a.ID, e.actorType, e.session)
 	}
 	if other, err := s.store.linkedAs(ctx, n.Identity.ID, e.actorType); err != nil {
 		return Login{}, false, err
@@ -247,28 +249,28 @@ func (s *Service) join(ctx context.Context, e entry, n Newcomer, id user.ID) (l 
 		return Login{}, false, err
 	}
 	l.Identity.Proved = n.Identity.Proved
-	return l, true, s.events.Emit(ctx, Joined{owner, u.ID})
+	return l, true, s.events.Emit(ctx, Joined{owner, e.actorType, a.ID})
 }
 
-// reclaim hands a user to the identity that has proved the mailbox, whose link row is there: the user row stays, and
-// every way to sign in that somebody else had to it goes.
-func (s *Service) reclaim(ctx context.Context, claimant auth.IdentityID, u user.User, actorType string, but auth.SessionID) error {
-	before, err := s.store.identity(ctx, actorType, u.ID)
+// reclaim hands an actor to the identity that has proved the mailbox, whose link row is there: the actor stays, and every
+// way to sign in that somebody else had to them goes.
+func (s *Service) reclaim(ctx context.Context, claimant auth.IdentityID, id, actorType string, but auth.SessionID) error {
+	before, err := s.store.identity(ctx, actorType, id)
 	if err != nil {
 		return err
 	}
 	if before != "" && before != claimant {
-		if err := s.detach(ctx, before); err != nil {
+		if err := s.detach(actorType)(ctx, before); err != nil {
 			return err
 		}
-		if err := s.events.Emit(ctx, Reclaimed{claimant, u.ID}); err != nil {
+		if err := s.events.Emit(ctx, Reclaimed{claimant, actorType, id}); err != nil {
 			return err
 		}
 	}
-	if err := s.store.point(ctx, claimant, actorType, u.ID); err != nil {
+	if err := s.store.point(ctx, claimant, actorType, id); err != nil {
 		return err
 	}
-	return s.settled(ctx, claimant, actorType, u.ID, but)
+	return s.settled(ctx, claimant, actorType, id, but)
 }
 
 // openInvite returns the invite for a proved address, held until the transaction ends; nil if there is none.

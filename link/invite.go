@@ -49,6 +49,9 @@ func (s *Service) acceptAgain(ctx context.Context, session auth.Session, token s
 }
 
 func (s *Service) accept(ctx context.Context, session auth.Session, token string, a Acceptance) (user.User, error) {
+	if session.ActorType != ActorUser {
+		return user.User{}, ErrActorType.Msg("Invites are for users: sign in as one to accept it.")
+	}
 	invite, refused := s.users.HoldInvite(ctx, token)
 	if refused != nil && !errors.Is(refused, user.ErrInviteUsed) {
 		return user.User{}, refused
@@ -58,13 +61,13 @@ func (s *Service) accept(ctx context.Context, session auth.Session, token string
 		return user.User{}, err
 	}
 	if refused != nil {
-		if actor == "" || actor != invite.AcceptedBy {
+		if actor == "" || user.ID(actor) != invite.AcceptedBy {
 			return user.User{}, refused
 		}
 		if err := s.auth.HoldSession(ctx, session); err != nil {
 			return user.User{}, err
 		}
-		return s.signedIn(ctx, actor) // the answer to the first accept was lost
+		return s.signedInUser(ctx, actor) // the answer to the first accept was lost
 	}
 	if actor != "" {
 		return s.acceptSignedIn(ctx, session, actor, invite)
@@ -77,7 +80,7 @@ func (s *Service) accept(ctx context.Context, session auth.Session, token string
 		return user.User{}, err
 	}
 	claim := user.NewID()
-	if won, err := s.store.insert(ctx, session.IdentityID, session.ActorType, claim); err != nil {
+	if won, err := s.store.insert(ctx, session.IdentityID, session.ActorType, string(claim)); err != nil {
 		return user.User{}, err
 	} else if !won {
 		return user.User{}, errKnown // they signed in at the same time: they are a user by now
@@ -128,7 +131,7 @@ func (s *Service) become(ctx context.Context, session auth.Session, invite user.
 			err = s.auth.HoldSession(ctx, session)
 		}
 		if err == nil {
-			err = s.settled(ctx, session.IdentityID, session.ActorType, u.ID, session.ID)
+			err = s.settled(ctx, session.IdentityID, session.ActorType, string(u.ID), session.ID)
 		}
 	} else {
 		err = s.takeOver(ctx, session, invite, u)
@@ -154,25 +157,25 @@ func (s *Service) takeOver(ctx context.Context, session auth.Session, invite use
 	} else if !ok {
 		return errKnown
 	}
-	if err := s.acceptAs(ctx, invite, u); err != nil {
+	if err := s.acceptAs(ctx, invite, u.ID); err != nil {
 		return err
 	}
 	if err := s.auth.HoldSession(ctx, session); err != nil {
 		return err
 	}
-	return s.reclaim(ctx, session.IdentityID, u, session.ActorType, session.ID)
+	return s.reclaim(ctx, session.IdentityID, string(u.ID), session.ActorType, session.ID)
 }
 
 // acceptSignedIn lets a user accept an invite to their own address, or become the first admin by the set-up link.
-func (s *Service) acceptSignedIn(ctx context.Context, session auth.Session, actor user.ID, invite user.Invite) (user.User, error) {
-	u, err := s.signedIn(ctx, actor)
+func (s *Service) acceptSignedIn(ctx context.Context, session auth.Session, actor string, invite user.Invite) (user.User, error) {
+	u, err := s.signedInUser(ctx, actor)
 	if err != nil {
 		return user.User{}, err
 	}
 	if u.Email == "" || (invite.Email != u.Email && !invite.Setup()) {
 		return user.User{}, ErrSignedIn
 	}
-	if err := s.acceptAs(ctx, invite, u); err != nil {
+	if err := s.acceptAs(ctx, invite, u.ID); err != nil {
 		return user.User{}, err
 	}
 	if invite.Channel == user.ByMail {
@@ -192,11 +195,17 @@ func (s *Service) acceptSignedIn(ctx context.Context, session auth.Session, acto
 }
 
 // acceptAs closes the invite for a user who is there already, and gives them its roles.
-func (s *Service) acceptAs(ctx context.Context, invite user.Invite, u user.User) error {
-	if err := s.users.AcceptInvite(ctx, invite, u.ID); err != nil {
+func (s *Service) acceptAs(ctx context.Context, invite user.Invite, id user.ID) error {
+	if err := s.users.AcceptInvite(ctx, invite, id); err != nil {
 		return err
 	}
-	return s.users.Grant(ctx, u.ID, via(invite), invite.Roles...)
+	return s.users.Grant(ctx, id, via(invite), invite.Roles...)
+}
+
+func (s *Service) signedInUser(ctx context.Context, id string) (user.User, error) {
+	a, err := s.signedIn(ctx, ActorUser, id)
+	u, _ := a.Record.(user.User)
+	return u, err
 }
 
 // via is how somebody who accepts the invite comes to be a user, and by their roles.

@@ -17,10 +17,8 @@ import (
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
-// ActorUser is the actor type of package user.
-const ActorUser = "user"
-
-// Options are the package's settings, by actor type. The zero value serves users by AutoProvision with every provider.
+// Options are the package's settings, by actor type. A type that has none, as in the zero value, is served by AutoProvision
+// with every provider.
 type Options struct {
 	Actors map[string]ActorOptions
 	// EnumerationSafe has SignUp do and answer the same for an address that is known and for one that is not: the mailbox
@@ -44,14 +42,14 @@ type Login struct {
 	Identity auth.Identity
 	Session  auth.Session
 	Token    string   // an access token of the session
-	UserID   user.ID  // empty: not linked yet
+	ActorID  string   // empty: not linked yet
 	Waiting  *Waiting // why not; nil if linked, or if nobody asked to be let in (SignUp)
 
 	Unproved     bool               // they are nobody until an address is proved
 	Verification *auth.Verification // of that address, under way; nil if there is no address, or nobody is held back
 
-	user *user.User // as the sign-in found it; nil: not looked at
-	made bool       // the user came to be by this sign-in
+	actor *Actor // as the sign-in found it; nil: not looked at
+	made  bool   // the actor came to be by this sign-in
 }
 
 // Service is the bridge. It is safe for concurrent use.
@@ -62,7 +60,7 @@ type Service struct {
 	auth   *auth.Service
 	events event.Emitter
 	log    *slog.Logger
-	actors map[string]ActorOptions
+	kinds  map[string]kind // by actor type
 
 	enumerationSafe bool
 	unlinkedTTL     time.Duration
@@ -79,31 +77,42 @@ func New(p Params) (*Service, error) {
 		store: store{p.DB}, db: p.DB, users: p.Users, auth: p.Auth,
 		events:          cmp.Or(p.Events, event.Discard),
 		log:             cmp.Or(p.Log, slog.Default()).With("module", "link"),
-		actors:          map[string]ActorOptions{ActorUser: {Policy: AutoProvision{}}},
+		kinds:           map[string]kind{},
 		enumerationSafe: p.Options.EnumerationSafe, unlinkedTTL: p.Options.UnlinkedTTL,
+	}
+	for _, a := range append([]Actors{users{p.Users}}, p.Actors...) {
+		if err := s.serve(a); err != nil {
+			return nil, err
+		}
 	}
 	known := s.auth.ListAuthProviders()
 	for name, o := range p.Options.Actors {
-		if name != ActorUser {
-			return nil, fmt.Errorf("link: no actor type is called %q: only %q is built in", name, ActorUser)
+		k, served := s.kinds[name]
+		if !served {
+			return nil, fmt.Errorf("link: there is no actor type %q: there are %s; an application adds its own by AsActor", name, strings.Join(s.ActorTypes(), ", "))
+		}
+		if _, ok := o.Policy.(InviteOnly); ok && name != ActorUser {
+			return nil, fmt.Errorf("link: the policy of actor type %q is InviteOnly, and nobody is invited to be anything but a user", name)
 		}
 		for _, provider := range o.Providers {
 			if !slices.ContainsFunc(known, func(i auth.ProviderInfo) bool { return i.ID == provider }) {
 				return nil, fmt.Errorf("link: actor type %q may use provider %q, but there is no such provider", name, provider)
 			}
 		}
-		o.Policy = cmp.Or(o.Policy, Policy(AutoProvision{}))
-		s.actors[name] = o
+		if k.ActorOptions = o; o.Policy == nil {
+			k.Policy = AutoProvision{}
+		}
+		s.kinds[name] = k
 	}
-	for name, o := range s.actors {
+	for name, o := range s.kinds {
 		if len(known) > 0 && !slices.ContainsFunc(known, func(i auth.ProviderInfo) bool { return o.allows(i.ID) }) { // of none at all, auth.New has told
 			s.log.Warn("an actor type may use no provider, so nobody can sign in as one", "actor_type", name)
 		}
 	}
 	s.auth.OnDelete(s.store.deleteAll)
 	s.auth.OnNames(s.names)
-	s.users.OnDelete(s.unlink)
-	s.users.OnDeactivate(s.revoke)
+	s.users.OnDelete(s.eachUser(s.detach(ActorUser)))
+	s.users.OnDeactivate(s.eachUser(s.auth.Revoke))
 	s.users.OnAddress(func(ctx context.Context, addresses []string) error {
 		return s.auth.CancelEmailChanges(ctx, addresses...)
 	})
@@ -111,11 +120,11 @@ func New(p Params) (*Service, error) {
 }
 
 // ActorTypes are the types of actor that can sign in, by name.
-func (s *Service) ActorTypes() []string { return slices.Sorted(maps.Keys(s.actors)) }
+func (s *Service) ActorTypes() []string { return slices.Sorted(maps.Keys(s.kinds)) }
 
 // Providers describes the providers that an actor type may use, or says ErrActorType.
 func (s *Service) Providers(actorType string) ([]auth.ProviderInfo, error) {
-	o, ok := s.actors[actorType]
+	o, ok := s.kinds[actorType]
 	if !ok {
 		return nil, ErrActorType.Msg("There is no actor type %q.", actorType)
 	}
@@ -135,7 +144,7 @@ func (s *Service) allow(actorType, provider string) (ActorOptions, error) {
 	if !slices.ContainsFunc(allowed, func(i auth.ProviderInfo) bool { return i.ID == provider }) {
 		return ActorOptions{}, ErrProvider.Msg("The actor type %s is not allowed to use the auth provider %s", actorType, provider)
 	}
-	return s.actors[actorType], nil
+	return s.kinds[actorType].ActorOptions, nil
 }
 
 // SignIn lets a caller in. The first time, the actor type's policy decides whom they become: of any number of first
@@ -154,10 +163,10 @@ func (s *Service) SignIn(ctx context.Context, actorType, provider string, in aut
 	if err != nil {
 		return l, err
 	}
-	if l.user != nil { // no need to look again: whatever ends their sign-ins since ends this one's session, too
-		l.Token, err = s.tokenFor(l.Session, l.Identity, *l.user)
+	if l.actor != nil { // no need to look again: whatever ends their sign-ins since ends this one's session, too
+		l.Token, err = s.tokenFor(l.Session, l.Identity, *l.actor)
 	} else {
-		l.Token, err = s.token(ctx, l.Session, l.Identity, l.UserID)
+		l.Token, err = s.token(ctx, l.Session, l.Identity, l.ActorID)
 	}
 	return l, err
 }
@@ -300,11 +309,11 @@ func (s *Service) Refresh(ctx context.Context, session auth.Session) (string, er
 	return s.token(ctx, session, identity, actor)
 }
 
-// Actor returns the user that the session's identity is linked to; empty if it is linked to nobody, or to somebody who is
+// Actor returns the actor that the session's identity is linked to; empty if it is linked to nobody, or to somebody who is
 // held back (HoldsBack). Linking ends the other sessions of who was nobody, and a session that was checked on another node
 // may be one of those, for as long as that is cached there: so where the link is new the session is read once more.
 // auth.ErrSession: it has ended.
-func (s *Service) Actor(ctx context.Context, session auth.Session) (user.ID, error) {
+func (s *Service) Actor(ctx context.Context, session auth.Session) (string, error) {
 	id, since, err := s.store.actorSince(ctx, session.IdentityID, session.ActorType)
 	if err != nil || id == "" {
 		return id, err
@@ -314,17 +323,17 @@ func (s *Service) Actor(ctx context.Context, session auth.Session) (user.ID, err
 			return "", err
 		}
 	}
-	if !s.actors[session.ActorType].RequireVerifiedEmail {
+	if !s.kinds[session.ActorType].RequireVerifiedEmail {
 		return id, nil
 	}
-	u, err := s.users.RetrieveUser(ctx, id)
-	if errors.Is(err, user.ErrNotFound) {
+	a, err := s.find(ctx, session.ActorType, id)
+	if errors.Is(err, ErrNoActor) {
 		return id, nil // the caller looks for them, too
 	}
 	if err != nil {
 		return "", err
 	}
-	if held, err := s.HoldsBack(ctx, session.ActorType, u); err != nil || held {
+	if held, err := s.HoldsBack(ctx, session.ActorType, a); err != nil || held {
 		return "", err
 	}
 	return id, nil
@@ -352,7 +361,7 @@ func (s *Service) ways(ctx context.Context, id user.ID) ([]auth.ProviderIdentity
 	if strings.ContainsRune(string(id), 0) { // which cannot even be written into a statement
 		return nil, nil
 	}
-	identity, err := s.store.identity(ctx, ActorUser, id)
+	identity, err := s.store.identity(ctx, ActorUser, string(id))
 	if err != nil || identity == "" {
 		return nil, err
 	}
@@ -363,25 +372,25 @@ func (s *Service) ways(ctx context.Context, id user.ID) ([]auth.ProviderIdentity
 	return i.Providers, err
 }
 
-// token makes an access token that speaks for the user, if there is one.
-func (s *Service) token(ctx context.Context, session auth.Session, identity auth.Identity, id user.ID) (string, error) {
+// token makes an access token that speaks for the actor, if there is one.
+func (s *Service) token(ctx context.Context, session auth.Session, identity auth.Identity, id string) (string, error) {
 	if id == "" {
 		return s.auth.Token(session, identity, auth.Actor{})
 	}
-	u, err := s.users.RetrieveUser(ctx, id)
-	if errors.Is(err, user.ErrNotFound) || (err == nil && !u.Active()) {
+	a, err := s.find(ctx, session.ActorType, id)
+	if errors.Is(err, ErrNoActor) || (err == nil && a.Inactive) {
 		return "", auth.ErrSession
 	}
 	if err != nil {
 		return "", err
 	}
-	return s.tokenFor(session, identity, u)
+	return s.tokenFor(session, identity, a)
 }
 
-func (s *Service) tokenFor(session auth.Session, identity auth.Identity, u user.User) (string, error) {
-	return s.auth.Token(session, identity, auth.Actor{ID: string(u.ID), Metadata: map[string]any{
-		session.ActorType + "_id": u.ID, "roles": u.Roles,
-	}})
+func (s *Service) tokenFor(session auth.Session, identity auth.Identity, a Actor) (string, error) {
+	said := map[string]any{session.ActorType + "_id": a.ID}
+	maps.Copy(said, a.Metadata)
+	return s.auth.Token(session, identity, auth.Actor{ID: a.ID, Metadata: said})
 }
 
 // CreateUser makes a user with a first way to sign in: identity, user and link in one transaction. It is for those who
@@ -405,7 +414,7 @@ func (s *Service) CreateUser(ctx context.Context, provider string, in auth.Input
 	_, err = s.proveAndRecord(ctx, prove, func(ctx context.Context, p auth.Proof, known auth.IdentityID) (l Login, err error) {
 		won := known == ""
 		if known != "" {
-			if won, err = s.store.insert(ctx, known, ActorUser, d.ID); err != nil {
+			if won, err = s.store.insert(ctx, known, ActorUser, string(d.ID)); err != nil {
 				return Login{}, err
 			}
 		}
@@ -419,7 +428,7 @@ func (s *Service) CreateUser(ctx context.Context, provider string, in auth.Input
 			if !l.Identity.Proved.Created {
 				return l, errKnown
 			}
-			if _, err := s.store.insert(ctx, l.Identity.ID, ActorUser, d.ID); err != nil {
+			if _, err := s.store.insert(ctx, l.Identity.ID, ActorUser, string(d.ID)); err != nil {
 				return Login{}, err
 			}
 		}
@@ -434,77 +443,77 @@ func (s *Service) CreateUser(ctx context.Context, provider string, in auth.Input
 		if err := s.auth.VerifyEmail(ctx, l.Identity.ID, u.Email); err != nil {
 			return Login{}, err
 		}
-		return l, s.events.Emit(ctx, Linked{l.Identity.ID, ActorUser, u.ID})
+		return l, s.events.Emit(ctx, Linked{l.Identity.ID, ActorUser, string(u.ID)})
 	})
 	return u, err
 }
 
-// unlink ends what the users sign in with, in the transaction that deletes them.
-// names are what the user is called whom an identity signs in, and their address, which may not be the identity's.
-func (s *Service) names(ctx context.Context, identity auth.IdentityID) ([]string, error) {
-	id, err := s.store.actor(ctx, identity, ActorUser)
-	if err != nil || id == "" {
-		return nil, err
-	}
-	u, err := s.users.RetrieveUser(ctx, id)
-	if errors.Is(err, user.ErrNotFound) {
-		return nil, nil
-	}
-	names := []string{u.Email}
-	for _, name := range []*string{u.FirstName, u.LastName} {
-		if name != nil {
-			names = append(names, *name)
+// names are what the actors are called whom an identity signs in, and their addresses, which may not be the identity's.
+func (s *Service) names(ctx context.Context, identity auth.IdentityID) (names []string, err error) {
+	for _, actorType := range s.ActorTypes() {
+		id, err := s.store.actor(ctx, identity, actorType)
+		if err != nil {
+			return nil, err
+		}
+		if id == "" {
+			continue
+		}
+		a, err := s.find(ctx, actorType, id)
+		if errors.Is(err, ErrNoActor) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, a.Email)
+		if u, ok := a.Record.(user.User); ok {
+			for _, name := range []*string{u.FirstName, u.LastName} {
+				if name != nil {
+					names = append(names, *name)
+				}
+			}
 		}
 	}
-	return names, err
+	return names, nil
 }
 
-func (s *Service) unlink(ctx context.Context, users []user.ID) error {
-	return s.eachIdentity(ctx, users, s.detach)
-}
-
-// revoke ends what the users are signed in to, in the transaction that deactivates them.
-func (s *Service) revoke(ctx context.Context, users []user.ID) error {
-	return s.eachIdentity(ctx, users, s.auth.Revoke)
-}
-
-// eachIdentity calls f for the identity of each of the users who has one.
-func (s *Service) eachIdentity(ctx context.Context, users []user.ID, f func(context.Context, auth.IdentityID) error) error {
-	for _, id := range users {
-		identity, err := s.store.identity(ctx, ActorUser, id)
-		if err == nil && identity != "" {
-			err = f(ctx, identity)
+// eachUser calls f for the identity of each of some users who has one, in the transaction that deletes or deactivates them.
+func (s *Service) eachUser(f func(context.Context, auth.IdentityID) error) func(context.Context, []user.ID) error {
+	return func(ctx context.Context, users []user.ID) error {
+		for _, id := range users {
+			if err := s.ofActor(ctx, ActorUser, string(id), f); err != nil {
+				return err
+			}
 		}
+		return nil
+	}
+}
+
+// detach takes an identity from the actor it is linked to: for good, or, if it is another actor as well, as this one.
+func (s *Service) detach(actorType string) func(context.Context, auth.IdentityID) error {
+	return func(ctx context.Context, identity auth.IdentityID) error {
+		if err := s.store.delete(ctx, identity, actorType); err != nil {
+			return err
+		}
+		shared, err := s.store.linkedAs(ctx, identity, actorType)
 		if err != nil {
 			return err
 		}
+		if shared {
+			return s.auth.Revoke(ctx, identity)
+		}
+		return s.auth.DeleteAuthIdentities(ctx, identity)
 	}
-	return nil
 }
 
-// detach takes the identity from the user it is linked to: for good, or, if it is another actor as well, for this one.
-func (s *Service) detach(ctx context.Context, identity auth.IdentityID) error {
-	if err := s.store.delete(ctx, identity, ActorUser); err != nil {
-		return err
-	}
-	shared, err := s.store.linkedAs(ctx, identity, ActorUser)
-	if err != nil {
-		return err
-	}
-	if shared {
-		return s.auth.Revoke(ctx, identity)
-	}
-	return s.auth.DeleteAuthIdentities(ctx, identity)
-}
-
-// signedIn returns the user if they may sign in. A link whose user is gone is as good as wrong credentials.
-func (s *Service) signedIn(ctx context.Context, id user.ID) (user.User, error) {
-	u, err := s.users.RetrieveUser(ctx, id)
+// signedIn returns the actor if they may sign in. A link whose actor is gone is as good as wrong credentials.
+func (s *Service) signedIn(ctx context.Context, actorType, id string) (Actor, error) {
+	a, err := s.find(ctx, actorType, id)
 	switch {
-	case errors.Is(err, user.ErrNotFound):
-		return user.User{}, auth.ErrInvalidCredentials.Msg("Invalid email or password")
-	case err == nil && !u.Active():
-		return user.User{}, ErrDeactivated
+	case errors.Is(err, ErrNoActor):
+		return Actor{}, auth.ErrInvalidCredentials.Msg("Invalid email or password")
+	case err == nil && a.Inactive:
+		return Actor{}, ErrDeactivated
 	}
-	return u, err
+	return a, err
 }

@@ -60,11 +60,16 @@ func newBridge(t testing.TB, db *database.DB, options link.ActorOptions) bridge 
 
 func newBridgeWith(t testing.TB, db *database.DB, options link.ActorOptions, ofAuth auth.Options) bridge {
 	t.Helper()
+	return newBridgeHashing(t, db, options, ofAuth, 4)
+}
+
+func newBridgeHashing(t testing.TB, db *database.DB, options link.ActorOptions, ofAuth auth.Options, cost int) bridge {
+	t.Helper()
 	keys, err := keyring.New(make([]byte, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
-	passwords, err := auth.NewPasswords(auth.PasswordParams{Keys: keys, Options: auth.PasswordOptions{Cost: 4, MaxWait: time.Minute}}) // -race makes bcrypt slow
+	passwords, err := auth.NewPasswords(auth.PasswordParams{Keys: keys, Options: auth.PasswordOptions{Cost: cost, MaxWait: time.Minute}}) // -race makes bcrypt slow
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,10 +136,10 @@ func (b bridge) count(t testing.TB, table string) int {
 func TestOfManyFirstSignInsAtOnceOneMakesTheUserAndAllSucceed(t *testing.T) {
 	each(t, func(t *testing.T, b bridge) {
 		b.signUp(t, "ada@example.com", "correct horse")
-		seen := make([]user.ID, 200)
+		seen := make([]string, 200)
 		for i, err := range databasetest.Together(len(seen), func(i int) error {
 			l, err := b.signIn(t.Context(), "emailpass", credentials("ada@example.com", "correct horse"))
-			seen[i] = l.UserID
+			seen[i] = l.ActorID
 			return err
 		}) {
 			if err != nil {
@@ -251,8 +256,8 @@ func TestAUserWhoMovesWhileTheyAreJoinedIsDecidedAnew(t *testing.T) {
 		}
 		s := b.with(t, moves{b.db, new(sync.Once)})
 		l, err := s.SignIn(t.Context(), "user", "vouching", vouched("ada again", "ada@example.com", true), auth.Client{})
-		if err != nil || l.UserID == "" || l.UserID == first.UserID {
-			t.Errorf("%q, %v, want a user of their own beside %q", l.UserID, err, first.UserID)
+		if err != nil || l.ActorID == "" || l.ActorID == first.ActorID {
+			t.Errorf("%q, %v, want a user of their own beside %q", l.ActorID, err, first.ActorID)
 		}
 	})
 }

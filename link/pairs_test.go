@@ -181,7 +181,7 @@ func (b bridge) newPerson(t *testing.T, email string, linked bool) person {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return person{verify: verify.Token, email: email, user: l.UserID, session: l.Session, identityID: l.Identity.ID, anotherProof: vouched(email, email, true),
+	return person{verify: verify.Token, email: email, user: user.ID(l.ActorID), session: l.Session, identityID: l.Identity.ID, anotherProof: vouched(email, email, true),
 		change: change, reset: reset.Token, way: l.Identity.Providers[0].ID, to: to, move: move.Token,
 		token: b.users.InviteToken(invites[0], user.ByHand), mail: b.users.InviteToken(invites[0], user.ByMail)}
 }
@@ -327,7 +327,7 @@ func TestADeactivationWinsAgainstReclaiming(t *testing.T) {
 		}
 		claimed := make(chan error, 1)
 		err = b.db.InTx(t.Context(), func(ctx context.Context) error {
-			if err := b.users.DeactivateUsers(ctx, l.UserID); err != nil {
+			if err := b.users.DeactivateUsers(ctx, user.ID(l.ActorID)); err != nil {
 				return err
 			}
 			go func() {
@@ -359,8 +359,8 @@ func TestReclaimingDropsRolesThatNobodyGrantedToTheAddress(t *testing.T) {
 			t.Fatalf("the set-up link: %v, %v", first.Roles, err)
 		}
 		owner, err := b.signIn(t.Context(), "vouching", vouched("mallory", "root@exmaple.com", true))
-		if err != nil || owner.UserID != first.ID {
-			t.Fatalf("the owner of the mailbox: %v, %v", owner.UserID, err)
+		if err != nil || user.ID(owner.ActorID) != first.ID {
+			t.Fatalf("the owner of the mailbox: %v, %v", owner.ActorID, err)
 		}
 		if u, err := b.users.RetrieveUser(t.Context(), first.ID); err != nil || u.HasRole(user.RoleAdmin) {
 			t.Errorf("the roles are %v, %v: the set-up link was not for whoever owns that mailbox", u.Roles, err)
@@ -382,7 +382,7 @@ func TestReclaimingDropsRolesThatNobodyGrantedToTheAddress(t *testing.T) {
 		if _, err := b.signIn(t.Context(), "vouching", vouched("grace", "grace@example.com", true)); err != nil {
 			t.Fatal(err)
 		}
-		if u, err := b.users.RetrieveUser(t.Context(), grace.UserID); err != nil || !u.HasRole("editor") || !u.HasRole(user.RoleMember) {
+		if u, err := b.users.RetrieveUser(t.Context(), user.ID(grace.ActorID)); err != nil || !u.HasRole("editor") || !u.HasRole(user.RoleMember) {
 			t.Errorf("the roles are %v, %v, want editor and member", u.Roles, err)
 		}
 	})
@@ -401,8 +401,8 @@ func TestWhatAProviderSaysOfSomebodyDoesNotKeepThemOut(t *testing.T) {
 		} {
 			saying.Store(name, profile)
 			for range 2 {
-				if l, err := b.signIn(t.Context(), "vouching", auth.Input(fmt.Sprintf(`{"name":%q}`, name))); err != nil || l.UserID == "" {
-					t.Errorf("%s: %q, %v", name, l.UserID, err)
+				if l, err := b.signIn(t.Context(), "vouching", auth.Input(fmt.Sprintf(`{"name":%q}`, name))); err != nil || l.ActorID == "" {
+					t.Errorf("%s: %q, %v", name, l.ActorID, err)
 				}
 			}
 		}

@@ -26,11 +26,11 @@ func (f PolicyFunc) Decide(ctx context.Context, n Newcomer) (Decision, error) { 
 // be the newcomer's: who merely claims one matches nothing.
 type Newcomer struct {
 	Identity auth.Identity // Identity.Proved says by what, and whether its address is proved
-	Match    *user.User    // the user who has the newcomer's address; nil: none
-	Invite   *user.Invite  // the invite for the newcomer's address that can be accepted now; nil: none
+	Match    *Actor        // the actor who has the newcomer's address; nil: none
+	Invite   *user.Invite  // the invite for the newcomer's address that can be accepted now; nil: none, or they are to be no user
 }
 
-// Draft is the user that the newcomer would become: a member, with what the provider says of them, or with the invite's
+// Draft is the actor that the newcomer would become; a user would be a member, with what the provider says of them, or with the invite's
 // roles if there is one.
 func (n Newcomer) Draft() user.Draft {
 	p := n.Identity.Proved
@@ -58,17 +58,17 @@ func text(s string) *string {
 // Decision is what a policy decided: Create, Join or Wait. The zero Decision is an error.
 type Decision struct {
 	draft   *user.Draft
-	join    user.ID
+	join    string
 	waiting *Waiting
 }
 
-// Create makes the newcomer a user. If the address turns out to be taken, the policy is asked again with the match; a
+// Create makes the newcomer an actor: a user, or what the application keeps of the type. If the address turns out to be taken, the policy is asked again with the match; a
 // newcomer who has not proved the address waits instead. The newcomer's invite is accepted along with it.
 func Create(d user.Draft) Decision { return Decision{draft: &d} }
 
-// Join gives the user another way to sign in. It is for a newcomer who has proved the user's address, and fails for any
-// other. If the user has not proved it, the newcomer reclaims the user: every way to sign in of before goes.
-func Join(id user.ID) Decision { return Decision{join: id} }
+// Join gives the actor another way to sign in. It is for a newcomer who has proved the actor's address, and fails for any
+// other. If the actor has not proved it, the newcomer reclaims the actor: every way to sign in of before goes.
+func Join(actorID string) Decision { return Decision{join: actorID} }
 
 // Wait lets the newcomer in without an actor: their token opens nothing but what leads on.
 func Wait(w Waiting) Decision { return Decision{waiting: &w} }
@@ -99,7 +99,7 @@ var (
 		"Open an invite while you are signed in, or ask an administrator."}
 )
 
-// AutoProvision makes everybody a user on the first sign-in, and adds the sign-in to the user who has the address if
+// AutoProvision makes everybody an actor on the first sign-in, and adds the sign-in to the actor who has the address if
 // both sides have proved it. It is the default.
 type AutoProvision struct{}
 
@@ -115,7 +115,8 @@ func (AutoProvision) Decide(_ context.Context, n Newcomer) (Decision, error) {
 	}
 }
 
-// InviteOnly makes users only of those who were invited, and adds a sign-in to an existing user as AutoProvision does.
+// InviteOnly makes users only of those who were invited, and adds a sign-in to an existing user as AutoProvision does. It is
+// for users alone: nobody is invited to be anything else.
 type InviteOnly struct{}
 
 // Decide implements Policy.

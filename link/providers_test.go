@@ -19,10 +19,10 @@ func TestAuthProvidersAreTheWaysAUserSignsIn(t *testing.T) {
 		signIn := func(name string) user.ID {
 			t.Helper()
 			l, err := b.signIn(t.Context(), "vouching", vouched(name, "ada@example.com", true))
-			if err != nil || l.UserID == "" {
+			if err != nil || l.ActorID == "" {
 				t.Fatalf("%s signs in: %+v, %v", name, l, err)
 			}
-			return l.UserID
+			return user.ID(l.ActorID)
 		}
 		ada := signIn("ada")
 		want("one way", ada, "vouching")
@@ -34,7 +34,7 @@ func TestAuthProvidersAreTheWaysAUserSignsIn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if l, err := b.signIn(t.Context(), "vouching", vouched("bob", "bob@example.com", true)); err != nil || l.UserID != u.ID {
+		if l, err := b.signIn(t.Context(), "vouching", vouched("bob", "bob@example.com", true)); err != nil || user.ID(l.ActorID) != u.ID {
 			t.Fatalf("bob signs in another way: %+v, %v", l, err)
 		}
 		want("two providers, by name", u.ID, "emailpass", "vouching")

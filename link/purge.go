@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
-	"github.com/latchkey-go/latchkey/modules/user"
 )
 
 // PurgeUnlinked deletes identities that were let in as an actor type served here, and became nobody for
@@ -44,7 +43,7 @@ func (s *Service) PurgeUnlinked(ctx context.Context, limit int) (purged int, err
 // purge deletes the identity if it is nobody's still. As at a first sign-in, the link row comes before everything, so that
 // of the two one waits for the other and holds nothing; what is noted of the identity comes after the identity.
 func (s *Service) purge(ctx context.Context, r unlinkedRow) (purged bool, err error) {
-	free, err := s.store.insert(ctx, r.AuthIdentityID, r.ActorType, user.NewID())
+	free, err := s.store.insert(ctx, r.AuthIdentityID, r.ActorType, mint(r.ActorType))
 	if err != nil {
 		return false, err
 	}

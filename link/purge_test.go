@@ -153,8 +153,8 @@ func TestWhoWasPurgedStartsOver(t *testing.T) {
 			t.Errorf("sign in: %v, want the credentials to be nobody's", err)
 		}
 		b.signUp(t, "ada@example.com", "another horse")
-		if l, err := b.signIn(t.Context(), "emailpass", credentials("ada@example.com", "another horse")); err != nil || l.UserID == "" {
-			t.Errorf("sign in after registering again: %+v, %v", l.UserID, err)
+		if l, err := b.signIn(t.Context(), "emailpass", credentials("ada@example.com", "another horse")); err != nil || l.ActorID == "" {
+			t.Errorf("sign in after registering again: %+v, %v", l.ActorID, err)
 		}
 	})
 }
@@ -170,8 +170,8 @@ func TestAFirstSignInAndAPurgeAtOnce(t *testing.T) {
 		for n := range 40 {
 			name := fmt.Sprintf("person%d", n)
 			first, err := waiting.SignIn(t.Context(), "user", "vouching", vouched(name, "", false), auth.Client{})
-			if err != nil || first.UserID != "" {
-				t.Fatal(first.UserID, err)
+			if err != nil || first.ActorID != "" {
+				t.Fatal(first.ActorID, err)
 			}
 			in := vouched(name, name+"@example.com", false)
 			for i, err := range databasetest.Together(8, func(i int) error {
@@ -190,8 +190,8 @@ func TestAFirstSignInAndAPurgeAtOnce(t *testing.T) {
 				}
 			}
 			l, err := b.signIn(t.Context(), "vouching", in)
-			if err != nil || l.UserID == "" {
-				t.Fatalf("round %d, afterwards: %+v, %v", n, l.UserID, err)
+			if err != nil || l.ActorID == "" {
+				t.Fatalf("round %d, afterwards: %+v, %v", n, l.ActorID, err)
 			}
 			if l.Identity.ID == first.Identity.ID {
 				signedIn++

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
-	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -81,26 +80,36 @@ func (s *Service) ResetPassword(ctx context.Context, actorType, provider, token 
 	return err
 }
 
-// owned confirms the owner of a proved mailbox as the owner of the user who signs in by the proof's identity.
+// owned confirms the owner of a proved mailbox as the owner of the actors who sign in by the proof's identity.
 func (s *Service) owned(ctx context.Context, p auth.Proof, identity auth.IdentityID) error {
-	id, err := s.store.actor(ctx, identity, ActorUser)
-	if err != nil || id == "" || p.ProvedEmail() == "" {
-		return err
-	}
-	u, err := s.users.RetrieveUser(ctx, id)
-	switch {
-	case fault.KindOf(err) == fault.NotFound:
-		return nil
-	case err != nil:
-		return err
-	case u.Email != p.ProvedEmail() || u.EmailVerified():
+	address := p.ProvedEmail()
+	if address == "" {
 		return nil
 	}
-	ok, err := s.users.ConfirmOwner(ctx, u)
-	if err == nil && !ok {
-		err = auth.ErrProofOutdated // they changed meanwhile: look again
+	for _, actorType := range s.ActorTypes() {
+		id, err := s.store.actor(ctx, identity, actorType)
+		if err != nil {
+			return err
+		}
+		if id == "" || s.kinds[actorType].matcher == nil {
+			continue
+		}
+		a, err := s.find(ctx, actorType, id)
+		switch {
+		case errors.Is(err, ErrNoActor):
+			continue
+		case err != nil:
+			return err
+		case a.Email != address || a.EmailVerified:
+			continue
+		}
+		if ok, err := s.confirmOwner(ctx, actorType, a); err != nil {
+			return err
+		} else if !ok {
+			return auth.ErrProofOutdated // they changed meanwhile: look again
+		}
 	}
-	return err
+	return nil
 }
 
 // ChangePassword replaces the password of whoever is signed in, who proves the one of now in the same input: see

@@ -49,5 +49,5 @@ func (s *Service) identityOf(ctx context.Context, id user.ID) (auth.IdentityID, 
 	if _, err := s.users.RetrieveUser(ctx, id); err != nil {
 		return "", err
 	}
-	return s.store.identity(ctx, ActorUser, id)
+	return s.store.identity(ctx, ActorUser, string(id))
 }

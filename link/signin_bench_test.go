@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -57,14 +58,66 @@ func BenchmarkFirstSignIn(b *testing.B) {
 			},
 			Do: func(int) {
 				for _, in := range people {
-					if l, err := h.signIn(b.Context(), "emailpass", in); err != nil || l.UserID == "" {
-						b.Fatal(l.UserID, err)
+					if l, err := h.signIn(b.Context(), "emailpass", in); err != nil || l.ActorID == "" {
+						b.Fatal(l.ActorID, err)
 					}
 				}
 			},
 		})
 		if users := h.count(b, "user"); users != made {
 			b.Errorf("%d users of %d first sign-ins", users, made)
+		}
+	})
+}
+
+// BenchmarkRacingFirstSignIns is 200 first sign-ins at once of somebody who has registered, which make one user. Their time is set
+// against what cannot be saved: one hash for each, on all cores, and one commit.
+func BenchmarkRacingFirstSignIns(b *testing.B) {
+	const racing, cost = 200, 10
+	databasetest.EachBenchmark(b, func(b *testing.B, at databasetest.Database) {
+		db := at.Open(b, user.Migrations(), auth.Migrations(), link.Migrations())
+		h := newBridgeHashing(b, db, link.ActorOptions{}, auth.Options{Throttle: auth.ThrottleOptions{Disabled: true}}, cost)
+		made := 0
+		var in auth.Input
+		race := benchtest.Subject{Round: time.Millisecond, // one race is a round
+			Prepare: func(int) {
+				address := fmt.Sprintf("u%d@example.com", made)
+				h.signUp(b, address, benchPassword)
+				in = credentials(address, benchPassword)
+				made++
+			},
+			Do: func(n int) {
+				if n != 1 {
+					b.Fatalf("%d races in one round", n)
+				}
+				for _, err := range databasetest.Together(racing, func(int) error {
+					_, err := h.signIn(b.Context(), "emailpass", in)
+					return err
+				}) {
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}}
+		round := hashing(b, cost)
+		one := round.Do
+		round = benchtest.Subject{Round: time.Millisecond, Do: func(int) {
+			for _, err := range databasetest.Together(runtime.GOMAXPROCS(0), func(int) error {
+				one(racing / runtime.GOMAXPROCS(0))
+				return nil
+			}) {
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		}}
+		costs := benchtest.Interleave(b, race, round, oneRow(b, db))
+		floor := costs[1].Wall + costs[2].Wall
+		b.ReportMetric(float64(costs[0].Wall)/1e6, "race_ms")
+		b.ReportMetric(float64(floor)/1e6, "floor_ms")
+		b.ReportMetric(float64(costs[0].Wall)/float64(floor), "x_floor")
+		if users := h.count(b, "user"); users != made {
+			b.Errorf("%d users of %d races", users, made)
 		}
 	})
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
-	"github.com/latchkey-go/latchkey/modules/user"
 )
 
 // store is all SQL of this package.
@@ -22,12 +21,12 @@ type linkRow struct {
 
 	AuthIdentityID auth.IdentityID `bun:",pk"`
 	ActorType      string          `bun:",pk"`
-	ActorID        user.ID
+	ActorID        string
 	CreatedAt      time.Time
 }
 
 // actor returns whom the identity is linked to; empty: nobody.
-func (s store) actor(ctx context.Context, identity auth.IdentityID, actorType string) (id user.ID, err error) {
+func (s store) actor(ctx context.Context, identity auth.IdentityID, actorType string) (id string, err error) {
 	err = s.db.Conn(ctx).NewSelect().Model((*linkRow)(nil)).Column("actor_id").
 		Where("auth_identity_id = ?", identity).Where("actor_type = ?", actorType).Scan(ctx, &id)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -37,7 +36,7 @@ func (s store) actor(ctx context.Context, identity auth.IdentityID, actorType st
 }
 
 // actorSince is actor, and when the link was made.
-func (s store) actorSince(ctx context.Context, identity auth.IdentityID, actorType string) (user.ID, time.Time, error) {
+func (s store) actorSince(ctx context.Context, identity auth.IdentityID, actorType string) (string, time.Time, error) {
 	var rows []linkRow
 	err := s.db.Conn(ctx).NewSelect().Model(&rows).Where("auth_identity_id = ?", identity).Where("actor_type = ?", actorType).Scan(ctx)
 	if err != nil {
@@ -50,7 +49,7 @@ func (s store) actorSince(ctx context.Context, identity auth.IdentityID, actorTy
 }
 
 // identity returns who is linked to the actor; empty: nobody.
-func (s store) identity(ctx context.Context, actorType string, actor user.ID) (id auth.IdentityID, err error) {
+func (s store) identity(ctx context.Context, actorType string, actor string) (id auth.IdentityID, err error) {
 	err = s.db.Conn(ctx).NewSelect().Model((*linkRow)(nil)).Column("auth_identity_id").
 		Where("actor_type = ?", actorType).Where("actor_id = ?", actor).Scan(ctx, &id)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -71,7 +70,7 @@ func (s store) linkedAs(ctx context.Context, identity auth.IdentityID, otherThan
 
 // insert makes the link unless the identity has one of that actor type, and reports whether it did. Of several at once
 // exactly one does; the others wait for its transaction.
-func (s store) insert(ctx context.Context, identity auth.IdentityID, actorType string, actor user.ID) (bool, error) {
+func (s store) insert(ctx context.Context, identity auth.IdentityID, actorType string, actor string) (bool, error) {
 	row := &linkRow{AuthIdentityID: identity, ActorType: actorType, ActorID: actor, CreatedAt: database.Now()}
 	won, err := database.Touched(s.db.Conn(ctx).NewInsert().Model(row).On("CONFLICT (auth_identity_id, actor_type) DO NOTHING").Exec(ctx))
 	if err != nil {
@@ -81,7 +80,7 @@ func (s store) insert(ctx context.Context, identity auth.IdentityID, actorType s
 }
 
 // point makes an identity's link lead to another actor.
-func (s store) point(ctx context.Context, identity auth.IdentityID, actorType string, actor user.ID) error {
+func (s store) point(ctx context.Context, identity auth.IdentityID, actorType string, actor string) error {
 	_, err := s.db.Conn(ctx).NewUpdate().Model((*linkRow)(nil)).Set("actor_id = ?", actor).
 		Where("auth_identity_id = ?", identity).Where("actor_type = ?", actorType).Exec(ctx)
 	if err != nil {

@@ -19,46 +19,46 @@ func (s *Service) RequestVerification(ctx context.Context, session auth.Session,
 }
 
 func (s *Service) requestVerification(ctx context.Context, session auth.Session, r auth.VerificationRequest) (auth.Verification, error) {
-	u, err := s.userOf(ctx, session)
+	a, err := s.actorOf(ctx, session)
 	if err != nil {
 		return auth.Verification{}, err
 	}
-	if r.OfActor = false; u != nil && !u.EmailVerified() {
+	if r.OfActor = false; a != nil && !a.EmailVerified {
 		address, nonsense := auth.CanonicalEmail(r.Email)
-		r.OfActor = nonsense == nil && address == u.Email
+		r.OfActor = nonsense == nil && address == a.Email
 	}
 	return s.auth.RequestVerification(ctx, session, r)
 }
 
-// userOf returns the user whom the session's identity is linked to, held back or not; nil: nobody.
-func (s *Service) userOf(ctx context.Context, session auth.Session) (*user.User, error) {
-	if session.ActorType != ActorUser {
-		return nil, nil
-	}
+// actorOf returns the actor whom the session's identity is linked to, held back or not; nil: nobody.
+func (s *Service) actorOf(ctx context.Context, session auth.Session) (*Actor, error) {
 	id, err := s.store.actor(ctx, session.IdentityID, session.ActorType)
 	if err != nil || id == "" {
 		return nil, err
 	}
-	u, err := s.users.RetrieveUser(ctx, id)
-	if errors.Is(err, user.ErrNotFound) || (err == nil && !u.Active()) {
+	if _, err := s.Providers(session.ActorType); err != nil { // a type that is served no more
 		return nil, auth.ErrSession
 	}
-	return &u, err
+	a, err := s.find(ctx, session.ActorType, id)
+	if errors.Is(err, ErrNoActor) || (err == nil && a.Inactive) {
+		return nil, auth.ErrSession
+	}
+	return &a, err
 }
 
-// Unproved returns the address by whose proof whoever is signed in gets further; empty: there is none. For a user that is
+// Unproved returns the address by whose proof whoever is signed in gets further; empty: there is none. For an actor that is
 // their address, if it keeps them back, and for who is nobody yet the one they signed in with or register with.
 func (s *Service) Unproved(ctx context.Context, session auth.Session) (string, error) {
-	u, err := s.userOf(ctx, session)
+	a, err := s.actorOf(ctx, session)
 	if err != nil {
 		return "", err
 	}
-	if u != nil {
-		held, err := s.HoldsBack(ctx, session.ActorType, *u)
+	if a != nil {
+		held, err := s.HoldsBack(ctx, session.ActorType, *a)
 		if err != nil || !held {
 			return "", err
 		}
-		return u.Email, nil
+		return a.Email, nil
 	}
 	i, err := s.auth.RetrieveAuthIdentity(ctx, session.IdentityID)
 	if err != nil {
@@ -108,12 +108,12 @@ func (s *Service) confirm(ctx context.Context, session auth.Session, token strin
 	if err != nil {
 		return auth.Verification{}, err
 	}
-	u, err := s.userOf(ctx, session)
+	a, err := s.actorOf(ctx, session)
 	switch {
 	case err != nil:
 		return auth.Verification{}, err
-	case u != nil:
-		err = s.confirmUser(ctx, session, *u, v.Email)
+	case a != nil:
+		err = s.confirmActor(ctx, session, *a, v.Email)
 	default:
 		if o, refused := s.allow(session.ActorType, session.Provider); refused == nil {
 			return s.confirmNewcomer(ctx, session, token, o, v.Email)
@@ -128,17 +128,17 @@ func (s *Service) confirm(ctx context.Context, session auth.Session, token strin
 	return v, err
 }
 
-// confirmUser proves the user's address, if it is that. Where it kept them back, what else they are signed in to was of
+// confirmActor proves the actor's address, if it is that. Where it kept them back, what else they are signed in to was of
 // use to nobody, and stays so: as at linking, it ends.
-func (s *Service) confirmUser(ctx context.Context, session auth.Session, u user.User, address string) error {
-	if u.Email != address || u.EmailVerified() {
+func (s *Service) confirmActor(ctx context.Context, session auth.Session, a Actor, address string) error {
+	if a.Email != address || a.EmailVerified {
 		return nil
 	}
-	held, err := s.HoldsBack(ctx, session.ActorType, u)
+	held, err := s.HoldsBack(ctx, session.ActorType, a)
 	if err != nil {
 		return err
 	}
-	if err := s.users.VerifyEmail(ctx, u.ID, address); err != nil || !held {
+	if err := s.verify(ctx, session.ActorType, a); err != nil || !held {
 		return err
 	}
 	return s.auth.EndSessions(ctx, session.IdentityID, session.ActorType, session.ID)
@@ -148,10 +148,12 @@ func (s *Service) confirmUser(ctx context.Context, session auth.Session, u user.
 func (s *Service) confirmNewcomer(ctx context.Context, session auth.Session, token string, o ActorOptions, address string) (auth.Verification, error) {
 	n := Newcomer{}
 	var err error
-	if n.Invite, err = s.openInvite(ctx, address); err != nil {
-		return auth.Verification{}, err
+	if session.ActorType == ActorUser {
+		if n.Invite, err = s.openInvite(ctx, address); err != nil {
+			return auth.Verification{}, err
+		}
 	}
-	claim := user.NewID()
+	claim := mint(session.ActorType)
 	if won, err := s.store.insert(ctx, session.IdentityID, session.ActorType, claim); err != nil {
 		return auth.Verification{}, err
 	} else if !won {
@@ -178,13 +180,14 @@ func (s *Service) confirmNewcomer(ctx context.Context, session auth.Session, tok
 	return v, s.auth.CancelEmailChanges(ctx, v.Email)
 }
 
-// HoldsBack reports whether the user can do nothing until their address is proved, because the actor type wants that
+// HoldsBack reports whether the actor can do nothing until their address is proved, because the actor type wants that
 // (ActorOptions.RequireVerifiedEmail). Who is the admin by the set-up link is never held back: nobody could let them in.
-func (s *Service) HoldsBack(ctx context.Context, actorType string, u user.User) (bool, error) {
-	if !s.actors[actorType].RequireVerifiedEmail || u.EmailVerified() {
+func (s *Service) HoldsBack(ctx context.Context, actorType string, a Actor) (bool, error) {
+	if !s.kinds[actorType].RequireVerifiedEmail || a.EmailVerified {
 		return false, nil
 	}
-	if !u.HasRole(user.RoleAdmin) {
+	u, ok := a.Record.(user.User)
+	if !ok || actorType != ActorUser || !u.HasRole(user.RoleAdmin) {
 		return true, nil
 	}
 	setup, err := s.users.IsSetupAdmin(ctx, u.ID)
@@ -194,24 +197,33 @@ func (s *Service) HoldsBack(ctx context.Context, actorType string, u user.User) 
 // provesFirst reports whether a newcomer with an address proves it before anything is decided about them: because the actor
 // type wants that, or because what is decided must not tell whether the address is known.
 func (s *Service) provesFirst(actorType string) bool {
-	return s.actors[actorType].RequireVerifiedEmail || s.enumerationSafe
+	return s.kinds[actorType].RequireVerifiedEmail || s.enumerationSafe
 }
 
-// vouchFor proves the address of a user if the sign-in that is about to be recorded proves it: anew, or as was known when that
-// still kept them back. It comes before the identity is locked, as all that locks users.
-func (s *Service) vouchFor(ctx context.Context, e entry, id user.ID) error {
+// vouchFor proves the address of an actor if the sign-in that is about to be recorded proves it: anew, or as was known when that
+// still kept them back. It comes before the identity is locked, as all that locks actors.
+func (s *Service) vouchFor(ctx context.Context, e entry, id string) error {
 	address := e.proof.ProvedEmail()
-	if address == "" || !e.proof.ProvesAnew() && !s.actors[e.actorType].RequireVerifiedEmail {
+	if address == "" || !e.proof.ProvesAnew() && !s.kinds[e.actorType].RequireVerifiedEmail {
 		return nil
 	}
-	u, err := s.users.RetrieveUser(ctx, id)
-	if errors.Is(err, user.ErrNotFound) || (err == nil && (u.EmailVerified() || u.Email != address)) {
+	a, err := s.find(ctx, e.actorType, id)
+	if errors.Is(err, ErrNoActor) || (err == nil && (a.EmailVerified || a.Email != address)) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return s.users.VerifyEmail(ctx, id, address)
+	return s.verify(ctx, e.actorType, a)
+}
+
+// verify notes that the actor has proved their address. Of a type that knows nobody by their address nothing is noted.
+func (s *Service) verify(ctx context.Context, actorType string, a Actor) error {
+	if by := s.kinds[actorType].matcher; by != nil {
+		_, err := by.VerifyActor(ctx, a) // who has changed meanwhile has another address by now
+		return err
+	}
+	return nil
 }
 
 // holdBack takes from a sign-in whom it speaks for until the address is proved, if it has to be, and has a link mailed, but
@@ -219,22 +231,22 @@ func (s *Service) vouchFor(ctx context.Context, e entry, id user.ID) error {
 func (s *Service) holdBack(ctx context.Context, actorType string, l *Login) error {
 	address := ""
 	switch {
-	case l.UserID != "":
-		if !s.actors[actorType].RequireVerifiedEmail {
+	case l.ActorID != "":
+		if !s.kinds[actorType].RequireVerifiedEmail {
 			return nil
 		}
-		if l.user == nil {
-			u, err := s.users.RetrieveUser(ctx, l.UserID)
+		if l.actor == nil {
+			a, err := s.find(ctx, actorType, l.ActorID)
 			if err != nil {
 				return err
 			}
-			l.user = &u
+			l.actor = &a
 		}
-		if held, err := s.HoldsBack(ctx, actorType, *l.user); err != nil || !held {
+		if held, err := s.HoldsBack(ctx, actorType, *l.actor); err != nil || !held {
 			return err
 		}
-		address = l.user.Email
-		l.UserID, l.user, l.Waiting = "", nil, &WaitProof
+		address = l.actor.Email
+		l.ActorID, l.actor, l.Waiting = "", nil, &WaitProof
 	case l.Waiting == &WaitProof:
 		address = l.Identity.Proved.Email
 	default:

@@ -37,7 +37,7 @@ func (t *Trail) entryOf(e event.Event) Entry {
 			n.Details["waiting"] = e.Waiting
 		}
 		n.actor = func(by Actor) Actor {
-			by.Type, by.ID, by.IdentityID, by.SessionID = e.ActorType, string(e.ActorID), e.Identity, e.SessionID
+			by.Type, by.ID, by.IdentityID, by.SessionID = e.ActorType, e.ActorID, e.Identity, e.SessionID
 			return by
 		}
 	case link.SignedUp:
@@ -48,11 +48,11 @@ func (t *Trail) entryOf(e event.Event) Entry {
 			return by
 		}
 	case link.Linked:
-		n.Details = map[string]any{"auth_identity_id": e.Identity, "actor_type": e.ActorType}
+		n.TargetType, n.Details = e.ActorType, map[string]any{"auth_identity_id": e.Identity, "actor_type": e.ActorType}
 	case link.Joined:
-		n.Details = map[string]any{"auth_identity_id": e.Identity}
+		n.TargetType, n.Details = e.ActorType, map[string]any{"auth_identity_id": e.Identity}
 	case link.Reclaimed:
-		n.Details = map[string]any{"auth_identity_id": e.Identity}
+		n.TargetType, n.Details = e.ActorType, map[string]any{"auth_identity_id": e.Identity}
 	case auth.SessionEnded:
 		n.TargetType, n.TargetID = "session", string(e.ID)
 		n.Details = map[string]any{"auth_identity_id": e.IdentityID}

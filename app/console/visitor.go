@@ -86,7 +86,7 @@ func (c *Console) visitor(r *http.Request) (*visitor, error) {
 		v.Email = cmp.Or(v.Email, v.Unproved)
 		return v, err
 	}
-	u, err := c.users.RetrieveUser(r.Context(), id)
+	u, err := c.users.RetrieveUser(r.Context(), user.ID(id))
 	if errors.Is(err, user.ErrNotFound) || (err == nil && !u.Active()) {
 		return nil, nil
 	}

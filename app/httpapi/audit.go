@@ -24,7 +24,7 @@ func (a *API) acting(c *call) {
 		}
 		if by.ID == "" && c.caller.claims == nil {
 			if id, err := a.link.Actor(c.Context(), s); err == nil {
-				by.ID = string(id)
+				by.ID = id
 			}
 		}
 	}

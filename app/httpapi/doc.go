@@ -3,6 +3,7 @@
 //
 //	routes.go    every endpoint, one line each: method, path, guard, handler
 //	guard.go     who may call what: a route without a guard does not start
+//	actor.go     RequireActor: who calls a route of the application's own
 //	body.go      request bodies: strict JSON into declared fields
 //	query.go     query parameters: an allow-list for each route, pages of lists
 //	parameters.go, times.go   what says which rows a list holds

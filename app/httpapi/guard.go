@@ -1,8 +1,6 @@
 package httpapi
 
 import (
-	"errors"
-
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -59,50 +57,58 @@ func bearer(a *API, c *call) error {
 func refused(err error) bool { return fault.KindOf(err) == fault.Unauthorized }
 
 // actorUser wants a session of the actor type user, linked or not.
-func actorUser(a *API, c *call) error {
+func actorUser(a *API, c *call) error { return signedInAs(a, c, link.ActorUser) }
+
+// signedInAs wants a session of the actor type, linked or not.
+func signedInAs(a *API, c *call, actorType string) error {
 	if err := signedIn(a, c); err != nil {
 		return err
 	}
-	if c.caller.session.ActorType != link.ActorUser {
+	if c.caller.session.ActorType != actorType {
 		return errUnauthorized
 	}
 	return nil
 }
 
-// member wants a user who may sign in. A bearer token speaks for the user it names: one from before the link, for nobody.
+// member wants a user who may sign in.
 func member(a *API, c *call) error {
-	if err := actorUser(a, c); err != nil {
-		return err
-	}
-	var id user.ID
-	if c.caller.claims != nil {
-		id = user.ID(c.caller.claims.ActorID)
-	} else {
-		var err error
-		id, err = a.link.Actor(c.Context(), c.caller.session)
-		if refused(err) {
-			return errUnauthorized
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if id == "" {
-		return errUnauthorized
-	}
-	u, err := a.users.RetrieveUser(c.Context(), id)
-	if errors.Is(err, user.ErrNotFound) || (err == nil && !u.Active()) {
-		return errUnauthorized
-	}
+	actor, err := actorOf(a, c, link.ActorUser)
 	if err != nil {
 		return err
 	}
-	// The token may be from before the address had to be proved.
-	if held, err := a.link.HoldsBack(c.Context(), c.caller.session.ActorType, u); err != nil {
-		return err
-	} else if held {
+	u, ok := actor.Record.(user.User)
+	if !ok {
 		return errUnauthorized
 	}
 	c.caller.user = u
 	return nil
+}
+
+// actorOf wants an actor of the type who may sign in. A bearer token speaks for the actor it names: one from before the link,
+// for nobody; and it may be from before the address had to be proved.
+func actorOf(a *API, c *call, actorType string) (link.Actor, error) {
+	if err := signedInAs(a, c, actorType); err != nil {
+		return link.Actor{}, err
+	}
+	var id string
+	if c.caller.claims != nil {
+		id = c.caller.claims.ActorID
+	} else {
+		var err error
+		id, err = a.link.Actor(c.Context(), c.caller.session)
+		if refused(err) {
+			return link.Actor{}, errUnauthorized
+		}
+		if err != nil {
+			return link.Actor{}, err
+		}
+	}
+	if id == "" {
+		return link.Actor{}, errUnauthorized
+	}
+	actor, err := a.link.LiveActor(c.Context(), actorType, id)
+	if refused(err) {
+		err = errUnauthorized
+	}
+	return actor, err
 }

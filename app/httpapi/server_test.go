@@ -93,6 +93,7 @@ type settings struct {
 	passwords auth.PasswordOptions
 	site      web.Options
 	api       httpapi.Options
+	actors    func(*database.DB) link.Actors    // kept beside users; nil: none
 	emailpass func(auth.Provider) auth.Provider // what stands in its place; nil: itself
 }
 
@@ -119,9 +120,16 @@ func (vouching) Authenticate(_ context.Context, a auth.Attempt) (auth.Assertion,
 	return auth.Assertion{EntityID: in.Name, Profile: auth.Profile{Email: in.Email, EmailVerified: in.Verified}}, nil
 }
 
-// each runs f against a server on every database.
-func each(t *testing.T, f func(t *testing.T, s *server)) { eachWith(t, settings{}, f) }
+// each runs f against a server on every database, on all at the same time.
+func each(t *testing.T, f func(t *testing.T, s *server)) {
+	t.Helper()
+	eachWith(t, settings{}, func(t *testing.T, s *server) {
+		t.Parallel()
+		f(t, s)
+	})
+}
 
+// eachWith runs f against a server with settings on every database, on one after the other: they may share what they hold.
 func eachWith(t *testing.T, o settings, f func(t *testing.T, s *server)) {
 	t.Helper()
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
@@ -155,7 +163,11 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 	s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Options: o.auth, Events: events, Log: log,
 		Providers: []auth.Provider{o.emailpass(emailpass.New(passwords, emailpass.Config{})), vouching{}}})
 	check(t, err)
-	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Events: events, Log: log,
+	var kept []link.Actors
+	if o.actors != nil {
+		kept = append(kept, o.actors(db))
+	}
+	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Actors: kept, Events: events, Log: log,
 		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: o.actor}, EnumerationSafe: o.safe}})
 	check(t, err)
 	site, err := web.New(o.site)
