@@ -24,7 +24,7 @@ var errInjected = errors.New("injected: connection to 10.1.2.3 lost at latchkey_
 
 // faults are what the driver does to the requests that carry them.
 type faults struct {
-	oneIn int // statements and commits, of which one fails
+	statementsIn, commitsIn int // of so many one fails; there are far fewer commits
 
 	mu   sync.Mutex
 	dice *rand.Rand
@@ -49,15 +49,15 @@ func faultsOf(ctx context.Context) *faulty {
 	return f
 }
 
-// draw returns a number below n if there is to be a fault, and otherwise -1.
-func (f *faulty) draw(n int) int {
+// draw returns a number below n if there is to be a fault, as in one of so many cases, and otherwise -1.
+func (f *faulty) draw(oneIn func(*faults) int, n int) int {
 	if f == nil {
 		return -1
 	}
 	f.statements.Add(1)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.dice.IntN(f.oneIn) != 0 {
+	if f.dice.IntN(oneIn(f.faults)) != 0 {
 		return -1
 	}
 	return f.dice.IntN(n)
@@ -66,7 +66,7 @@ func (f *faulty) draw(n int) int {
 // befall does a statement, or what befalls it.
 func befall[T any](ctx context.Context, do func() (T, error), undo func(T)) (none T, err error) {
 	f := faultsOf(ctx)
-	switch f.draw(4) {
+	switch f.draw(func(f *faults) int { return f.statementsIn }, 4) {
 	case 0: // nothing was done
 		f.failed.Add(1)
 		return none, errInjected
@@ -192,7 +192,7 @@ type failingTx struct {
 
 // Commit commits, or does not, and may say that it did not in either case.
 func (tx failingTx) Commit() error {
-	switch tx.draw(2) {
+	switch tx.draw(func(f *faults) int { return f.commitsIn }, 2) {
 	case 0:
 		tx.undone.Add(1)
 		return errors.Join(errInjected, tx.Rollback())

@@ -22,7 +22,8 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 )
 
-// People come, become users and go, on a database that fails at one of a hundred statements. What was answered with success
+// People come, become users and go, on a database that fails at one of a hundred statements and
+// one of 25 commits. What was answered with success
 // must be so, above all that something has ended; what was not must be possible afterwards, once; and nobody learns from an
 // answer what the server is made of.
 func TestNothingIsAnsweredWithSuccessThatTheDatabaseHasNotKept(t *testing.T) {
@@ -34,8 +35,8 @@ func TestNothingIsAnsweredWithSuccessThatTheDatabaseHasNotKept(t *testing.T) {
 		var wg sync.WaitGroup
 		for n := range 4 {
 			wg.Go(func() {
-				for life := 0; int(w.asked.Load()) < operations && !t.Failed(); life++ {
-					w.live(t, fmt.Sprintf("person.%d.%d@example.com", n, life))
+				for nth := 0; int(w.asked.Load()) < operations && !t.Failed(); nth++ {
+					(&life{unreliable: w}).live(t, fmt.Sprintf("person.%d.%d@example.com", n, nth))
 				}
 			})
 		}
@@ -44,7 +45,7 @@ func TestNothingIsAnsweredWithSuccessThatTheDatabaseHasNotKept(t *testing.T) {
 		f := w.faults
 		t.Logf("%d operations with %d statements in %v: %d statements failed, %d commits were undone, %d were done and not told, %d callers hung up; %d operations failed and were repeated",
 			w.asked.Load(), f.statements.Load(), time.Since(start).Round(time.Millisecond), f.failed.Load(), f.undone.Load(), f.unknown.Load(), f.hungUp.Load(), w.repeated.Load())
-		if f.failed.Load() == 0 || f.undone.Load() == 0 || f.unknown.Load() == 0 || f.hungUp.Load() == 0 || w.repeated.Load() == 0 {
+		if operations >= 500 && (f.failed.Load() == 0 || f.undone.Load() == 0 || f.unknown.Load() == 0 || f.hungUp.Load() == 0 || w.repeated.Load() == 0) {
 			t.Error("something never failed: nothing is shown")
 		}
 	})
@@ -70,7 +71,7 @@ func newUnreliable(t *testing.T, at databasetest.Database, seed uint64) *unrelia
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &unreliable{faults: &faults{oneIn: 100, dice: rand.New(rand.NewPCG(seed, 5))}, db: at.Open(t)}
+	w := &unreliable{faults: &faults{statementsIn: 100, commitsIn: 25, dice: rand.New(rand.NewPCG(seed, 5))}, db: at.Open(t)}
 	var api *httpapi.API
 	a := app.New(cfg, fx.Populate(&api), fx.Provide(auth.AsProvider(func() voucher { return voucher{} })),
 		fx.Decorate(func() *slog.Logger { return slog.New(slog.DiscardHandler) }),
@@ -104,6 +105,12 @@ func newUnreliable(t *testing.T, at databasetest.Database, seed uint64) *unrelia
 	return w
 }
 
+// life is somebody's.
+type life struct {
+	*unreliable
+	again bool // the last request failed, and was sent again
+}
+
 // deed is something that is asked for, however often it takes.
 type deed struct {
 	act
@@ -114,9 +121,10 @@ type deed struct {
 
 // does asks for it, and once more, spared, if that was not answered with success. It returns the answer; empty if the first
 // was lost and the second said that it was done.
-func (w *unreliable) does(t *testing.T, d deed) string {
+func (w *life) does(t *testing.T, d deed) string {
 	t.Helper()
 	w.asked.Add(1)
+	w.again = false
 	d.agent = "faulty"
 	status, answer, err := d.send(t.Context(), w.url)
 	if err != nil {
@@ -136,6 +144,7 @@ func (w *unreliable) does(t *testing.T, d deed) string {
 		t.Errorf("%s %s: %d %s, want success or 500", d.method, d.path, status, answer)
 	}
 	w.repeated.Add(1)
+	w.again = true
 	d.agent = spared
 	switch again, answer, err := d.send(t.Context(), w.url); {
 	case err == nil && (again == 200 || again == 201):
@@ -161,7 +170,7 @@ func (w *unreliable) spare(t *testing.T, a act) (status int, answer string) {
 }
 
 // live is somebody's life.
-func (w *unreliable) live(t *testing.T, who string) {
+func (w *life) live(t *testing.T, who string) {
 	n := &node{db: w.db}
 	count := func(what string, want int, query string) {
 		t.Helper()
@@ -179,8 +188,16 @@ func (w *unreliable) live(t *testing.T, who string) {
 	dead := func(what string, tokens ...string) {
 		t.Helper()
 		for _, token := range tokens {
-			if status, answer := w.spare(t, act{method: "POST", path: "/auth/token/refresh", bearer: token}); status != 401 {
-				t.Errorf("%s: %s, and a token of before refreshes: %d %s", who, what, status, answer)
+			for since := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+				status, answer := w.spare(t, act{method: "POST", path: "/auth/token/refresh", bearer: token})
+				if status == 401 {
+					break
+				}
+				// Whoever was not told that it was committed remembers the session for a second, as other nodes do.
+				if !w.again || time.Since(since) > 1500*time.Millisecond {
+					t.Errorf("%s: %s, and a token of before refreshes: %d %s", who, what, status, answer)
+					break
+				}
 			}
 		}
 	}
