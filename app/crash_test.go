@@ -271,8 +271,8 @@ var invariants = []struct{ name, query string }{
 		"SELECT id FROM latchkey_invite WHERE accepted <> (accepted_at IS NOT NULL) OR accepted <> (accepted_by IS NOT NULL)"},
 	{"invites that nobody has accepted",
 		"SELECT id FROM latchkey_invite WHERE accepted AND accepted_by NOT IN (SELECT id FROM latchkey_user)"},
-	{"users who have accepted no invite, or two",
-		"SELECT u.id FROM latchkey_user u WHERE u.created_via = 'invite' AND 1 <> (SELECT count(*) FROM latchkey_invite i WHERE i.accepted_by = u.id)"},
+	{"users by invite who have accepted none",
+		"SELECT u.id FROM latchkey_user u WHERE u.created_via = 'invite' AND 0 = (SELECT count(*) FROM latchkey_invite i WHERE i.accepted_by = u.id)"},
 	{"identities without a way to sign in",
 		"SELECT id FROM latchkey_auth_identity WHERE id NOT IN (SELECT auth_identity_id FROM latchkey_provider_identity)"},
 	{"ways to sign in without an identity",
@@ -280,7 +280,8 @@ var invariants = []struct{ name, query string }{
 	{"users whom nobody was told of",
 		"SELECT id FROM latchkey_user WHERE id NOT IN (SELECT aggregate_id FROM latchkey_outbox_event WHERE topic = 'user.created')"},
 	{"things that were announced twice",
-		"SELECT aggregate_id FROM latchkey_outbox_event WHERE topic IN ('user.created', 'user.deleted', 'invite.accepted', 'link.linked') GROUP BY topic, aggregate_id HAVING count(*) > 1"},
+		"SELECT aggregate_id FROM latchkey_outbox_event WHERE topic IN ('user.created', 'user.deleted', 'invite.accepted', 'link.linked') " +
+			"GROUP BY topic, aggregate_id, CASE WHEN topic = 'link.linked' THEN CAST(payload AS text) END HAVING count(*) > 1"}, // who is reclaimed is linked to another identity
 	{"sessions of nobody",
 		"SELECT id FROM latchkey_auth_session WHERE auth_identity_id NOT IN (SELECT id FROM latchkey_auth_identity)"},
 }

@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(panicking) != "" {
 		os.Exit(panics()) // likewise (secrets_test.go)
 	}
+	if os.Getenv(vouchingServer) != "" {
+		os.Exit(vouches()) // likewise (reliability_test.go)
+	}
 	databasetest.Main(m, func() {
 		os.RemoveAll(programDir)
 	})

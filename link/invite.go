@@ -28,6 +28,9 @@ func (s *Service) Accept(ctx context.Context, session auth.Session, token string
 		u, err = s.acceptAgain(ctx, session, token, a)
 		return err
 	})
+	if errors.Is(err, user.ErrNotFound) {
+		err = auth.ErrSession // who was signed in was deleted meanwhile, and the session with them
+	}
 	return u, err
 }
 

@@ -202,8 +202,17 @@ func (s *Service) signUp(ctx context.Context, actorType, provider string, in aut
 		return Login{}, err
 	}
 	l, err := s.proveAndRecord(ctx, func() (auth.Proof, error) { return s.auth.Prove(ctx, auth.SignUp, provider, in) },
-		func(ctx context.Context, p auth.Proof, _ auth.IdentityID) (l Login, err error) {
-			if l.Identity, err = s.auth.Admit(ctx, p); err != nil {
+		func(ctx context.Context, p auth.Proof, known auth.IdentityID) (l Login, err error) {
+			if known != "" { // who links it at the same time would not see this session, and so not end it
+				if free, err := s.holdOff(ctx, known, actorType); err != nil {
+					return Login{}, err
+				} else if !free {
+					return Login{}, auth.ErrIdentityExists
+				}
+			}
+			if l.Identity, err = s.auth.Admit(ctx, p); errors.Is(err, auth.ErrInvalidCredentials) {
+				return Login{}, auth.ErrProofOutdated // who was registered is gone, or has another secret: look again
+			} else if err != nil {
 				return Login{}, err
 			}
 			if linked, err := s.store.linkedAs(ctx, l.Identity.ID, ""); err != nil {

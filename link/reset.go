@@ -60,6 +60,11 @@ func (s *Service) ResetPassword(ctx context.Context, actorType, provider, token 
 	}
 	_, err := s.proveAndRecord(ctx, func() (auth.Proof, error) { return s.auth.ProveReset(ctx, actorType, provider, token, in) },
 		func(ctx context.Context, p auth.Proof, known auth.IdentityID) (l Login, err error) {
+			if p.ProvedEmail() != "" { // a first sign-in at the same time makes a user before, whose address this proves, or after
+				if _, err := s.holdOff(ctx, known, ActorUser); err != nil {
+					return Login{}, err
+				}
+			}
 			if err := s.owned(ctx, p, known); err != nil {
 				return Login{}, err
 			}

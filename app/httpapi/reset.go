@@ -126,8 +126,13 @@ func (a *API) resetUser(c *call) (answer resetAnswer, err error) {
 				return err
 			}
 			t, err := a.auth.CreatePasswordResetToken(ctx, e, auth.ByHand)
-			if errors.Is(err, auth.ErrResetToken) {
+			switch {
+			case errors.Is(err, auth.ErrResetToken):
 				err = errAskedAgain
+			case errors.Is(err, auth.ErrNotFound): // that way to sign in went meanwhile: say what is so now
+				if _, err = a.link.RequestPasswordResetFor(ctx, id); err == nil {
+					err = errAskedAgain
+				}
 			}
 			answer.Token = t.Token
 			return err

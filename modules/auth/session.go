@@ -287,9 +287,9 @@ func (s *Service) forget(ctx context.Context, ids ...IdentityID) error {
 	for _, id := range ids {
 		which[id] = true
 	}
-	return s.db.AfterCommit(ctx, func(context.Context) {
-		s.cache.drop(func(e entry) bool { return which[e.session.IdentityID] })
-	})
+	drop := func(context.Context) { s.cache.drop(func(e entry) bool { return which[e.session.IdentityID] }) }
+	drop(ctx) // of a commit that is done and reported as failed nobody tells
+	return s.db.AfterCommit(ctx, drop)
 }
 
 // cacheTTL is how long a node may trust what it read of a session that another node ends. cacheSize bounds the memory.
