@@ -366,6 +366,7 @@ func (s scenario) check(t *testing.T, n *node, who, when string, done bool) {
 // act is a request. Who sends it is its agent, by which the sessions that it opens are known.
 type act struct {
 	method, path, body, bearer, agent string
+	from                              string // the address that a proxy says it comes from; empty: there is no proxy
 
 	onceDone int                                        // the status of the same request when it was done before; 0: 200, as the first time
 	then     func(t *testing.T, n *node, answer string) // looks at what it has led to; nil: no need
@@ -385,6 +386,9 @@ func (a act) send(ctx context.Context, base string) (status int, body string, er
 	}
 	if a.bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+a.bearer)
+	}
+	if a.from != "" {
+		req.Header.Set("X-Forwarded-For", a.from)
 	}
 	rsp, err := client.Do(req)
 	if err != nil {
@@ -652,7 +656,7 @@ func killSending(t *testing.T, at databasetest.Database, prepare func(*testing.T
 }
 
 // killAt makes this test program a server that ends at a statement: "before 3", "after 12", counting those of the first
-// request, or "delivering before 2", counting what the server does by itself once that is committed.
+// request, "delivering before 2", counting what the server does by itself once that is committed, or a failpoint.
 const killAt = "LATCHKEY_TEST_KILL_AT"
 
 // onceAnswered is when the test kills the server itself: what has been answered must be so.
@@ -660,8 +664,12 @@ const onceAnswered = "once answered"
 
 // mortal is the server, as cmd/server has it, that kills itself.
 func mortal(at string) (code int) {
+	var hook bun.QueryHook = &killer{at: at}
+	if f := parseFailpoint(at); f != nil {
+		hook = f
+	}
 	return app.Main(nil, fx.Decorate(func(db *database.DB) (*database.DB, error) {
-		return hooked(context.Background(), db, &killer{at: at})
+		return hooked(context.Background(), db, hook)
 	}))
 }
 
@@ -716,9 +724,13 @@ func (k *killer) AfterQuery(ctx context.Context, e *bun.QueryEvent) {
 func (k *killer) pass(moment, query string) {
 	words := strings.Fields(query)
 	fmt.Printf("statement %s: %s\n", moment, strings.Join(words[:min(3, len(words))], " "))
-	if moment != k.at {
-		return
+	if moment == k.at {
+		die()
 	}
+}
+
+// die kills this process, as a power cut does.
+func die() {
 	self, err := os.FindProcess(os.Getpid())
 	if err == nil {
 		err = self.Kill()
