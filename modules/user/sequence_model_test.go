@@ -312,11 +312,15 @@ func (m *model) update(of []int, to []edit) (out []string, err error) {
 				bad.add(i, user.ErrInvalid)
 				continue
 			}
+			before := u.String()
 			if to[i].first != nil || to[i].unnamed {
-				u.first, changed[n] = to[i].first, true
+				u.first = to[i].first
 			}
 			if now, changes := to[i].merge(u.metadata); changes {
-				u.metadata, changed[n] = now, true
+				u.metadata = now
+			}
+			if u.String() != before {
+				changed[n] = true
 			}
 		}
 		for _, n := range of {
