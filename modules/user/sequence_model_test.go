@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -312,14 +313,14 @@ func (m *model) update(of []int, to []edit) (out []string, err error) {
 				bad.add(i, user.ErrInvalid)
 				continue
 			}
-			before := u.String()
+			first, metadata := u.first, u.metadata
 			if to[i].first != nil || to[i].unnamed {
 				u.first = to[i].first
 			}
 			if now, changes := to[i].merge(u.metadata); changes {
 				u.metadata = now
 			}
-			if u.String() != before {
+			if !reflect.DeepEqual(u.first, first) || !reflect.DeepEqual(u.metadata, metadata) { // sent again, it is no news
 				changed[n] = true
 			}
 		}
