@@ -376,3 +376,57 @@ func TestTheDoctorThatCannotLookSaysSo(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+// LATCHKEY_TEST_USERS=1000000 is how docs/reliability.md measures it.
+func TestTheDoctorReadsNoTableForEveryRowOfAnother(t *testing.T) {
+	t.Parallel()
+	many := 1000
+	if text := os.Getenv("LATCHKEY_TEST_USERS"); text != "" {
+		if _, err := fmt.Sscan(text, &many); err != nil {
+			t.Fatal(err)
+		}
+	}
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		n := populated(t, at, 1)
+		n.stop()
+		raw := unbound(t, n, at)
+		all := fmt.Sprintf("WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < %d), u AS (SELECT * FROM latchkey_user WHERE email = 'p0@example.com') ", many)
+		statements := []string{
+			"INSERT INTO latchkey_user (id, email, search, created_via, created_at, updated_at) " + all + "SELECT 'user_x' || s.n, 'x' || s.n || '@example.com', 'x', 'first_auth', u.created_at, u.updated_at FROM s, u",
+			"INSERT INTO latchkey_user_role (user_id, role, granted_via) SELECT id, 'member', 'first_auth' FROM latchkey_user WHERE id LIKE 'user_x%'",
+			"INSERT INTO latchkey_auth_identity (id, ver, created_at, updated_at) SELECT 'authid_' || id, 1, created_at, updated_at FROM latchkey_user WHERE id LIKE 'user_x%'",
+			"INSERT INTO latchkey_provider_identity (id, auth_identity_id, provider, entity_id, created_at, updated_at) SELECT 'way_' || id, 'authid_' || id, 'emailpass', email, created_at, updated_at FROM latchkey_user WHERE id LIKE 'user_x%'",
+			"INSERT INTO latchkey_link (auth_identity_id, actor_type, actor_id, created_at) SELECT 'authid_' || id, 'user', id, created_at FROM latchkey_user WHERE id LIKE 'user_x%'",
+			`INSERT INTO latchkey_auth_session (id, auth_identity_id, actor_type, provider, ver, user_agent, ip, authenticated_at, created_at, last_used_at, expires_at)
+				SELECT 'session_' || id, 'authid_' || id, 'user', 'emailpass', 1, '', '', created_at, created_at, created_at, created_at FROM latchkey_user WHERE id LIKE 'user_x%'`,
+		}
+		for _, topic := range []string{"user.created", "link.linked"} {
+			statements = append(statements,
+				"INSERT INTO latchkey_outbox_event (id, topic, aggregate_id, payload, created_at) SELECT '"+topic+"' || u.id, '"+topic+"', u.id, e.payload, u.created_at FROM latchkey_user u, (SELECT payload FROM latchkey_outbox_event ORDER BY seq LIMIT 1) e WHERE u.id LIKE 'user_x%'",
+				"INSERT INTO latchkey_audit_event (id, ts, action, outcome, actor_type, target_id) SELECT '"+topic+"' || id, created_at, '"+topic+"', 'success', 'user', id FROM latchkey_user WHERE id LIKE 'user_x%'")
+		}
+		if at.Dialect == database.SQLite {
+			statements = slices.Concat([]string{"DROP TRIGGER latchkey_user_trigram_insert"}, statements,
+				[]string{"INSERT INTO latchkey_user_trigram_row (user_id) SELECT id FROM latchkey_user WHERE id LIKE 'user_x%'"})
+		}
+		for _, s := range append(statements, "ANALYZE") {
+			if _, err := raw.ExecContext(t.Context(), s); err != nil {
+				t.Fatalf("%s: %v", s, err)
+			}
+		}
+		db, err := app.OpenReadOnly(t.Context(), n.config, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		report, err := doctor.Examine(t.Context(), db, doctor.Options{Migrations: app.Migrations(), File: doctor.Quick})
+		if err != nil || len(report.Violated())+len(report.Unasked()) > 0 {
+			t.Errorf("%v\n%s", err, report)
+		}
+		slowest := slices.MaxFunc(report.Findings, func(a, b doctor.Finding) int { return int(a.Ms - b.Ms) })
+		t.Logf("%d users: %d ms, of which %s took %d", many, report.Ms, slowest.Name, slowest.Ms)
+		if perUser := float64(report.Ms) / float64(many); many >= 100_000 && perUser > 0.3 {
+			t.Errorf("%v ms for each user", perUser)
+		}
+	})
+}
