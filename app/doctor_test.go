@@ -430,3 +430,14 @@ func TestTheDoctorReadsNoTableForEveryRowOfAnother(t *testing.T) {
 		}
 	})
 }
+
+func TestEveryInvariantIsInTheDocumentation(t *testing.T) {
+	text := document(t, "reliability.md")
+	for _, of := range []database.Dialect{database.SQLite, database.Postgres} {
+		for _, i := range doctor.Invariants(of) {
+			if row := fmt.Sprintf("| `%s` | %s | %s |\n", i.Name, i.Rule, i.Means); !strings.Contains(text, row) {
+				t.Errorf("docs/reliability.md lacks the row\n%s", row)
+			}
+		}
+	}
+}

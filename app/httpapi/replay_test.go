@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -171,6 +172,16 @@ var replays = map[string]replay{
 		prepare: func(t *testing.T, sc scene, who string) request {
 			return request{path: "/admin/invites/" + sc.invited(t, who).get("invite", "id") + "/resend", headers: sc.asAdmin()}
 		}},
+}
+
+func TestWhatBecomesOfARequestThatIsSentAgainIsInTheDocumentation(t *testing.T) {
+	text, err := os.ReadFile("../../docs/reliability.md")
+	check(t, err)
+	for pattern, r := range replays {
+		if row := fmt.Sprintf("| `%s` | %d | %d", pattern, r.first, r.again); !strings.Contains(string(text), row) {
+			t.Errorf("docs/reliability.md lacks the row %s", row)
+		}
+	}
 }
 
 func (sc scene) asAdmin() []string { return []string{bearer(sc.tokens["admin"])} }
