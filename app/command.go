@@ -46,6 +46,7 @@ Usage:
   server keys status                      show which secrets and peppers there are, and what to do next
   server keys rotate                      take the next step towards a new secret
   server purge [--only KIND]              delete what is dead now, as a running server does now and then, and say how much
+  server doctor [--json] [--full]         look whether what must always hold in the database does, while servers run; changes nothing
   server config                           show every setting, its value and where that comes from, without secrets
   server calibrate [--target 250ms]       measure what hashing passwords costs here, and propose a cost
   server --help                           this text; 'server COMMAND --help' for a command's flags
@@ -81,11 +82,14 @@ type command struct {
 func (m *command) main(args []string) int {
 	err := m.run(args)
 	problems := m.problems(dig.RootCause(err))
+	var code exitCode
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, flag.ErrHelp):
 		return 0
+	case errors.As(err, &code):
+		return int(code)
 	case problems != nil:
 		fmt.Fprintf(m.err, "The configuration is not usable:\n%s\n", problems)
 		return exitUsage
@@ -136,7 +140,8 @@ func (m *command) run(args []string) error {
 	}
 	name := flags.Arg(0)
 	run, ok := map[string]func([]string) error{
-		"": m.serve, "user": m.user, "sessions": m.sessions, "explain": m.explain, "migrate": m.migrate, "keys": m.keys, "purge": m.purge, "config": m.showConfig, "calibrate": m.calibrate,
+		"": m.serve, "user": m.user, "sessions": m.sessions, "explain": m.explain, "doctor": m.doctor, "migrate": m.migrate, "keys": m.keys, "purge": m.purge,
+		"config": m.showConfig, "calibrate": m.calibrate,
 	}[name]
 	if name == "help" {
 		fmt.Fprint(m.out, usage)

@@ -69,8 +69,8 @@ func (o outcome) is(status int, reason string) bool { return o.status == status 
 // unsaid is an id that there is and that nobody was told yet, because the answer was lost.
 const unsaid = "?"
 
-// person is the state of the model: all there is about one address.
-type person struct {
+// standing is the state of the model: all there is about one address.
+type standing struct {
 	readCommitted bool // on PostgreSQL, where two requests at once need not see each other
 
 	password string // empty: nobody has registered
@@ -92,7 +92,7 @@ type person struct {
 	sessions      string // that live: "p" or "v", by the way they were opened by, and the id, each ended by a space
 }
 
-func (p person) open(by, session string) person {
+func (p standing) open(by, session string) standing {
 	if session != "" {
 		p.sessions += by + session + " "
 	}
@@ -100,7 +100,7 @@ func (p person) open(by, session string) person {
 }
 
 // end ends the sessions of a way to sign in, but for one.
-func (p person) end(by, but string) person {
+func (p standing) end(by, but string) standing {
 	kept := ""
 	for s := range strings.FieldsSeq(p.sessions) {
 		if !strings.HasPrefix(s, by) || s == by+but {
@@ -112,7 +112,7 @@ func (p person) end(by, but string) person {
 }
 
 // by returns by which way the session was opened; empty: it does not live.
-func (p person) by(session string) string {
+func (p standing) by(session string) string {
 	for s := range strings.FieldsSeq(p.sessions) {
 		if s[1:] == session {
 			return s[:1]
@@ -122,7 +122,7 @@ func (p person) by(session string) string {
 }
 
 // actor is for whom a session of the way speaks.
-func (p person) actor(by string) string {
+func (p standing) actor(by string) string {
 	if by == "v" || p.linked {
 		return p.user
 	}
@@ -130,7 +130,7 @@ func (p person) actor(by string) string {
 }
 
 // told makes sure that an answer names the user there is. Who came to be by a request without an answer gets the name now.
-func (p person) told(user string) (person, bool) {
+func (p standing) told(user string) (standing, bool) {
 	if p.user == unsaid && user != "" {
 		p.user = user
 	}
@@ -138,14 +138,14 @@ func (p person) told(user string) (person, bool) {
 }
 
 // forgetPassword takes the way to sign in by password, with all that hangs on it.
-func (p person) forgetPassword() person {
+func (p standing) forgetPassword() standing {
 	p = p.end("p", "")
 	p.password, p.proved, p.linked, p.token, p.tokenMailed = "", false, false, "", false
 	return p
 }
 
 // acceptInvite closes the invite for the user.
-func (p person) acceptInvite() person {
+func (p standing) acceptInvite() standing {
 	if p.invite != "" {
 		p.accepted += p.invite + "/" + p.nonce + " "
 		p.invite, p.nonce = "", ""
@@ -154,7 +154,7 @@ func (p person) acceptInvite() person {
 }
 
 // comes makes the user, under the name that the answer has.
-func (p person) comes(out outcome, proved bool) person {
+func (p standing) comes(out outcome, proved bool) standing {
 	if p.user = out.user; p.user == "" {
 		p.user = unsaid
 	}
@@ -165,7 +165,7 @@ func (p person) comes(out outcome, proved bool) person {
 }
 
 // proves proves the user's address.
-func (p person) proves(out outcome) person {
+func (p standing) proves(out outcome) standing {
 	if !p.userProved {
 		p.userProved, p.provedBack = true, out.back
 	}
@@ -174,14 +174,14 @@ func (p person) proves(out outcome) person {
 
 // overtaken reports whether a sign-in was refused because of a deletion or a new password that was under way at the same time:
 // what is committed between proving who somebody is and recording that wins.
-func (p person) overtaken(in operation, out outcome) bool {
+func (p standing) overtaken(in operation, out outcome) bool {
 	return in.sent <= p.endedBack && out.is(401, "invalid_credentials")
 }
 
 // steps say, by the kind of an operation, what becomes of somebody and whether the answer is right. For an operation without
 // an answer, what it comes to if it is done; that the answer is not right means nothing then.
-var steps = map[string]func(p person, in operation, out outcome) (person, bool){
-	"register": func(p person, in operation, out outcome) (person, bool) {
+var steps = map[string]func(p standing, in operation, out outcome) (standing, bool){
+	"register": func(p standing, in operation, out outcome) (standing, bool) {
 		switch {
 		case p.password == "":
 			p.password = in.password
@@ -191,7 +191,7 @@ var steps = map[string]func(p person, in operation, out outcome) (person, bool){
 		return p.open("p", out.session), out.status == 200 && out.user == ""
 	},
 
-	"login": func(p person, in operation, out outcome) (person, bool) {
+	"login": func(p standing, in operation, out outcome) (standing, bool) {
 		switch {
 		case p.overtaken(in, out):
 			return p, true
@@ -213,7 +213,7 @@ var steps = map[string]func(p person, in operation, out outcome) (person, bool){
 		return p.open("p", out.session), out.status == 200 && same
 	},
 
-	"vouched": func(p person, in operation, out outcome) (person, bool) {
+	"vouched": func(p standing, in operation, out outcome) (standing, bool) {
 		switch {
 		case p.overtaken(in, out):
 			return p, true
@@ -231,7 +231,7 @@ var steps = map[string]func(p person, in operation, out outcome) (person, bool){
 		return p.open("v", out.session), out.status == 200 && same
 	},
 
-	"refresh": func(p person, in operation, out outcome) (person, bool) {
+	"refresh": func(p standing, in operation, out outcome) (standing, bool) {
 		by := p.by(in.session)
 		if by == "" {
 			return p, out.status == 401
@@ -243,7 +243,7 @@ var steps = map[string]func(p person, in operation, out outcome) (person, bool){
 		return p, out.status == 200 && same
 	},
 
-	"invite": func(p person, in operation, out outcome) (person, bool) {
+	"invite": func(p standing, in operation, out outcome) (standing, bool) {
 		switch {
 		case p.readCommitted && in.sent <= p.provedBack && !out.is(400, "user_exists") && p.userProved:
 			// The user proved the address at the same moment, and was looked at before. They may accept the invite.
@@ -259,7 +259,7 @@ var steps = map[string]func(p person, in operation, out outcome) (person, bool){
 		return p.invited(out), out.status == 200 && out.invite != ""
 	},
 
-	"show": func(p person, _ operation, out outcome) (person, bool) {
+	"show": func(p standing, _ operation, out outcome) (standing, bool) {
 		if out.unknown {
 			return p, true
 		}
@@ -272,14 +272,14 @@ var steps = map[string]func(p person, in operation, out outcome) (person, bool){
 		return p, out.status == 200 && out.invite == p.invite && out.nonce == p.nonce
 	},
 
-	"resend": func(p person, in operation, out outcome) (person, bool) {
+	"resend": func(p standing, in operation, out outcome) (standing, bool) {
 		if p.invite != in.invite {
 			return p, out.is(400, "invite_used")
 		}
 		return p.invited(out), out.status == 200 && out.invite == in.invite
 	},
 
-	"accept": func(p person, in operation, out outcome) (person, bool) {
+	"accept": func(p standing, in operation, out outcome) (standing, bool) {
 		by := p.by(in.session)
 		if by == "" { // what is wrong with the invite may be said first, if the session died while that was looked at
 			return p, out.status == 401 || out.is(400, "invite_used") || out.is(400, "invite_renewed") || out.is(400, "email_taken")
@@ -310,7 +310,7 @@ var steps = map[string]func(p person, in operation, out outcome) (person, bool){
 		return p, out.status == 200 && same
 	},
 
-	"ask": func(p person, in operation, out outcome) (person, bool) {
+	"ask": func(p standing, in operation, out outcome) (standing, bool) {
 		switch {
 		case out.is(409, "reset_superseded"): // somebody else's is newer
 			return p, true
@@ -331,7 +331,7 @@ var steps = map[string]func(p person, in operation, out outcome) (person, bool){
 		return p, out.status == 200 && out.token != ""
 	},
 
-	"reset": func(p person, in operation, out outcome) (person, bool) {
+	"reset": func(p standing, in operation, out outcome) (standing, bool) {
 		if p.token == "" || p.token != in.token {
 			return p, out.is(401, "reset_token_invalid")
 		}
@@ -348,7 +348,7 @@ var steps = map[string]func(p person, in operation, out outcome) (person, bool){
 		return p, out.status == 200
 	},
 
-	"delete": func(p person, in operation, out outcome) (person, bool) {
+	"delete": func(p standing, in operation, out outcome) (standing, bool) {
 		if p.user == "" || p.user != in.user {
 			return p, out.status == 200 || out.status == 404
 		}
@@ -362,7 +362,7 @@ var steps = map[string]func(p person, in operation, out outcome) (person, bool){
 }
 
 // invited gives the address the invite that the answer names.
-func (p person) invited(out outcome) person {
+func (p standing) invited(out outcome) standing {
 	if p.invite, p.nonce = out.invite, out.nonce; out.unknown {
 		p.invite, p.nonce = unsaid, unsaid
 	}
@@ -375,9 +375,9 @@ type history = []porcupine.Operation
 // model is the model for the checker, of one address.
 func model(on database.Dialect) porcupine.Model {
 	m := porcupine.NondeterministicModel{
-		Init: func() []any { return []any{person{readCommitted: on == database.Postgres}} },
+		Init: func() []any { return []any{standing{readCommitted: on == database.Postgres}} },
 		Step: func(state, input, output any) (next []any) {
-			p, in, out := state.(person), input.(operation), output.(outcome)
+			p, in, out := state.(standing), input.(operation), output.(outcome)
 			if out.is(401, "session_ended") && (in.kind == "login" || in.kind == "vouched") {
 				out.unknown = true // a sign-in was recorded, and its session ended before the token was made
 			}

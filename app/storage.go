@@ -101,6 +101,22 @@ func OpenDatabase(ctx context.Context, c *Config, log *slog.Logger) (*database.D
 	return sqlite.Open(ctx, path, log)
 }
 
+// OpenReadOnly opens the configured database, which must be there, to look at it while others work with it. On SQLite every
+// write through it fails; on PostgreSQL what is read in a Snapshot cannot write.
+func OpenReadOnly(ctx context.Context, c *Config, log *slog.Logger) (*database.DB, error) {
+	if c.Database.URL.Postgres() {
+		return postgres.Open(ctx, string(c.Database.URL), 2, log)
+	}
+	if err := c.wantDatabase(); err != nil {
+		return nil, err
+	}
+	path, ok := c.Database.URL.SQLitePath()
+	if !ok {
+		path = filepath.Join(c.DataDir, "latchkey.db")
+	}
+	return sqlite.OpenReadOnly(ctx, path, log)
+}
+
 // databaseName says in words which database is used, without its password.
 func databaseName(c *Config) string {
 	if c.Database.URL.Postgres() {

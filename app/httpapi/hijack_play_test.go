@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey-go/latchkey/app/doctor"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
@@ -512,30 +513,16 @@ func (p *play) wantSafe() {
 	p.invariants(p.t)
 }
 
-// broken finds rows that break what must hold of all data, by what that is.
-var broken = map[string]string{
-	"one identity for each provider and entity": `SELECT min(id) FROM latchkey_provider_identity GROUP BY provider, entity_id HAVING count(*) > 1`,
-	"one live user for each address":            `SELECT lower(email) FROM latchkey_user WHERE deleted_at IS NULL AND email IS NOT NULL GROUP BY lower(email) HAVING count(*) > 1`,
-	"every link leads to a live user": `SELECT l.auth_identity_id FROM latchkey_link l LEFT JOIN latchkey_user u ON u.id = l.actor_id AND u.deleted_at IS NULL
-		WHERE l.actor_type = 'user' AND u.id IS NULL`,
-	"every link is an identity's":       `SELECT l.auth_identity_id FROM latchkey_link l LEFT JOIN latchkey_auth_identity i ON i.id = l.auth_identity_id WHERE i.id IS NULL`,
-	"one identity for each linked user": `SELECT actor_id FROM latchkey_link GROUP BY actor_type, actor_id HAVING count(*) > 1`,
-	"no user is left without a way in": `SELECT u.id FROM latchkey_user u LEFT JOIN latchkey_link l ON l.actor_type = 'user' AND l.actor_id = u.id
-		WHERE u.deleted_at IS NULL AND u.created_via <> 'api' AND l.actor_id IS NULL`,
-	"an invite makes one user at most": `SELECT u.id FROM latchkey_user u WHERE u.created_via = 'invite'
-		AND NOT EXISTS (SELECT 1 FROM latchkey_invite i WHERE i.accepted AND i.accepted_by = u.id)`,
-	"who accepts an invite is known": `SELECT id FROM latchkey_invite WHERE accepted <> (accepted_by IS NOT NULL)`,
-}
-
 // invariants wants nothing to be broken.
 func (s *server) invariants(t testing.TB) {
 	t.Helper()
-	for rule, query := range broken {
-		var rows []string
-		check(t, s.db.Conn(t.Context()).NewRaw(query).Scan(t.Context(), &rows))
-		if len(rows) != 0 {
-			t.Errorf("%s: broken by %s", rule, rows)
-		}
+	report, err := doctor.Examine(t.Context(), s.db, doctor.Options{})
+	check(t, err)
+	for _, f := range report.Violated() {
+		t.Errorf("%s: broken by %s", f.Name, f.Examples)
+	}
+	if asked := len(report.Findings) - len(report.Unasked()); asked < 20 {
+		t.Errorf("no more than %d invariants were asked", asked)
 	}
 }
 

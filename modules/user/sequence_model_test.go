@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -312,11 +313,15 @@ func (m *model) update(of []int, to []edit) (out []string, err error) {
 				bad.add(i, user.ErrInvalid)
 				continue
 			}
+			first, metadata := u.first, u.metadata
 			if to[i].first != nil || to[i].unnamed {
-				u.first, changed[n] = to[i].first, true
+				u.first = to[i].first
 			}
 			if now, changes := to[i].merge(u.metadata); changes {
-				u.metadata, changed[n] = now, true
+				u.metadata = now
+			}
+			if !reflect.DeepEqual(u.first, first) || !reflect.DeepEqual(u.metadata, metadata) { // sent again, it is no news
+				changed[n] = true
 			}
 		}
 		for _, n := range of {

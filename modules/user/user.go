@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -784,7 +785,7 @@ func (s *Service) apply(ctx context.Context, r *userRow, up Update) (changed boo
 		to  **string
 		set Field[string]
 	}{{&r.FirstName, up.FirstName}, {&r.LastName, up.LastName}, {&r.AvatarURL, up.AvatarURL}} {
-		if f.set.set {
+		if f.set.set && !same(*f.to, f.set.value) {
 			*f.to, changed = f.set.value, true
 		}
 	}
@@ -796,14 +797,18 @@ func (s *Service) apply(ctx context.Context, r *userRow, up Update) (changed boo
 		if err := s.checkMetadata(ctx, OfUser, metadata); err != nil {
 			return false, err
 		}
-		r.Metadata, changed = metadata, true
+		changed = changed || !reflect.DeepEqual(map[string]any(r.Metadata), metadata)
+		r.Metadata = metadata
 	}
-	if !changed {
+	if !changed { // sent again, it is no news
 		return false, nil
 	}
 	r.UpdatedAt = database.Now()
 	return true, r.check()
 }
+
+// same reports whether two values, of which nil is none, are the same.
+func same(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // mergeMetadata returns what becomes of the old metadata, and whether the field says anything about it.
 func mergeMetadata(old map[string]any, with Field[map[string]any]) (merged map[string]any, changes bool, err error) {

@@ -48,6 +48,24 @@ func Open(ctx context.Context, path string, log *slog.Logger) (*database.DB, err
 	return database.New(bun.NewDB(write, sqlitedialect.New()), bun.NewDB(read, sqlitedialect.New()), log), nil
 }
 
+// OpenReadOnly opens the database file at path, which must be there, for reading alone, while others may write to it.
+// It makes no file but what SQLite needs beside one with a write-ahead log, and every write fails.
+func OpenReadOnly(ctx context.Context, path string, log *slog.Logger) (*database.DB, error) {
+	path, err := locate(path)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := open(path, 2, url.Values{"mode": {"ro"}, "_query_only": {"1"}})
+	if err != nil {
+		return nil, err
+	}
+	if err := pool.PingContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("sqlite: open %s: %w", path, err), pool.Close())
+	}
+	db := bun.NewDB(pool, sqlitedialect.New())
+	return database.New(db, db, log), nil
+}
+
 // locate is the one name of the file at path: two processes that call it differently must still meet at one lock.
 func locate(path string) (string, error) {
 	switch {

@@ -182,3 +182,42 @@ func TestTwoOpenersOfOneFileSeeEachOther(t *testing.T) {
 		}
 	}
 }
+
+func TestOpenedForReadingAloneItReadsWhatOthersWriteAndWritesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "latchkey.db")
+	if _, err := sqlite.OpenReadOnly(t.Context(), path, nil); err == nil {
+		t.Fatal("a file that is not there was opened")
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Fatal("it was made")
+	}
+	write, err := sqlite.Open(t.Context(), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer write.Close()
+	run := func(db *database.DB, query string) error {
+		return db.InTx(t.Context(), func(ctx context.Context) error {
+			_, err := db.Conn(ctx).ExecContext(ctx, query)
+			return err
+		})
+	}
+	if err := run(write, "CREATE TABLE seen (n integer)"); err != nil {
+		t.Fatal(err)
+	}
+	read, err := sqlite.OpenReadOnly(t.Context(), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	if err := run(write, "INSERT INTO seen VALUES (1)"); err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := read.Conn(t.Context()).NewRaw("SELECT count(*) FROM seen").Scan(t.Context(), &n); err != nil || n != 1 {
+		t.Errorf("%d rows, %v", n, err)
+	}
+	if err := run(read, "INSERT INTO seen VALUES (2)"); err == nil {
+		t.Error("it wrote")
+	}
+}
