@@ -161,7 +161,8 @@ func passwordWords(c *Config) []string {
 // linkOptions are the options of the link layer. A policy that the program brings decides about users in place of the
 // configuration's, and nothing that an operator relies on is passed over in silence for it.
 func linkOptions(c *Config, own link.Policy) (link.Options, error) {
-	o := link.Options{Actors: map[string]link.ActorOptions{}, EnumerationSafe: c.Auth.EnumerationSafe, UnlinkedTTL: c.Link.UnlinkedTTL}
+	o := link.Options{Actors: map[string]link.ActorOptions{}, EnumerationSafe: c.Auth.EnumerationSafe, UnlinkedTTL: c.Link.UnlinkedTTL,
+		InviteSameEmail: c.Invite.RequireSameEmail}
 	for name, a := range c.Link.Actors {
 		policy, err := link.PolicyNamed(a.Policy)
 		if err != nil {

@@ -145,6 +145,7 @@ var everySetting = []setting{
 	{"invite.ttl", "72h", `72h`, "72h"},
 	{"invite.max_ttl", "100h", `100h`, "100h"},
 	{"invite.max_pending", "50", `50`, "50"},
+	{"invite.require_same_email", "true", `true`, "true"},
 	{"admin.reset_token_in_response", "true", `true`, "true"},
 	{"mail.driver", "file", `file`, "file"},
 	{"mail.path", "/var/mail/out.jsonl", `/var/mail/out.jsonl`, "/var/mail/out.jsonl"},
