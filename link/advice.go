@@ -287,6 +287,36 @@ var advice = map[string]Advice{
 		"Sign in to that account.",
 		"See which account the identity is linked to; a sign-in belongs to one account of a type.",
 	},
+	"account_required": {
+		"They are signed in, and nobody's account yet, so there is none to add a way to sign in to.",
+		"Sign in to the account, or open an invite, and add the way then.",
+		"See what the policy has them wait for, and invite the address if they are to have an account.",
+	},
+	"primary_email_unproved": {
+		"The address of the account is not proved, and until it is no other way to sign in can be added.",
+		"Have a link mailed that proves the address (POST /auth/verification/request), open it while signed in, then add the way.",
+		"See that mails leave, or send a link to set a new password, which proves the address: POST /admin/users/{id}/reset-password.",
+	},
+	"address_not_yours": {
+		"A password can be added to an account by the account's own address alone.",
+		"Use the address of the account, or change that to this one first.",
+		"Nothing is to be done.",
+	},
+	"create_user_refused": {
+		"Accounts are not made by that provider's word.",
+		"Sign in with the provider, which makes an account if the policy lets it, or open an invite while signed in.",
+		"Add the provider to link.actors.user.create_users_by if its word on addresses is good enough.",
+	},
+	"actor_exists": {
+		"They are a user already.",
+		"Refresh the token, or sign in again, and go on as who they are.",
+		"Nothing is to be done.",
+	},
+	"domain_not_allowed": {
+		"Accounts are for addresses of the domains in link.actors.user.allowed_domains, and this is of another.",
+		"Sign in by an address of such a domain, or ask for an invite and open its link while signed in.",
+		"Invite the address ('server user -e ADDRESS --invite'), or add its domain to link.actors.user.allowed_domains.",
+	},
 	"already_signed_in": {
 		"They are signed in as a user, and the invite is to another address.",
 		"Sign out, then open the invite and register or sign in with the address that was invited.",
