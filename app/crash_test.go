@@ -616,15 +616,19 @@ func (n *node) check(t *testing.T, when string) {
 	}
 }
 
-// examine asks every invariant there is, and of SQLite for a full look at the file.
+// examine asks every invariant there is, and of SQLite, where it is known which, for a full look at the file.
 func (n *node) examine(t *testing.T) doctor.Report {
 	t.Helper()
-	db, err := app.OpenReadOnly(t.Context(), n.config, nil)
-	if err != nil {
-		t.Fatal(err)
+	db, file := n.db, doctor.NotTheFile
+	if n.config != nil {
+		var err error
+		if db, err = app.OpenReadOnly(t.Context(), n.config, nil); err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		file = doctor.Full
 	}
-	defer db.Close()
-	report, err := doctor.Examine(t.Context(), db, doctor.Options{Migrations: app.Migrations(), File: doctor.Full})
+	report, err := doctor.Examine(t.Context(), db, doctor.Options{Migrations: app.Migrations(), File: file})
 	if err != nil {
 		t.Fatal(err)
 	}
