@@ -314,7 +314,7 @@ func (s scenario) kill(t *testing.T, env []string, n *node, at string, known []s
 	s.check(t, n, who, at+", not begun", false)
 	n.stop()
 
-	r := startBinary(t, os.Args[0], append(env, killAt+"="+at))
+	r := startBinary(t, itself(t), append(env, killAt+"="+at))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := r.up(ctx); err != nil {
@@ -682,7 +682,7 @@ func killSending(t *testing.T, at databasetest.Database, prepare func(*testing.T
 			who := strings.ReplaceAll(moment, " ", ".") + "@example.com"
 			request := prepare(t, n, who)
 			n.stop()
-			r := startBinary(t, os.Args[0], append(env, killAt+"="+moment))
+			r := startBinary(t, itself(t), append(env, killAt+"="+moment))
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			if err := r.up(ctx); err != nil {
 				t.Fatal(err)
