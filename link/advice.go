@@ -46,7 +46,7 @@ var advice = map[string]Advice{
 	FoundWay: {
 		"The account is there, active, and has a way to sign in.",
 		"Sign in by one of the ways that are listed; for a forgotten password have a link mailed on the sign-in page.",
-		"If they still cannot get in, look at the last refusals, and send them a link to set a new password: POST /admin/users/{id}/reset-password.",
+		"If they still cannot get in, look at the last refusals, and if they have a password send them a link to set a new one: POST /admin/users/{id}/reset-password.",
 	},
 	FoundNoWay: {
 		"The account has no way to sign in, such as one that was made by the API, or restored after it was deleted.",
@@ -56,7 +56,7 @@ var advice = map[string]Advice{
 	FoundUnproved: {
 		"The account's address is not proved, so whoever proves the mailbox takes the account over.",
 		"Have a link mailed that proves the address (POST /auth/verification/request) while signed in, or set a new password by mail.",
-		"Send a link to set a new password, which proves the address: POST /admin/users/{id}/reset-password; or delete the user and make them anew by 'server user -e ADDRESS'.",
+		"If they have a password, send a link to set a new one, which proves the address: POST /admin/users/{id}/reset-password; or delete the user and make them anew by 'server user -e ADDRESS'.",
 	},
 	FoundDeleted: {
 		"A user who had this address was deleted; what they signed in with went with them.",
@@ -116,7 +116,7 @@ var advice = map[string]Advice{
 	FoundThrottledAtPlace: {
 		"From one network address, or by one device, too many sign-ins to this account have failed; which one is not kept.",
 		"Wait until the time that is given, try from elsewhere, or set a new password by mail, which lifts it.",
-		"Have them set a new password, by POST /admin/users/{id}/reset-password; if it was not them, the audit trail has the addresses.",
+		"Have them set a new password, by the link on the sign-in page or POST /admin/users/{id}/reset-password; if it was not them, the audit trail has the addresses.",
 	},
 	FoundPolicyFails: {
 		"The policy fails for this address, so that the sign-in ends with an internal error.",

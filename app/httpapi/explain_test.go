@@ -39,6 +39,7 @@ type explained struct {
 		Code                   string
 		Blocks                 bool
 		About                  *string
+		ActorType              *string `json:"actor_type"`
 		Until                  *time.Time
 		What, Person, Operator string
 	}
@@ -95,6 +96,18 @@ func (e explained) findings() string {
 			f.Code = "!" + f.Code
 		}
 		all = append(all, f.Code)
+	}
+	return strings.Join(all, " ")
+}
+
+// findingsAs are the same, with the actor type that each is about.
+func (e explained) findingsAs() string {
+	var all []string
+	for i, says := range strings.Fields(e.findings()) {
+		if as := e.Findings[i].ActorType; as != nil {
+			says += "/" + *as
+		}
+		all = append(all, says)
 	}
 	return strings.Join(all, " ")
 }
@@ -486,6 +499,31 @@ func TestAnExplanationAsksThePolicyOfNow(t *testing.T) {
 	}
 }
 
+// What keeps somebody from being a user does not keep them from being another actor: each finding says as what.
+func TestAnExplanationSaysAsWhatSomebodyIsKeptOut(t *testing.T) {
+	o := settings{actor: link.ActorOptions{Policy: link.InviteOnly{}, Providers: []string{"emailpass"}}, actors: servingShoppers(t)}
+	eachWith(t, o, func(t *testing.T, s *server) {
+		admin := s.admin(t, "admin@example.com")
+		s.token(t, "sign in", s.do(t, "POST", "/auth/shopper/vouching", `{"name":"cy","email":"shopper@example.com","verified":true}`))
+		s.register(t, "nobody@example.com")
+		s.token(t, "sign in", s.do(t, "POST", "/auth/shopper/vouching", `{"name":"wu","verified":true,"email":"gone@example.com"}`))
+		check(t, s.db.InTx(t.Context(), func(ctx context.Context) error {
+			_, err := s.db.Conn(ctx).NewRaw("DELETE FROM shopper WHERE email = 'gone@example.com'").Exec(ctx)
+			return err
+		}))
+		for address, want := range map[string]string{
+			"never@example.com":   "!invite_required/user unknown",
+			"nobody@example.com":  "!invite_required/user nobody_yet/shopper",
+			"shopper@example.com": "", // a user may not use that provider: they are none
+			"gone@example.com":    "!link_broken",
+		} {
+			if e := s.explain(t, admin, address); e.findingsAs() != want {
+				t.Errorf("%s: %q, want %q\n%s", address, e.findingsAs(), want, e.forecasts())
+			}
+		}
+	})
+}
+
 func TestAnExplanationSaysWhoIsHeldBackUntilTheAddressIsProved(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
 		free := serve(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations(), audit.Migrations()), settings{})
@@ -800,7 +838,7 @@ var explaining = []fixture{
 	{"of what is no address", "admin", "GET /admin/explain?email=nonsense", "", 400, problem("invalid_data", email.ErrInvalid.Message, "invalid_email")},
 	{"with another parameter", "admin", "GET /admin/explain?email=a@example.com&fields=id", "", 400, invalid("Unrecognized fields: 'fields'; use email")},
 	{"of somebody nobody knows", "admin", "GET /admin/explain?email=Never@example.com", "", 200, `{"explanation":{"email":"never@example.com","at":"<time>","status":"unknown",` +
-		`"findings":[{"code":"unknown","blocks":false,"about":null,"until":null,` +
+		`"findings":[{"code":"unknown","blocks":false,"about":null,"actor_type":null,"until":null,` +
 		`"what":"Nothing is kept about this address; who registered or signed in and became nobody is deleted after a while (link.unlinked_ttl).",` +
 		`"person":"Look for another spelling or another address; otherwise register, and what then happens is said under what a sign-in would lead to.",` +
 		`"operator":"Ask for the address on the account, or make the user by 'server user -e ADDRESS', or an invite by 'server user -e ADDRESS --invite'."}],` +
