@@ -79,9 +79,9 @@ var advice = map[string]Advice{
 		"Tell them which identity is linked to the account; the others join it when both sides have proved the address.",
 	},
 	FoundNobody: {
-		"They have an identity and no account yet; the next sign-in gives them one.",
+		"They have an identity and no account yet; the next sign-in gives them one, unless a hook of the application says no.",
 		"Sign in: registering alone makes no account.",
-		"Nothing is to be done but to have them sign in.",
+		"Nothing is to be done but to have them sign in; if they did, the last refusals or the log say which hook said no.",
 	},
 	FoundRegistering: {
 		"Somebody registers with this address and has not opened the link that was mailed to it.",

@@ -27,6 +27,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/kernel/email"
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 	"github.com/latchkey-go/latchkey/modules/kernel/secrettest"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
@@ -519,6 +520,38 @@ func TestAnExplanationSaysAsWhatSomebodyIsKeptOut(t *testing.T) {
 		} {
 			if e := s.explain(t, admin, address); e.findingsAs() != want {
 				t.Errorf("%s: %q, want %q\n%s", address, e.findingsAs(), want, e.forecasts())
+			}
+		}
+	})
+}
+
+// No policy tells that a hook of the application says no: the trail does.
+func TestAnExplanationKnowsWhatAHookSaidNoTo(t *testing.T) {
+	full := link.Hook{Name: "profiles", OnProvision: func(_ context.Context, p link.Provisioned) error {
+		switch p.Profile.Email {
+		case "late@example.com":
+			return fault.New(fault.Conflict, "no_seats", "All seats are taken.")
+		case "unlucky@example.com":
+			return errors.New("the application's own failure, which is no refusal")
+		}
+		return nil
+	}}
+	eachWith(t, settings{links: []link.Hook{full}}, func(t *testing.T, s *server) {
+		admin := s.admin(t, "admin@example.com")
+		for address, want := range map[string]struct {
+			status  int
+			reasons string
+		}{"late@example.com": {409, "profiles.no_seats"}, "unlucky@example.com": {500, ""}} {
+			s.register(t, address)
+			if a := s.do(t, "POST", "/auth/user/emailpass", credentials(address, password)); a.status != want.status {
+				t.Errorf("%s: %d %s", address, a.status, a.body)
+			}
+			var reasons []string
+			for _, r := range s.explain(t, admin, address).Refusals {
+				reasons = append(reasons, r.Reason)
+			}
+			if got := strings.Join(reasons, " "); got != want.reasons {
+				t.Errorf("the refusals of %s are %q, want %q", address, got, want.reasons)
 			}
 		}
 	})
