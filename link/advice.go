@@ -282,6 +282,11 @@ var advice = map[string]Advice{
 		"Sign in as who asked for it, then confirm it.",
 		"Nothing is to be done.",
 	},
+	"id_taken": {
+		"The policy of the application has chosen an id for them that another user has, so nobody was made.",
+		"Ask the operator, or sign in as the user who has it.",
+		"See what chooses the id (link.WithDraft): two people have come to the same, or one person by two ways to sign in that nothing joins.",
+	},
 	"already_linked": {
 		"The sign-in belongs to another account already.",
 		"Sign in to that account.",

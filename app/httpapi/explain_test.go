@@ -525,6 +525,27 @@ func TestAnExplanationSaysAsWhatSomebodyIsKeptOut(t *testing.T) {
 	})
 }
 
+// Nor does a policy know that the id which it chooses is taken.
+func TestAnExplanationKnowsOfAnIDThatWasTaken(t *testing.T) {
+	same := link.WithDraft(link.AutoProvision{}, func(_ context.Context, _ link.Newcomer, d user.Draft) (user.Draft, error) {
+		if d.Email != "admin@example.com" {
+			d.ID = "user_01ARZ3NDEKTSV4RRFFQ69G5FAV"
+		}
+		return d, nil
+	})
+	eachWith(t, settings{actor: link.ActorOptions{Policy: same}}, func(t *testing.T, s *server) {
+		admin := s.admin(t, "admin@example.com")
+		s.member(t, "first@example.com")
+		s.register(t, "second@example.com")
+		if a := s.do(t, "POST", "/auth/user/emailpass", credentials("second@example.com", password)); a.status != 422 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		if e := s.explain(t, admin, "second@example.com"); len(e.Refusals) != 1 || e.Refusals[0].Reason != "id_taken" || e.Refusals[0].Operator == "" {
+			t.Errorf("%+v", e.Refusals)
+		}
+	})
+}
+
 // No policy tells that a hook of the application says no: the trail does.
 func TestAnExplanationKnowsWhatAHookSaidNoTo(t *testing.T) {
 	full := link.Hook{Name: "profiles", OnProvision: func(_ context.Context, p link.Provisioned) error {
@@ -723,7 +744,7 @@ func TestAnExplanationIsBounded(t *testing.T) {
 // adviceless are reasons of which nobody hears who wants to get in: those of lists and bodies, of what administrators do to
 // others, and of the Go API.
 var adviceless = strings.Fields(`audit_event_not_found auth_identity_not_found body_too_large code_provider_unknown cursor_invalid entity_taken entity_type_unknown
-	id_taken identity_invalid invalid_request invite_beyond_caller invite_not_found invite_value_invalid invites_full last_admin last_way_in malformed_json
+	identity_invalid invalid_request invite_beyond_caller invite_not_found invite_value_invalid invites_full last_admin last_way_in malformed_json
 	media_type no_audit_trail no_method no_route order_unknown query_invalid role_beyond_caller self_deactivate self_delete unknown_json_member
 	unknown_provider user_beyond_caller user_not_found wrong_json_type`)
 
