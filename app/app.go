@@ -315,7 +315,7 @@ func checkProviders(c *Config, providers []auth.Provider, log *slog.Logger) prov
 	}
 	for _, id := range slices.Sorted(maps.Keys(known)) {
 		if !used[id] && id != emailpass.Name {
-			log.Warn("a provider is part of this program, and nobody may use it: add it to link.actors.user.providers", "provider", id)
+			log.Warn("a provider is part of this program, and no section of link.actors lists it: users cannot sign in by it; add it to link.actors.user.providers", "provider", id)
 		}
 	}
 	return providerFaults(problems)

@@ -347,6 +347,8 @@ func TestWhatIsWrongInTheFileIsOneLineEach(t *testing.T) {
 		{"link: {actors: {user: {default_roles: [member, 'a b']}}}", "link.actors.user.default_roles: entry 2 must be the name of a role"},
 		{"link: {actors: {user: {default_roles: [admin]}}}", "link.actors.user.default_roles: must not give admin, which may do everything, to whoever signs in"},
 		{"link: {actors: {user: {default_roles: [boss]}}}\nroles: {boss: ['*']}", "link.actors.user.default_roles: must not give boss, which may do everything"},
+		{"link: {actors: {customer: {policy: invite}}}", "link.actors.customer.policy: must be auto or manual"},
+		{"link: {actors: {customer: {create_users_by: [card], providers: [card]}}}", "link.actors.customer.create_users_by: must be empty"},
 		{"roles: {support: [user:read, user:rad]}", "roles.support: entry 2 must be one of *, user:*, user:read, "},
 		{"roles: {support: [user:rad, user:read, invite:craete, u*]}", "roles.support: entries 1, 3, 4 must be one of *, user:*, user:read, "},
 		{"roles: {support: ['']}", "roles.support: entry 1 must be one of *, user:*"},
