@@ -616,14 +616,18 @@ func (n *node) check(t *testing.T, when string) {
 	}
 }
 
-// examine asks every invariant there is, and of SQLite for a full look at the file.
+// examine asks every invariant there is, and of SQLite for a full look at the file. A node that is a database alone is asked
+// by that.
 func (n *node) examine(t *testing.T) doctor.Report {
 	t.Helper()
-	db, err := app.OpenReadOnly(t.Context(), n.config, nil)
-	if err != nil {
-		t.Fatal(err)
+	db := n.db
+	if n.config != nil {
+		var err error
+		if db, err = app.OpenReadOnly(t.Context(), n.config, nil); err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
 	}
-	defer db.Close()
 	report, err := doctor.Examine(t.Context(), db, doctor.Options{Migrations: app.Migrations(), File: doctor.Full})
 	if err != nil {
 		t.Fatal(err)
