@@ -3,6 +3,7 @@ package app_test
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -71,16 +72,16 @@ func tell(t *testing.T, at databasetest.Database, seed uint64, each int, killed 
 	took, unknown, all := time.Since(start), 0, 0
 	counted := map[string]int{}
 	start = time.Now()
-	for _, p := range s.people {
-		for _, o := range p.history {
+	for _, h := range s.homes {
+		for _, o := range h.history {
 			out := o.Output.(outcome)
 			if all++; out.unknown {
 				unknown++
 			}
 			counted[fmt.Sprintf("%s %d", o.Input.(operation).kind, out.status)]++
 		}
-		if result := linearizable(at.Dialect, p.history, time.Minute); result != porcupine.Ok {
-			t.Errorf("the history of %s is %v: %s", p.address, result, broken(at.Dialect, p.history))
+		if result := linearizable(at.Dialect, h.history, time.Minute); result != porcupine.Ok {
+			t.Errorf("the history of %s is %v: %s", h.spare, result, broken(at.Dialect, h.history))
 		}
 	}
 	(&node{db: s.node.db}).check(t, "in the end")
@@ -122,6 +123,7 @@ type story struct {
 	seed   uint64
 	begin  time.Time
 	people []*acquaintance
+	homes  []*home
 	admin  string
 	env    []string
 	client *http.Client
@@ -142,17 +144,32 @@ type story struct {
 
 // acquaintance is what the clients know of an address.
 type acquaintance struct {
+	*home
 	address string
+	which   int // of the two at home
 
 	mu       sync.Mutex
-	history  history
 	sessions []knownSession
 	invites  []knownInvite
 	resets   []string // tokens
 	users    []string // ids
+	ways     []knownWay
 }
 
-type knownSession struct{ id, token string }
+// home is what the clients know of two addresses together, whose owners share an account at a provider. It can be a way to
+// sign in of one of them.
+type home struct {
+	spare string // its name there
+
+	at      sync.Mutex
+	history history
+	strays  []knownSession // that were opened by it
+}
+
+type (
+	knownSession struct{ id, token string }
+	knownWay     struct{ way, id string }
+)
 
 type knownInvite struct{ id, nonce, byHand, byMail string }
 
@@ -171,8 +188,11 @@ func newStory(t *testing.T, at databasetest.Database, seed uint64, people int, k
 		s.client = client // a connection that broke must not lead to another try
 	}
 	s.env = vouching(t, at, "LATCHKEY_AUTH_THROTTLE_ENABLED=false", "LATCHKEY_ADMIN_RESET_TOKEN_IN_RESPONSE=true")
-	for n := range people {
-		s.people = append(s.people, &acquaintance{address: fmt.Sprintf("person%d@example.com", n)})
+	for n := range people / 2 * 2 {
+		if n%2 == 0 {
+			s.homes = append(s.homes, &home{spare: fmt.Sprintf("spare %d", n/2)})
+		}
+		s.people = append(s.people, &acquaintance{home: s.homes[n/2], address: fmt.Sprintf("person%d@example.com", n), which: n % 2})
 	}
 	s.server = startVouching(t, s.env)
 	s.url = s.server.url
@@ -266,14 +286,12 @@ func one[T any](dice *rand.Rand, of []T) (v T, ok bool) {
 
 // deeds are what a client does, the more often the more often it is named. It returns what it asked for, unless there is
 // nothing to ask for yet, and what it was told.
-//
-// Linking and unlinking another provider while signed in belongs here, once there are routes for it: a deed each, and a step
-// of the model with the same name.
 var deeds = []struct {
 	often int
 	do    func(c *teller, t *testing.T, p *acquaintance, in *operation, out *outcome) (sent, back int64, done bool)
 }{
 	{4, register}, {6, login}, {2, vouched}, {8, refresh}, {2, invite}, {2, show}, {2, resend}, {5, accept}, {3, askReset}, {4, reset}, {2, remove},
+	{3, stray}, {7, linkWay}, {4, listWays}, {9, unlinkWay},
 }
 
 // act does one thing, and notes it.
@@ -300,12 +318,13 @@ func (c *teller) act(t *testing.T) {
 				t.Errorf("%+v: %+v", in, out)
 			}
 			if in.sent, out.back = sent, back; out.unknown {
-				// Soon after the server is gone nothing more is committed. The checker need not know that.
-				out.back, back = back+int64(time.Second), math.MaxInt64
+				out.back = back + int64(5*time.Second) // soon after the server is gone nothing more is committed
+				back = out.back
 			}
-			p.mu.Lock()
+			in.who = p.which
+			p.at.Lock()
 			p.history = append(p.history, porcupine.Operation{ClientId: c.id, Input: in, Call: sent, Output: out, Return: back})
-			p.mu.Unlock()
+			p.at.Unlock()
 			return
 		}
 	}
@@ -358,10 +377,25 @@ func vouched(c *teller, t *testing.T, p *acquaintance, in *operation, out *outco
 	return c.opens(t, p, "/auth/user/voucher", `{"name":"`+p.address+`","email":"`+p.address+`"}`, out)
 }
 
+// session is one that the clients know, of the address or of the sign-in that is shared, and keep is for a token by which it
+// goes on.
+func (c *teller) session(p *acquaintance) (s knownSession, keep func(knownSession), ok bool) {
+	mu, of := &p.mu, &p.sessions
+	if c.rand.IntN(4) == 0 {
+		mu, of = &p.at, &p.strays
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	s, ok = one(c.rand, *of)
+	return s, func(s knownSession) {
+		mu.Lock()
+		defer mu.Unlock()
+		remember(of, s)
+	}, ok
+}
+
 func refresh(c *teller, t *testing.T, p *acquaintance, in *operation, out *outcome) (sent, back int64, done bool) {
-	p.mu.Lock()
-	session, ok := one(c.rand, p.sessions)
-	p.mu.Unlock()
+	session, _, ok := c.session(p)
 	if !ok {
 		return 0, 0, false
 	}
@@ -369,9 +403,6 @@ func refresh(c *teller, t *testing.T, p *acquaintance, in *operation, out *outco
 	var answer string
 	out.status, answer, sent, back, out.unknown = c.send(t, "POST", "/auth/token/refresh", "", session.token)
 	out.user = claimsOf(member(answer, "token")).Actor
-	p.mu.Lock()
-	p.knows(out.user)
-	p.mu.Unlock()
 	return sent, back, true
 }
 
@@ -510,5 +541,128 @@ func remove(c *teller, t *testing.T, p *acquaintance, in *operation, out *outcom
 	var answer string
 	out.status, answer, sent, back, out.unknown = c.send(t, "DELETE", "/admin/users/"+id, "", c.admin)
 	out.reason = member(answer, "reason")
+	return sent, back, true
+}
+
+// stray signs in by what two people share, which names no address: who comes by it is who has linked it, or nobody.
+func stray(c *teller, t *testing.T, p *acquaintance, in *operation, out *outcome) (sent, back int64, done bool) {
+	*in = operation{kind: "stray"}
+	var answer string
+	out.status, answer, sent, back, out.unknown = c.send(t, "POST", "/auth/user/voucher", `{"name":"`+p.spare+`"}`, "")
+	out.reason = member(answer, "reason")
+	if token := member(answer, "token"); token != "" {
+		claims := claimsOf(token)
+		out.session, out.user = claims.Session, claims.Actor
+		p.at.Lock()
+		remember(&p.strays, knownSession{claims.Session, token})
+		p.at.Unlock()
+	}
+	return sent, back, true
+}
+
+// linkWay adds what is shared, or a password, to whoever the session is of.
+func linkWay(c *teller, t *testing.T, p *acquaintance, in *operation, out *outcome) (sent, back int64, done bool) {
+	session, _, ok := c.session(p)
+	if !ok {
+		return 0, 0, false
+	}
+	*in = operation{kind: "link", session: session.id, way: "s", current: c.current()}
+	provider, body := "voucher", `{"name":"`+p.spare+`"`
+	if c.rand.IntN(3) == 0 {
+		in.way, in.password = "p", c.anyPassword()
+		provider, body = emailpass.Name, strings.TrimSuffix(credentialsBy(p.address, in.password), "}")
+	}
+	if in.current != "" {
+		body += `,"current_password":"` + in.current + `"`
+	}
+	var answer string
+	out.status, answer, sent, back, out.unknown = c.send(t, "POST", "/auth/user/"+provider+"/link", body+"}", session.token)
+	if out.reason = member(answer, "reason"); out.status == 200 {
+		out.ways = in.way + "=" + member(answer, "id")
+		p.learns(out.ways)
+	}
+	return sent, back, true
+}
+
+// current is what is sent as the password of now; empty: nothing is, as by who has just signed in without one.
+func (c *teller) current() string {
+	if c.rand.IntN(2) == 0 {
+		return ""
+	}
+	return c.anyPassword()
+}
+
+// learns keeps the ids of ways to sign in.
+func (p *acquaintance) learns(ways string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for w := range strings.FieldsSeq(ways) {
+		way, id, _ := strings.Cut(w, "=")
+		if known := (knownWay{way, id}); !slices.Contains(p.ways, known) {
+			remember(&p.ways, known)
+		}
+	}
+}
+
+func listWays(c *teller, t *testing.T, p *acquaintance, in *operation, out *outcome) (sent, back int64, done bool) {
+	session, _, ok := c.session(p)
+	if !ok {
+		return 0, 0, false
+	}
+	*in = operation{kind: "ways", session: session.id}
+	var answer string
+	out.status, answer, sent, back, out.unknown = c.send(t, "GET", "/auth/provider-identities", "", session.token)
+	if out.status != 200 {
+		return sent, back, true
+	}
+	var listed struct {
+		Ways []struct {
+			ID       string `json:"id"`
+			Provider string `json:"provider"`
+			EntityID string `json:"entity_id"`
+		} `json:"provider_identities"`
+	}
+	if err := json.Unmarshal([]byte(answer), &listed); err != nil {
+		t.Errorf("ways: %s: %v", answer, err)
+	}
+	var ways []string
+	for _, w := range listed.Ways {
+		way := "v"
+		switch {
+		case w.Provider == emailpass.Name:
+			way = "p"
+		case w.EntityID == p.spare:
+			way = "s"
+		}
+		ways = append(ways, way+"="+w.ID)
+	}
+	slices.Sort(ways)
+	out.ways = strings.Join(ways, " ")
+	p.learns(out.ways)
+	return sent, back, true
+}
+
+// unlinkWay gives a way to sign in up, and goes on with the token that is in the answer.
+func unlinkWay(c *teller, t *testing.T, p *acquaintance, in *operation, out *outcome) (sent, back int64, done bool) {
+	session, keep, ok := c.session(p)
+	p.mu.Lock()
+	way, known := one(c.rand, p.ways)
+	p.mu.Unlock()
+	if !ok || !known {
+		return 0, 0, false
+	}
+	*in = operation{kind: "unlink", session: session.id, way: way.way, id: way.id, current: c.current()}
+	body := `{}`
+	if in.current != "" {
+		body = `{"current_password":"` + in.current + `"}`
+	}
+	var answer string
+	out.status, answer, sent, back, out.unknown = c.send(t, "DELETE", "/auth/provider-identities/"+way.id, body, session.token)
+	out.reason = member(answer, "reason")
+	if token := member(answer, "token"); token != "" {
+		claims := claimsOf(token)
+		out.session = fmt.Sprintf("%s/%d", claims.Session, claims.Ver) // the tokens of before are dead
+		keep(knownSession{out.session, token})
+	}
 	return sent, back, true
 }

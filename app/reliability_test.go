@@ -130,7 +130,8 @@ func makeVouchingAdmin(t *testing.T, env []string) {
 func claimsOf(token string) (c struct {
 	Actor   string `json:"actor_id"`
 	Session string `json:"sid"`
-	ID      string `json:"id"`  // of an invite
+	ID      string `json:"id"` // of an invite
+	Ver     int64  `json:"ver"`
 	JTI     string `json:"jti"` // of a token that works once, or until the invite is renewed
 }) {
 	if parts := strings.Split(token, "."); len(parts) == 3 {

@@ -44,9 +44,9 @@ var stages = []struct {
 	name string
 	settings
 }{
-	{"auto", settings{}},
+	{"auto", settings{actor: link.ActorOptions{CreateProviders: []string{idp1, "idp2"}}}},
 	{"invite", settings{actor: link.ActorOptions{Policy: link.InviteOnly{}}}},
-	{"manual", settings{actor: link.ActorOptions{Policy: link.Manual{}}}},
+	{"manual", settings{actor: link.ActorOptions{Policy: link.Manual{}, CreateProviders: []string{idp1, "idp2"}}}},
 	{"proved", requires},
 	{"unseen", settings{safe: true}},
 	{"unseenproof", settings{safe: true, actor: link.ActorOptions{RequireVerifiedEmail: true}}},
@@ -85,6 +85,7 @@ func playAll(t *testing.T, more string, scripts []script) {
 						p.wantSafe()
 					})
 				}
+				s.invariants(t) // after all that the attackers have tried in the end, too
 			})
 		})
 	}
@@ -219,6 +220,37 @@ func (w *person) comesBy(provider, address string, verified bool) answer {
 	w.asserted = append(w.asserted, path+" "+input)
 	w.signsInAgain = func() answer { return w.does(path, input) }
 	return w.keeps(w.must("sign in by "+provider, w.signsInAgain()))
+}
+
+// attaches adds an account at idp2, which names an address, to whoever they are signed in as.
+func (w *person) attaches(naming string) answer {
+	w.t.Helper()
+	w.asserted = append(w.asserted, fmt.Sprintf(`/auth/user/idp2 {"name":%q,"email":%q}`, w.name, naming))
+	return w.does("/auth/user/idp2/link", fmt.Sprintf(`{"name":%q,"email":%q,"current_password":%q}`, w.name, naming, w.password), bearer(w.token))
+}
+
+// wantNothingAttached has the attacker attach something to what they have of the victim's address, and wants it to be refused.
+func (p *play) wantNothingAttached() {
+	p.t.Helper()
+	status, reason := 403, "account_required"
+	switch {
+	case !p.alive(p.t, bearer(p.attacker.token)):
+		status, reason = 401, ""
+	case actor(p.t, p.attacker.token) != "":
+		reason = "primary_email_unproved"
+	}
+	if a := p.attacker.attaches(p.address); a.status != status || a.get("reason") != reason {
+		p.t.Errorf("the attacker attaches an account: %d %s, want %d %s", a.status, a.body, status, reason)
+	}
+}
+
+// waits makes the sign-ins of an identity so old.
+func (p *play) waits(id auth.IdentityID, ago time.Duration) {
+	p.t.Helper()
+	check(p.t, p.db.InTx(p.t.Context(), func(ctx context.Context) error {
+		_, err := p.db.Conn(ctx).NewRaw("UPDATE latchkey_auth_session SET authenticated_at = ? WHERE auth_identity_id = ?", database.Now().Add(-ago), id).Exec(ctx)
+		return err
+	}))
 }
 
 // refreshes makes a new token of the newest one, and one of the newest cookie, if they are good.
@@ -439,10 +471,40 @@ func (p *play) tries(what, path, body string, o owned, headers ...string) {
 	if a.status >= 500 {
 		p.t.Errorf("%s: %d %s", what, a.status, a.body)
 	}
+	if a.status == 200 && (a.get("user", "id") == o.user || a.get("user", "email") == p.address) {
+		p.t.Errorf("%s makes or is shown the victim's user: %s", what, a.body)
+	}
 	if a.status == 200 && a.get("token") != "" {
 		p.reachedBy(what, a.get("token"), o)
 		p.reaches(what, bearer(a.get("token")), o)
 	}
+}
+
+// distinct are the credentials without those that another stands for: of the tokens of one session that say the same, the first and
+// the last are kept.
+func (p *play) distinct(credentials []string) (kept []string) {
+	p.t.Helper()
+	last := map[string]int{} // where in kept
+	for _, credential := range credentials {
+		raw, isToken := strings.CutPrefix(credential, "Authorization: Bearer ")
+		if !isToken {
+			kept = append(kept, credential)
+			continue
+		}
+		c := claims(p.t, raw)
+		says := fmt.Sprint(c["sid"], c["ver"], c["actor_id"], c["auth_identity_id"])
+		switch at, known := last[says]; {
+		case !known:
+			last[says] = -1
+			kept = append(kept, credential)
+		case at < 0:
+			last[says] = len(kept)
+			kept = append(kept, credential)
+		default:
+			kept[at] = credential
+		}
+	}
+	return kept
 }
 
 // wantSafe is the end of every script.
@@ -454,7 +516,8 @@ func (p *play) wantSafe() {
 	p.invariants(p.t)
 	o, eve := p.ofVictim(), p.attacker
 
-	for n, credential := range slices.Clone(eve.kept) {
+	held := p.distinct(eve.kept)
+	for n, credential := range held {
 		p.reaches(fmt.Sprintf("credential %d of the attacker", n), credential, o)
 	}
 	// What was mailed, in the attacker's hands, with whatever the attacker has. One more account of theirs makes sure that there
@@ -462,7 +525,7 @@ func (p *play) wantSafe() {
 	second := &person{play: p, name: "second", own: "second-" + eve.own, password: eve.password}
 	second.registers(second.own)
 	alive := []string{bearer(second.token)}
-	for _, credential := range eve.kept {
+	for _, credential := range held {
 		if p.alive(p.t, credential) {
 			alive = append(alive, credential)
 		}
@@ -484,9 +547,15 @@ func (p *play) wantSafe() {
 				}
 			}
 		}
+		for _, provider := range []string{idp1, "idp2", "emailpass"} {
+			p.tries("making a user by "+provider, "/auth/"+provider+"/user", fmt.Sprintf(`{"email":%q}`, p.address), o, credential)
+		}
+		for provider, body := range map[string]string{"idp2": `"name":"attached-` + eve.name + `"`, "emailpass": `"password":"the attacker's third"`} {
+			p.tries("attaching by "+provider, "/auth/user/"+provider+"/link", fmt.Sprintf(`{%s,"email":%q,"current_password":%q}`, body, p.address, eve.password), o, credential)
+		}
 		p.reaches("afterwards, a credential of the attacker", credential, o)
 	}
-	for _, address := range []string{p.address, eve.own, second.own} {
+	for _, address := range []string{p.address, eve.own} {
 		for _, secret := range []string{eve.password, "the attacker's third"} {
 			p.tries("the attacker's password at "+address, "/auth/user/emailpass", credentials(address, secret), o)
 			p.tries("registering "+address+" again", "/auth/user/emailpass/register", credentials(address, secret), o)
@@ -500,6 +569,7 @@ func (p *play) wantSafe() {
 	for _, provider := range []string{idp1, "idp2"} { // and what they may say there of themselves
 		p.tries("the attacker's account at "+provider, "/auth/user/"+provider, fmt.Sprintf(`{"name":%q,"email":%q}`, eve.name, p.address), o)
 	}
+	p.tries("what was attached", "/auth/user/idp2", fmt.Sprintf(`{"name":"attached-%s","email":%q}`, eve.name, p.address), o)
 	p.tries("a provider whose word counts for nothing here", "/auth/user/idp2", fmt.Sprintf(`{"name":"other-%s","email":%q,"verified":true}`, eve.name, p.address), o)
 
 	// Nothing of it has touched the victim, who gets in.
@@ -510,7 +580,6 @@ func (p *play) wantSafe() {
 	if again := p.victim.keeps(p.victim.must("sign in again", p.victim.signsInAgain())); again.status == 200 && actor(p.t, again.get("token")) != o.user {
 		p.t.Errorf("the victim signs in again as %v, was %s", claims(p.t, again.get("token")), o.user)
 	}
-	p.invariants(p.t)
 }
 
 // invariants wants nothing to be broken.
@@ -561,7 +630,7 @@ func rounds() int {
 	if os.Getenv("LATCHKEY_HIJACK") == "all" {
 		return 50
 	}
-	return 5
+	return 3
 }
 
 // arrives has the victim take what is theirs, after somebody may have been in between.

@@ -32,6 +32,9 @@ func TestPreHijackAtTheDecisiveMoment(t *testing.T) {
 		}
 	}
 	newest := func(p *play) string { return bearer(p.attacker.token) }
+	attach := func(p *play) func() answer {
+		return func() answer { return p.attacker.attaches(p.address) }
+	}
 	cases := []struct {
 		name   string
 		before func(p *play)
@@ -54,6 +57,8 @@ func TestPreHijackAtTheDecisiveMoment(t *testing.T) {
 				return p.attacker.keeps(p.do(p.t, "POST", "/admin/users/me/email/confirm", fmt.Sprintf(`{"token":%q}`, link), as))
 			}
 		}},
+		{"a reclaim and an account attached", squat, reclaim, attach},
+		{"a reset and an account attached", squat, reset, attach},
 		{"a reset and a refresh", squat, reset, by("/auth/token/refresh", "", newest)},
 		{"a reset and a sign-in", squat, reset, func(p *play) func() answer {
 			return func() answer { return p.attacker.signsIn(p.address) }
@@ -112,6 +117,7 @@ func TestPreHijackAtTheDecisiveMoment(t *testing.T) {
 						t.Fatalf("round %d: the victim got %d %s, the attacker %d %s", round, answers[0].status, answers[0].body, answers[1].status, answers[1].body)
 					}
 				}
+				s.invariants(t)
 				t.Logf("the attacker got through in %d of %d rounds", first, rounds())
 			})
 		}

@@ -223,8 +223,8 @@ func TestPreHijackByUnexpiredSession(t *testing.T) {
 	playAll(t, "invite", scripts)
 }
 
-// Somebody has attached a second way to sign in to what they registered with the address, when its owner takes it over. No route lets
-// them: what another version may have let them do is planted.
+// Somebody has attached a second way to sign in to what they registered with the address, when its owner takes it over. The route
+// refuses them; what another version, or another application, may have let them do is planted.
 func TestPreHijackByTrojanIdentifier(t *testing.T) {
 	trojans := map[string]func(p *play) auth.ProviderIdentityDraft{
 		"an account at a provider": func(p *play) auth.ProviderIdentityDraft {
@@ -288,7 +288,86 @@ func TestPreHijackByTrojanIdentifier(t *testing.T) {
 				p.attacker.comesBy("idp2", "", false)
 			}})
 	}
+	for _, way := range []string{"a new password", "a provider"} {
+		comes := comes[way]
+		for _, signedIn := range []bool{false, true} {
+			squats := func(p *play) {
+				p.attacker.registers(p.address)
+				if signedIn {
+					p.attacker.signsIn(p.address)
+				}
+				p.wantNothingAttached()
+			}
+			scripts = append(scripts,
+				script{fmt.Sprintf("refused by the route, signed in: %t, then the victim comes by %s", signedIn, way), "", func(p *play) {
+					squats(p)
+					p.invites()
+					p.wantNothingAttached()
+					comes(p)
+					p.wantNothingAttached()
+					p.victim.acceptsByMail()
+					p.wantNothingAttached()
+				}},
+				script{fmt.Sprintf("reversed: refused by the route, signed in: %t, when the victim has come by %s", signedIn, way), "", func(p *play) {
+					p.invites()
+					comes(p)
+					p.victim.acceptsByMail()
+					squats(p)
+				}})
+		}
+		// Who has an account of their own attaches nothing to anybody else's by naming the address.
+		attaches := func(p *play) (mine string) {
+			mine = actor(p.t, p.attacker.token)
+			password := fmt.Sprintf(`{"email":%q,"password":"the attacker's third","current_password":%q}`, p.address, p.attacker.password)
+			if a := p.attacker.does("/auth/user/emailpass/link", password, bearer(p.attacker.token)); a.status != 400 || a.get("reason") != "address_not_yours" {
+				p.t.Errorf("a password at the victim's address: %d %s", a.status, a.body)
+			}
+			if a := p.attacker.attaches(p.address); a.status != 200 {
+				p.t.Errorf("an account that names the victim's address: %d %s", a.status, a.body)
+			}
+			return mine
+		}
+		leads := func(p *play, to string) {
+			if a := p.attacker.comesBy("idp2", p.address, false); actor(p.t, a.get("token")) != to || to == actor(p.t, p.victim.token) {
+				p.t.Errorf("what the attacker has attached leads to %q, theirs is %q, the victim's %q", actor(p.t, a.get("token")), to, actor(p.t, p.victim.token))
+			}
+		}
+		scripts = append(scripts,
+			script{"attached by the owner of another address, then the victim comes by " + way, "", func(p *play) {
+				p.attacker.becomesOwner()
+				mine := attaches(p)
+				p.invites()
+				comes(p)
+				p.victim.acceptsByMail()
+				leads(p, mine)
+			}},
+			script{"reversed: attached by the owner of another address when the victim has come by " + way, "", func(p *play) {
+				p.invites()
+				comes(p)
+				p.victim.acceptsByMail()
+				p.attacker.becomesOwner()
+				leads(p, attaches(p))
+			}})
+	}
 	scripts = append(scripts,
+		script{"attached long after the sign-in, and just after another", "auto proved unseen unseenproof", func(p *play) {
+			p.attacker.comesBy(idp1, p.attacker.own, true)
+			p.waits(p.identityOf(idp1, p.attacker.name), 5*time.Minute+time.Second)
+			p.attacker.refreshes() // a new token does not make the sign-in newer, nor does the cookie
+			for _, credential := range p.attacker.kept[len(p.attacker.kept)-2:] {
+				a := p.attacker.does("/auth/user/idp2/link", fmt.Sprintf(`{"name":%q,"email":%q}`, p.attacker.name, p.address), credential)
+				if a.status != 403 || a.get("reason") != "sign_in_again" {
+					p.t.Errorf("after five minutes: %d %s", a.status, a.body)
+				}
+			}
+			p.attacker.comesBy(idp1, p.attacker.own, true)
+			if a := p.attacker.attaches(p.address); a.status != 200 {
+				p.t.Errorf("just after a sign-in: %d %s", a.status, a.body)
+			}
+			p.invites()
+			p.victim.comesBy(idp1, p.address, true)
+			p.victim.acceptsByMail()
+		}},
 		script{"a second address, asked for and not confirmed", "auto", func(p *play) {
 			p.attacker.registers(p.address)
 			p.attacker.signsIn(p.address)

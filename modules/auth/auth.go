@@ -423,6 +423,9 @@ func (s *Service) Admit(ctx context.Context, p Proof) (Identity, error) {
 		if i, err = s.RetrieveAuthIdentity(ctx, row.AuthIdentityID); err != nil {
 			return err
 		}
+		if !created && p.action != Change {
+			i.ver = row.Ver // that the proof is good for: one that is committed meanwhile ends what is opened by it, too
+		}
 		verified := row.Email != "" && !row.EmailVerifiedAt.IsZero()
 		i.Proved = Proved{
 			Provider: p.provider, EntityID: p.assertion.EntityID, Email: row.Email, EmailVerified: verified,

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/uptrace/bun"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
@@ -64,6 +67,47 @@ func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// once does something after the first statement that has the text.
+type once struct {
+	text string
+	does func()
+	over *atomic.Bool
+}
+
+func (once) BeforeQuery(ctx context.Context, _ *bun.QueryEvent) context.Context { return ctx }
+
+func (o once) AfterQuery(_ context.Context, e *bun.QueryEvent) {
+	if strings.Contains(e.Query, o.text) && o.over.CompareAndSwap(false, true) {
+		o.does()
+	}
+}
+
+// Where two requests at once need not see each other, what ends the sessions may be committed after the proof was found to be
+// good, and before the rest is read. On SQLite one of the two waits.
+func TestASessionByAProofThatIsOutdatedWhileItIsAdmittedIsBornDead(t *testing.T) {
+	at := databasetest.Postgres(t)
+	h := newHouse(t, at.Open(t, auth.Migrations()), auth.Options{})
+	elsewhere := newHouse(t, at.Open(t), auth.Options{})
+	ada := h.register(t, "ada@example.com", "correct horse")
+	proof := h.prove(t, auth.SignIn, "ada@example.com", "correct horse")
+	o := once{"FOR KEY SHARE OF", func() { must(t, elsewhere.Revoke(t.Context(), ada.ID)) }, new(atomic.Bool)}
+	var session auth.Session
+	must(t, h.db.InTx(t.Context(), func(ctx context.Context) error {
+		h.db.Conn(ctx).NewSelect().DB().AddQueryHook(o)
+		i, err := h.Admit(ctx, proof)
+		if err == nil {
+			session, err = h.OpenSession(ctx, i, "user", auth.Client{})
+		}
+		return err
+	}))
+	if !o.over.Load() {
+		t.Fatal("nothing happened meanwhile")
+	}
+	if err := h.RecheckSession(t.Context(), session.ID); !errors.Is(err, auth.ErrSession) {
+		t.Errorf("the session of before lives: %v", err)
 	}
 }
 
