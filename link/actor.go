@@ -127,9 +127,13 @@ func (s *Service) serve(a Actors) error {
 // mint is the id of an actor who may come to be.
 func mint(actorType string) string { return id.New(actorType) }
 
-// find returns the actor of the type, or ErrNoActor.
+// find returns the actor of the type, or ErrNoActor, also where the type is served no more: sessions of it may be left.
 func (s *Service) find(ctx context.Context, actorType, id string) (Actor, error) {
-	return s.kinds[actorType].actors.FindActor(ctx, id)
+	k, served := s.kinds[actorType]
+	if !served {
+		return Actor{}, ErrNoActor
+	}
+	return k.actors.FindActor(ctx, id)
 }
 
 // match returns who has the address; nil: nobody, or nobody can be told by it.

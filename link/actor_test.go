@@ -449,3 +449,23 @@ func TestWhoHasProvedTheirAddressAsACustomerKeepsTheUser(t *testing.T) {
 		}
 	})
 }
+
+// Sessions outlive the program that knew their type.
+func TestASessionOfATypeThatIsServedNoMoreHasEnded(t *testing.T) {
+	eachShop(t, link.ActorOptions{}, func(t *testing.T, s shop) {
+		l := s.as(t, "customer", "vouching", vouched("ada", "ada@example.com", true))
+		without, err := link.New(link.Params{DB: s.db, Users: s.users, Auth: s.auth})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := without.Refresh(t.Context(), l.Session); !errors.Is(err, auth.ErrSession) {
+			t.Errorf("refresh: %v", err)
+		}
+		if _, err := without.LiveActor(t.Context(), "customer", l.ActorID); !errors.Is(err, link.ErrActorType) {
+			t.Errorf("the actor: %v", err)
+		}
+		if l := s.as(t, "customer", "vouching", vouched("ada", "ada@example.com", true)); l.ActorID == "" {
+			t.Error("where it is served the customer is gone, too")
+		}
+	})
+}
