@@ -58,16 +58,20 @@ func (s shoppers) DeleteActor(ctx context.Context, id string) error {
 	return err
 }
 
-// The classic in a shop: another actor type has the same rules, and what somebody has as one is no way to be another.
-func TestPreHijackOfAnotherActorType(t *testing.T) {
-	serving := func(db *database.DB) link.Actors {
+// withShoppers has a server keep them.
+func withShoppers(t *testing.T) func(*database.DB) link.Actors {
+	return func(db *database.DB) link.Actors {
 		check(t, db.InTx(context.Background(), func(ctx context.Context) error {
 			_, err := db.Conn(ctx).NewRaw("CREATE TABLE shopper (id text PRIMARY KEY, email text UNIQUE, proved boolean NOT NULL)").Exec(ctx)
 			return err
 		}))
 		return shoppers{db}
 	}
-	eachWith(t, settings{auth: unthrottled.auth, actors: serving}, func(t *testing.T, s *server) {
+}
+
+// The classic in a shop: another actor type has the same rules, and what somebody has as one is no way to be another.
+func TestPreHijackOfAnotherActorType(t *testing.T) {
+	eachWith(t, settings{auth: unthrottled.auth, actors: withShoppers(t)}, func(t *testing.T, s *server) {
 		admin := s.admin(t, "admin@example.com")
 		post := func(path, body string) answer { return s.do(t, "POST", path, body) }
 		vouch := func(as, name, address string) string {
