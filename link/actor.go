@@ -34,7 +34,7 @@ type Actors interface {
 	ActorType() string
 	// FindActor returns the actor, or ErrNoActor for who is not there, or not any more.
 	FindActor(ctx context.Context, id string) (Actor, error)
-	// CreateActor makes the actor whom the draft describes, by its ID or by one of their own choice. Where an address is
+	// CreateActor makes the actor whom the draft describes, by its ID or by one of their own choice, of at most 255 bytes. Where an address is
 	// one actor's at most, it inserts ON CONFLICT DO NOTHING, and if somebody has the address already returns who it is and
 	// false: a taken address is no error.
 	CreateActor(ctx context.Context, d user.Draft) (a Actor, created bool, err error)

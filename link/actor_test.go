@@ -469,3 +469,24 @@ func TestASessionOfATypeThatIsServedNoMoreHasEnded(t *testing.T) {
 		}
 	})
 }
+
+func TestAnIDThatNoTokenCouldHoldMakesNobody(t *testing.T) {
+	eachShop(t, link.ActorOptions{}, func(t *testing.T, s shop) {
+		for name, id := range map[string]string{"none": "", "a long one": strings.Repeat("x", 256), "no text": "a\xffb"} {
+			s.customers.ownID = func(user.Draft) string { return id }
+			if l, err := s.link.SignIn(t.Context(), "customer", "vouching", vouched("ada", "ada@example.com", true), auth.Client{}); err == nil || !strings.Contains(err.Error(), "an id that is none") {
+				t.Errorf("%s: %q, %v", name, l.ActorID, err)
+			}
+			if links, all := s.count(t, "link"), s.all(t); links != 0 || len(all) != 0 {
+				t.Errorf("%s: %d links and %d customers are left", name, links, len(all))
+			}
+		}
+		odd := "4711 \x1b[2J | ü"
+		s.customers.ownID = func(user.Draft) string { return odd }
+		l := s.as(t, "customer", "vouching", vouched("ada", "ada@example.com", true))
+		claims, _, err := s.auth.CheckToken(t.Context(), l.Token)
+		if err != nil || l.ActorID != odd || claims.ActorID != odd {
+			t.Errorf("an odd one: %q, %q, %v", l.ActorID, claims.ActorID, err)
+		}
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -164,6 +165,9 @@ func (s *Service) wait(ctx context.Context, e entry, n Newcomer, w *Waiting) (Lo
 	return Login{Identity: n.Identity, Waiting: w}, s.store.noteUnlinked(ctx, n.Identity.ID, e.actorType)
 }
 
+// maxActorID is how long an application's id may be: it stands twice in each of the actor's tokens.
+const maxActorID = 255
+
 // create makes the actor whom the link row leads to already, unless the address is taken: then created is false and the
 // actor is the one who has it.
 func (s *Service) create(ctx context.Context, e entry, n Newcomer, d user.Draft, claim string) (a Actor, created bool, err error) {
@@ -180,8 +184,8 @@ func (s *Service) create(ctx context.Context, e entry, n Newcomer, d user.Draft,
 	switch {
 	case err == nil && !created && k.matcher == nil:
 		err = fmt.Errorf("link: somebody has the address among the actors of the type %s, which must be a Matcher then", e.actorType)
-	case err == nil && a.ID == "":
-		err = fmt.Errorf("link: CreateActor of the type %s tells no id", e.actorType)
+	case err == nil && (a.ID == "" || !database.Storable(a.ID, maxActorID)): // before it is in a row, and in no token ever
+		err = fmt.Errorf("link: CreateActor of the type %s tells an id that is none: empty, longer than %d bytes, or no text", e.actorType, maxActorID)
 	}
 	if err != nil || !created {
 		return a, false, err
