@@ -63,7 +63,7 @@ func core(cfg *Config) fx.Option {
 			newKeyring, fx.Annotate(newPeppers, fx.ResultTags(`name:"peppers"`)),
 			fx.Annotate(openDatabase, fx.ParamTags(``, ``, ``, ``, `group:"app.migrations"`)),
 			fx.Annotate(checkProviders, fx.ParamTags(``, `group:"auth.providers"`)),
-			fx.Annotate(checkActors, fx.ParamTags(``, `group:"link.actors"`)),
+			refuseUnknownProviders, fx.Annotate(checkActors, fx.ParamTags(``, ``, `group:"link.actors"`)),
 			userOptions, authOptions, passwordOptions, fx.Annotate(linkOptions, fx.ParamTags(``, `name:"link.policy" optional:"true"`)),
 			fx.Annotate(mailOptions, fx.ParamTags(``, `optional:"true"`, `name:"terminal"`)),
 			func(c *Config) auth.Settings { return auth.Settings(c.Auth.Providers) },
@@ -161,7 +161,8 @@ func passwordWords(c *Config) []string {
 // linkOptions are the options of the link layer. A policy that the program brings decides about users in place of the
 // configuration's, and nothing that an operator relies on is passed over in silence for it.
 func linkOptions(c *Config, own link.Policy) (link.Options, error) {
-	o := link.Options{Actors: map[string]link.ActorOptions{}, EnumerationSafe: c.Auth.EnumerationSafe, UnlinkedTTL: c.Link.UnlinkedTTL}
+	o := link.Options{Actors: map[string]link.ActorOptions{}, EnumerationSafe: c.Auth.EnumerationSafe, UnlinkedTTL: c.Link.UnlinkedTTL,
+		InviteSameEmail: c.Invite.RequireSameEmail}
 	for name, a := range c.Link.Actors {
 		policy, err := link.PolicyNamed(a.Policy)
 		if err != nil {
@@ -270,8 +271,18 @@ func mailOptions(c *Config, at *listener, terminal io.Writer, log *slog.Logger) 
 // providersChecked says that the configuration speaks of providers that there are.
 type providersChecked struct{}
 
+func refuseUnknownProviders(wrong providerFaults) (providersChecked, error) {
+	if len(wrong) > 0 {
+		return providersChecked{}, Problems(wrong)
+	}
+	return providersChecked{}, nil
+}
+
+// providerFaults are what the configuration says wrong of providers.
+type providerFaults Problems
+
 // checkProviders says all at once what LoadConfig cannot know, before a database is opened.
-func checkProviders(c *Config, providers []auth.Provider, log *slog.Logger) (providersChecked, error) {
+func checkProviders(c *Config, providers []auth.Provider, log *slog.Logger) providerFaults {
 	var problems Problems
 	add := func(key, format string, args ...any) {
 		problems = append(problems, Problem{c.where(key), fmt.Sprintf(format, args...)})
@@ -304,26 +315,23 @@ func checkProviders(c *Config, providers []auth.Provider, log *slog.Logger) (pro
 	}
 	for _, id := range slices.Sorted(maps.Keys(known)) {
 		if !used[id] && id != emailpass.Name {
-			log.Warn("a provider is part of this program, and nobody may use it: add it to link.actors.user.providers", "provider", id)
+			log.Warn("a provider is part of this program, and no section of link.actors lists it: users cannot sign in by it; add it to link.actors.user.providers", "provider", id)
 		}
 	}
-	if len(problems) > 0 {
-		return providersChecked{}, problems
-	}
-	return providersChecked{}, nil
+	return providerFaults(problems)
 }
 
 // actorsChecked says that the configuration speaks of actor types that there are.
 type actorsChecked struct{}
 
-// checkActors is checkProviders for actor types. Those that the application keeps may need the database, so it stands by itself;
-// where there are none but users none is opened for it.
-func checkActors(c *Config, actors []link.Actors) (actorsChecked, error) {
+// checkActors adds what is wrong of actor types. Those that the application keeps may need the database, which is opened when the
+// providers are right; where there are none but users all is said at once, and none is opened.
+func checkActors(c *Config, wrong providerFaults, actors []link.Actors) (actorsChecked, error) {
 	types := []string{link.ActorUser}
 	for _, a := range actors {
 		types = append(types, a.ActorType())
 	}
-	var problems Problems
+	problems := Problems(slices.Clone(wrong))
 	for _, actor := range slices.Sorted(maps.Keys(c.Link.Actors)) {
 		if !slices.Contains(types, actor) {
 			problems = append(problems, Problem{c.where("link.actors." + actor), "there is no such actor type; there is " + strings.Join(types, ", ")})

@@ -59,7 +59,7 @@ func (m *command) showConfig(args []string) error {
 func (m *command) checkParts(c *Config, opts ...fx.Option) error {
 	checked := errors.New("checked") // stops fx before the program's own functions, which may open the database
 	err := fx.New(append([]fx.Option{
-		fx.Module("check", fx.Invoke(func(providersChecked, actorsChecked) error { return checked })),
+		fx.Module("check", fx.Invoke(func(actorsChecked, providersChecked) error { return checked })),
 		core(c), fx.Options(opts...),
 		// The providers want a key. The real one may have to be made, in a directory that is none of this command's business.
 		fx.Decorate(func() (*keyring.Ring, error) { return keyring.New(make([]byte, keyring.MinSecret)) }),

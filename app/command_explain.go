@@ -85,7 +85,7 @@ func showExplanation(to io.Writer, e link.Explanation, refusals []audit.Event) e
 		if f.Blocks {
 			mark = "!"
 		}
-		fmt.Fprintf(out, "\n%s %s%s%s\n", mark, visible(f.Code), in(" of ", f.About), until(f.Until))
+		fmt.Fprintf(out, "\n%s %s%s%s%s\n", mark, visible(f.Code), in(" of ", f.About), in(" as ", f.ActorType), until(f.Until))
 		advise(out, f.Advice)
 	}
 	section(out, "Users", len(e.Users), func(row func(...string)) {

@@ -90,7 +90,7 @@ func TestAnExplanationIsNothingButText(t *testing.T) {
 	const nasty = "x\x1b]0;owned\x07\x1b[2J\r\n\u202e`reboot`"
 	e := link.Explanation{
 		Email: "ada@example.com", At: time.Now(), Status: link.StatusBlocked, More: true,
-		Findings: []link.Finding{{Code: nasty, Blocks: true, About: nasty, Until: time.Now(), Advice: link.Advice{What: nasty, Person: nasty, Operator: nasty}}},
+		Findings: []link.Finding{{Code: nasty, Blocks: true, About: nasty, ActorType: nasty, Until: time.Now(), Advice: link.Advice{What: nasty, Person: nasty, Operator: nasty}}},
 		Users:    []link.ExplainedUser{{User: user.User{ID: "user_1", Roles: []string{nasty}, CreatedVia: nasty}}},
 		Identities: []link.ExplainedIdentity{{KnownIdentity: auth.KnownIdentity{Identity: auth.Identity{ID: "authid_1", Providers: []auth.ProviderIdentity{{ID: "1", Provider: nasty, EntityID: nasty, Email: nasty}}}, Registers: nasty},
 			Links: []link.ExplainedLink{{ActorType: nasty, ActorID: nasty, Email: nasty, State: link.LinkActive}}, Unlinked: []link.ExplainedUnlinked{{ActorType: nasty}}}},

@@ -174,6 +174,8 @@ type InviteConfig struct {
 	TTL          time.Duration `key:"ttl" def:"24h"`
 	MaxTTL       time.Duration `key:"max_ttl" def:"720h"`
 	MaxPending   int           `key:"max_pending" def:"10000" min:"1"`
+	// RequireSameEmail has an invite accepted only by who signs in by the invited address.
+	RequireSameEmail bool `key:"require_same_email" def:"false"`
 }
 
 // AdminConfig says what administrators can do to others.

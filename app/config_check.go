@@ -20,6 +20,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/app/httpapi"
 	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
@@ -99,6 +100,15 @@ func (c *Config) together(add func(key, format string, args ...any)) {
 			if role == user.RoleAdmin || slices.Contains(c.Roles[role], "*") {
 				add("link.actors."+name+".default_roles", "must not give %s, which may do everything, to whoever signs in for the first time: invite those who are to have it", role)
 			}
+		}
+		if name == link.ActorUser {
+			continue
+		}
+		if c.Link.Actors[name].Policy == "invite" {
+			add("link.actors."+name+".policy", "must be auto or manual: nobody is invited to be anything but a user")
+		}
+		if len(c.Link.Actors[name].CreateUsersBy) > 0 {
+			add("link.actors."+name+".create_users_by", "must be empty: only users are made by it; set link.actors.user.create_users_by")
 		}
 	}
 	if given, ok := c.Roles[user.RoleAdmin]; ok && !slices.Contains(given, "*") {

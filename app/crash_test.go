@@ -314,7 +314,7 @@ func (s scenario) kill(t *testing.T, env []string, n *node, at string, known []s
 	s.check(t, n, who, at+", not begun", false)
 	n.stop()
 
-	r := startBinary(t, os.Args[0], append(env, killAt+"="+at))
+	r := startBinary(t, itself(t), append(env, killAt+"="+at))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := r.up(ctx); err != nil {
@@ -616,15 +616,19 @@ func (n *node) check(t *testing.T, when string) {
 	}
 }
 
-// examine asks every invariant there is, and of SQLite for a full look at the file.
+// examine asks every invariant there is, and of SQLite, where it is known which, for a full look at the file.
 func (n *node) examine(t *testing.T) doctor.Report {
 	t.Helper()
-	db, err := app.OpenReadOnly(t.Context(), n.config, nil)
-	if err != nil {
-		t.Fatal(err)
+	db, file := n.db, doctor.NotTheFile
+	if n.config != nil {
+		var err error
+		if db, err = app.OpenReadOnly(t.Context(), n.config, nil); err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		file = doctor.Full
 	}
-	defer db.Close()
-	report, err := doctor.Examine(t.Context(), db, doctor.Options{Migrations: app.Migrations(), File: doctor.Full})
+	report, err := doctor.Examine(t.Context(), db, doctor.Options{Migrations: app.Migrations(), File: file})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -678,7 +682,7 @@ func killSending(t *testing.T, at databasetest.Database, prepare func(*testing.T
 			who := strings.ReplaceAll(moment, " ", ".") + "@example.com"
 			request := prepare(t, n, who)
 			n.stop()
-			r := startBinary(t, os.Args[0], append(env, killAt+"="+moment))
+			r := startBinary(t, itself(t), append(env, killAt+"="+moment))
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			if err := r.up(ctx); err != nil {
 				t.Fatal(err)

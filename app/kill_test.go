@@ -321,7 +321,7 @@ func (k *kills) round(t *testing.T, n *node, round int) *node {
 		k.next++
 		wait, when, point = 30*time.Second, side+" "+m.name, m.at(side, 1+k.rand.IntN(m.most))
 	}
-	r := startBinary(t, os.Args[0], append(k.env, killAt+"="+point))
+	r := startBinary(t, itself(t), append(k.env, killAt+"="+point))
 	if err := r.up(ctx); err != nil {
 		t.Fatal(err)
 	}

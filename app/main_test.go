@@ -64,6 +64,32 @@ func compile(dir string) func() (binary string, err error) {
 	})
 }
 
+// itself is this test program, to be run as a server in a process of its own. It is without the race detector, which makes each of the
+// hundreds that are killed several times as slow, and would find there what it finds in this process.
+func itself(t testing.TB) string {
+	t.Helper()
+	if !raceDetector {
+		return os.Args[0]
+	}
+	binary, err := buildItself()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binary
+}
+
+var buildItself = sync.OnceValues(func() (string, error) {
+	into, err := programs()
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(into, "app.test")
+	if out, err := exec.Command("go", "test", "-c", "-o", binary, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build this test program without the race detector: %w\n%s", err, out)
+	}
+	return binary, nil
+})
+
 var programs = sync.OnceValues(func() (_ string, err error) {
 	programDir, err = os.MkdirTemp("", "latchkey-server-")
 	return programDir, err

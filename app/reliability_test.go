@@ -107,7 +107,7 @@ func vouching(t *testing.T, at databasetest.Database, extra ...string) []string 
 // startVouching starts a server that knows the voucher, and waits for it.
 func startVouching(t *testing.T, env []string) *running {
 	t.Helper()
-	r := startBinary(t, os.Args[0], env)
+	r := startBinary(t, itself(t), env)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := r.up(ctx); err != nil {
@@ -119,7 +119,7 @@ func startVouching(t *testing.T, env []string) *running {
 // makeVouchingAdmin makes an admin as an operator does.
 func makeVouchingAdmin(t *testing.T, env []string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "user", "-e", "admin@example.com", "-p", "correct horse")
+	cmd := exec.CommandContext(t.Context(), itself(t), "user", "-e", "admin@example.com", "-p", "correct horse")
 	cmd.Env, cmd.Dir = env, t.TempDir()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("make an admin: %v\n%s", err, out)

@@ -46,7 +46,7 @@ var advice = map[string]Advice{
 	FoundWay: {
 		"The account is there, active, and has a way to sign in.",
 		"Sign in by one of the ways that are listed; for a forgotten password have a link mailed on the sign-in page.",
-		"If they still cannot get in, look at the last refusals, and send them a link to set a new password: POST /admin/users/{id}/reset-password.",
+		"If they still cannot get in, look at the last refusals, and if they have a password send them a link to set a new one: POST /admin/users/{id}/reset-password.",
 	},
 	FoundNoWay: {
 		"The account has no way to sign in, such as one that was made by the API, or restored after it was deleted.",
@@ -56,7 +56,7 @@ var advice = map[string]Advice{
 	FoundUnproved: {
 		"The account's address is not proved, so whoever proves the mailbox takes the account over.",
 		"Have a link mailed that proves the address (POST /auth/verification/request) while signed in, or set a new password by mail.",
-		"Send a link to set a new password, which proves the address: POST /admin/users/{id}/reset-password; or delete the user and make them anew by 'server user -e ADDRESS'.",
+		"If they have a password, send a link to set a new one, which proves the address: POST /admin/users/{id}/reset-password; or delete the user and make them anew by 'server user -e ADDRESS'.",
 	},
 	FoundDeleted: {
 		"A user who had this address was deleted; what they signed in with went with them.",
@@ -79,9 +79,9 @@ var advice = map[string]Advice{
 		"Tell them which identity is linked to the account; the others join it when both sides have proved the address.",
 	},
 	FoundNobody: {
-		"They have an identity and no account yet; the next sign-in gives them one.",
+		"They have an identity and no account yet; the next sign-in gives them one, unless a hook of the application says no.",
 		"Sign in: registering alone makes no account.",
-		"Nothing is to be done but to have them sign in.",
+		"Nothing is to be done but to have them sign in; if they did, the last refusals or the log say which hook said no.",
 	},
 	FoundRegistering: {
 		"Somebody registers with this address and has not opened the link that was mailed to it.",
@@ -116,7 +116,7 @@ var advice = map[string]Advice{
 	FoundThrottledAtPlace: {
 		"From one network address, or by one device, too many sign-ins to this account have failed; which one is not kept.",
 		"Wait until the time that is given, try from elsewhere, or set a new password by mail, which lifts it.",
-		"Have them set a new password, by POST /admin/users/{id}/reset-password; if it was not them, the audit trail has the addresses.",
+		"Have them set a new password, by the link on the sign-in page or POST /admin/users/{id}/reset-password; if it was not them, the audit trail has the addresses.",
 	},
 	FoundPolicyFails: {
 		"The policy fails for this address, so that the sign-in ends with an internal error.",
@@ -282,10 +282,45 @@ var advice = map[string]Advice{
 		"Sign in as who asked for it, then confirm it.",
 		"Nothing is to be done.",
 	},
+	"id_taken": {
+		"The policy of the application has chosen an id for them that another user has, so nobody was made.",
+		"Ask the operator, or sign in as the user who has it.",
+		"See what chooses the id (link.WithDraft): two people have come to the same, or one person by two ways to sign in that nothing joins.",
+	},
 	"already_linked": {
 		"The sign-in belongs to another account already.",
 		"Sign in to that account.",
 		"See which account the identity is linked to; a sign-in belongs to one account of a type.",
+	},
+	"account_required": {
+		"They are signed in, and nobody's account yet, so there is none to add a way to sign in to.",
+		"Sign in to the account, or open an invite, and add the way then.",
+		"See what the policy has them wait for, and invite the address if they are to have an account.",
+	},
+	"primary_email_unproved": {
+		"The address of the account is not proved, and until it is no other way to sign in can be added.",
+		"Have a link mailed that proves the address (POST /auth/verification/request), open it while signed in, then add the way.",
+		"See that mails leave, or send a link to set a new password, which proves the address: POST /admin/users/{id}/reset-password.",
+	},
+	"address_not_yours": {
+		"A password can be added to an account by the account's own address alone.",
+		"Use the address of the account, or change that to this one first.",
+		"Nothing is to be done.",
+	},
+	"create_user_refused": {
+		"Accounts are not made by that provider's word.",
+		"Sign in with the provider, which makes an account if the policy lets it, or open an invite while signed in.",
+		"Add the provider to link.actors.user.create_users_by if its word on addresses is good enough.",
+	},
+	"actor_exists": {
+		"They are a user already.",
+		"Refresh the token, or sign in again, and go on as who they are.",
+		"Nothing is to be done.",
+	},
+	"domain_not_allowed": {
+		"Accounts are for addresses of the domains in link.actors.user.allowed_domains, and this is of another.",
+		"Sign in by an address of such a domain, or ask for an invite and open its link while signed in.",
+		"Invite the address ('server user -e ADDRESS --invite'), or add its domain to link.actors.user.allowed_domains.",
 	},
 	"already_signed_in": {
 		"They are signed in as a user, and the invite is to another address.",

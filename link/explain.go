@@ -107,10 +107,11 @@ type ExplainedInvite struct {
 
 // Finding is one thing to know, and what can be done.
 type Finding struct {
-	Code   string    // for programs: a reason of the API, of a waiting sign-in, or one of ours
-	Blocks bool      // it keeps the person out
-	About  string    // the id of a user, identity or invite, or the limit of a count; empty: of none in particular
-	Until  time.Time // when it passes by itself; zero: it does not, or that is not known
+	Code      string    // for programs: a reason of the API, of a waiting sign-in, or one of ours
+	Blocks    bool      // it keeps the person out
+	About     string    // the id of a user, identity or invite, or the limit of a count; empty: of none in particular
+	ActorType string    // as what they would sign in; empty: it is not about signing in as one type rather than another
+	Until     time.Time // when it passes by itself; zero: it does not, or that is not known
 	Advice
 }
 

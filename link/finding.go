@@ -41,7 +41,7 @@ func (s *Service) conclude(e *Explanation) {
 
 // find adds a finding, once, with the advice on it.
 func (e *Explanation) find(f Finding) {
-	if slices.ContainsFunc(e.Findings, func(g Finding) bool { return g.Code == f.Code && g.About == f.About }) {
+	if slices.ContainsFunc(e.Findings, func(g Finding) bool { return g.Code == f.Code && g.About == f.About && g.ActorType == f.ActorType }) {
 		return
 	}
 	if a, ok := AdviceFor(f.Code); ok {
@@ -52,7 +52,7 @@ func (e *Explanation) find(f Finding) {
 
 // findOf adds what a forecast says: of a policy's own reasons, the policy knows what can be done.
 func (e *Explanation) findOf(f Forecast, blocks bool) {
-	e.find(Finding{Code: f.Reason, Blocks: blocks, About: string(f.IdentityID), Advice: Advice{
+	e.find(Finding{Code: f.Reason, Blocks: blocks, About: string(f.IdentityID), ActorType: f.ActorType, Advice: Advice{
 		What: f.Message, Person: f.Next, Operator: "This is a reason of the application's own policy for the actor type " + f.ActorType + ": see there.",
 	}})
 }
@@ -129,7 +129,8 @@ func (e *Explanation) concludeIdentities() {
 			e.concludeNobody(i)
 		}
 		for _, f := range e.Forecasts {
-			if f.IdentityID == i.ID && f.Reason == ErrProvider.Reason {
+			linked := slices.ContainsFunc(i.Links, func(l ExplainedLink) bool { return l.ActorType == f.ActorType })
+			if f.IdentityID == i.ID && f.Reason == ErrProvider.Reason && linked {
 				e.findOf(f, true)
 			}
 		}
@@ -139,7 +140,8 @@ func (e *Explanation) concludeIdentities() {
 	}
 }
 
-// concludeNobody says what comes of an identity that is linked to nobody.
+// concludeNobody says what comes of an identity that is linked to nobody, as each type. That one type may not use a provider
+// which another may is no finding: the person is one of the other.
 func (e *Explanation) concludeNobody(i ExplainedIdentity) {
 	for _, f := range e.Forecasts {
 		if f.IdentityID != i.ID {
@@ -147,9 +149,14 @@ func (e *Explanation) concludeNobody(i ExplainedIdentity) {
 		}
 		switch f.Outcome {
 		case OutcomeWait, OutcomeRefuse, OutcomeFail:
-			e.findOf(f, true)
+			served := slices.ContainsFunc(e.Forecasts, func(g Forecast) bool {
+				return g.IdentityID == i.ID && g.Provider == f.Provider && g.Reason != ErrProvider.Reason
+			})
+			if f.Reason != ErrProvider.Reason || !served {
+				e.findOf(f, true)
+			}
 		default:
-			e.find(Finding{Code: FoundNobody, About: string(i.ID)})
+			e.find(Finding{Code: FoundNobody, About: string(i.ID), ActorType: f.ActorType})
 		}
 	}
 }

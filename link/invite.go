@@ -93,20 +93,25 @@ func (s *Service) accept(ctx context.Context, session auth.Session, token string
 
 // invited returns the address of the user to be: the invite's, or for the set-up link the acceptor's own.
 func (s *Service) invited(ctx context.Context, session auth.Session, i user.Invite, a Acceptance) (string, error) {
-	address := i.Email
-	if i.Setup() {
+	address, own := i.Email, ""
+	if i.Setup() || s.inviteSameEmail {
 		identity, err := s.auth.RetrieveAuthIdentity(ctx, session.IdentityID)
 		if err != nil {
 			return "", err
 		}
 		for _, p := range identity.Providers {
 			if p.Provider == session.Provider {
-				address = p.Email
+				own = p.Email
 			}
 		}
-		if address == "" {
-			return "", ErrEmailRequired
-		}
+	}
+	switch {
+	case i.Setup() && own == "":
+		return "", ErrEmailRequired
+	case i.Setup():
+		address = own
+	case s.inviteSameEmail && own != address:
+		return "", errOtherAddress
 	}
 	if a.Email == "" {
 		return address, nil
@@ -118,6 +123,9 @@ func (s *Service) invited(ctx context.Context, session auth.Session, i user.Invi
 	}
 	return address, nil
 }
+
+// errOtherAddress says what to do for who holds an invite to another address than they have registered with.
+var errOtherAddress = ErrInviteEmail.Msg("The invite is for another e-mail address. Register with the address that was invited.")
 
 // become makes the user whom the link row leads to, or takes over the one who has the address.
 func (s *Service) become(ctx context.Context, session auth.Session, invite user.Invite, d user.Draft) (user.User, error) {

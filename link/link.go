@@ -26,6 +26,9 @@ type Options struct {
 	EnumerationSafe bool
 	// UnlinkedTTL is after what time PurgeUnlinked deletes who was let in and is nobody; zero: never.
 	UnlinkedTTL time.Duration
+	// InviteSameEmail has an invite accepted by that identity alone which signs in by the invited address. Without it, as in
+	// Medusa, whoever has the link may accept it with any identity that is nobody's; see docs/security/pre-hijacking.md.
+	InviteSameEmail bool
 }
 
 // ActorOptions say how one type of actor signs in.
@@ -67,6 +70,7 @@ type Service struct {
 
 	enumerationSafe bool
 	unlinkedTTL     time.Duration
+	inviteSameEmail bool
 }
 
 // New returns the link layer's service. It registers with the user module, so that deleting or deactivating a user, by
@@ -81,7 +85,7 @@ func New(p Params) (*Service, error) {
 		events:          cmp.Or(p.Events, event.Discard),
 		log:             cmp.Or(p.Log, slog.Default()).With("module", "link"),
 		kinds:           map[string]kind{},
-		enumerationSafe: p.Options.EnumerationSafe, unlinkedTTL: p.Options.UnlinkedTTL,
+		enumerationSafe: p.Options.EnumerationSafe, unlinkedTTL: p.Options.UnlinkedTTL, inviteSameEmail: p.Options.InviteSameEmail,
 	}
 	var err error
 	if s.hooks, err = checkHooks(p.Hooks); err != nil {

@@ -70,6 +70,31 @@ func BenchmarkFirstSignIn(b *testing.B) {
 	})
 }
 
+// BenchmarkProvisioning is a first sign-in by a provider that has no password to hash and vouches for the address: identity, link, user,
+// role and session in one transaction, and the token. It is set against the commit of one row.
+func BenchmarkProvisioning(b *testing.B) {
+	benchEach(b, func(b *testing.B, h bridge) {
+		made := 0
+		provisioning := benchtest.Subject{Round: 150 * time.Millisecond, Do: func(n int) {
+			for range n {
+				name := fmt.Sprintf("u%d", made)
+				if l, err := h.signIn(b.Context(), "vouching", vouched(name, name+"@example.com", true)); err != nil || l.ActorID == "" {
+					b.Fatal(l.ActorID, err)
+				}
+				made++
+			}
+		}}
+		costs := benchtest.Interleave(b, provisioning, oneRow(b, h.db))
+		b.ReportMetric(float64(costs[0].Wall), "ns/op")
+		b.ReportMetric(float64(costs[0].CPU)/1e6, "cpu_ms/op")
+		b.ReportMetric(float64(costs[1].Wall), "commit_ns")
+		b.ReportMetric(costs[0].Over(costs[1]), "x_commit")
+		if users := h.count(b, "user"); users != made {
+			b.Errorf("%d users of %d first sign-ins", users, made)
+		}
+	})
+}
+
 // BenchmarkRacingFirstSignIns is 200 first sign-ins at once of somebody who has registered, which make one user. Their time is set
 // against what cannot be saved: one hash for each, on all cores, and one commit.
 func BenchmarkRacingFirstSignIns(b *testing.B) {

@@ -345,7 +345,7 @@ func (s *Service) finishRegistration(ctx context.Context, session auth.Session, 
 		return err
 	}
 	if !invite.Setup() && address != invite.Email {
-		return ErrInviteEmail.Msg("The invite is for another e-mail address. Register with the address that was invited.")
+		return errOtherAddress
 	}
 	return s.auth.CompleteRegistration(ctx, session.IdentityID, address)
 }

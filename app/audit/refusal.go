@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 	"github.com/latchkey-go/latchkey/modules/user"
@@ -88,7 +89,8 @@ var tokens = []error{user.ErrInviteToken, user.ErrInviteExpired, user.ErrInviteU
 	auth.ErrEmailChange, auth.ErrVerification}
 
 // reasonOf is the reason of a refusal; refused is false for what is none: input that is wrong, a failure of ours, a server
-// that is too busy.
+// that is too busy. What a hook of the application says no to is one, whatever the kind, and so is an id that its
+// policy chose and somebody has: nothing else would tell why.
 func reasonOf(err error) (reason string, refused bool) {
 	f, ok := fault.Of(err)
 	if !ok || errors.Is(err, auth.ErrUnsupported) { // what a provider does not offer, it offers nobody
@@ -98,7 +100,7 @@ func reasonOf(err error) (reason string, refused bool) {
 	case fault.Unauthorized, fault.Forbidden, fault.TooMany:
 		return f.Reason, true
 	}
-	return f.Reason, isToken(err)
+	return f.Reason, isToken(err) || errors.As(err, new(*link.HookError)) || errors.Is(err, user.ErrIDTaken)
 }
 
 func isToken(err error) bool {

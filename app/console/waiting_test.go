@@ -38,6 +38,8 @@ func TestThePageOfWhoWaitsLeadsOn(t *testing.T) {
 				b.signIn(c.email)
 				b.want(http.StatusOK, "/app/login", append(c.has, html.EscapeString(c.want.Message), html.EscapeString(c.want.Next), "Sign in in another way")...)
 				b.wantNot(c.hasNot...)
+				b.get("/app") // which is not told why, and leads to where it is said
+				b.want(http.StatusOK, "/app", another, out, "to read why")
 				b.get("/app/login") // where the link leads
 				b.want(http.StatusOK, "/app/login", "or sign in as somebody else")
 			})

@@ -238,7 +238,11 @@ func (r Report) String() string {
 	}
 	held := len(r.Findings) - len(violated) - len(unasked)
 	fmt.Fprintf(&b, "%d of %d invariants hold", held, len(r.Findings))
-	if len(violated) > 0 {
+	switch len(violated) {
+	case 0:
+	case 1:
+		b.WriteString(", 1 is violated")
+	default:
 		fmt.Fprintf(&b, ", %d are violated", len(violated))
 	}
 	if len(unasked) > 0 {

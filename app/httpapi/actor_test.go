@@ -77,7 +77,7 @@ func TestRequireActorGuardsAnApplicationsRoute(t *testing.T) {
 
 // A browser has one cookie for all that somebody is, and sends it beside whatever token the page has.
 func TestACookieOfAnotherActorTypeDoesNotStandInTheWayOfAToken(t *testing.T) {
-	eachWith(t, settings{actors: withShoppers(t)}, func(t *testing.T, s *server) {
+	eachWith(t, settings{actors: servingShoppers(t)}, func(t *testing.T, s *server) {
 		user := s.vouched(t, "ada", "ada@example.com", true)
 		shopper := s.token(t, "as a shopper", s.do(t, "POST", "/auth/shopper/vouching", `{"name":"grace","email":"grace@example.com","verified":true}`))
 		asUser, asShopper := s.openCookie(t, user), s.openCookie(t, shopper)

@@ -70,6 +70,7 @@ var findingAttributes = append([]attribute[link.Finding]{
 	{"code", false, func(f link.Finding) any { return f.Code }},
 	{"blocks", false, func(f link.Finding) any { return f.Blocks }},
 	{"about", false, func(f link.Finding) any { return text(f.About) }},
+	{"actor_type", false, func(f link.Finding) any { return text(f.ActorType) }},
 	{"until", false, func(f link.Finding) any { return stamp(f.Until) }},
 }, advised(func(f link.Finding) link.Advice { return f.Advice })...)
 

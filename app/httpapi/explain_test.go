@@ -27,6 +27,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/kernel/email"
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 	"github.com/latchkey-go/latchkey/modules/kernel/secrettest"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
@@ -39,6 +40,7 @@ type explained struct {
 		Code                   string
 		Blocks                 bool
 		About                  *string
+		ActorType              *string `json:"actor_type"`
 		Until                  *time.Time
 		What, Person, Operator string
 	}
@@ -95,6 +97,18 @@ func (e explained) findings() string {
 			f.Code = "!" + f.Code
 		}
 		all = append(all, f.Code)
+	}
+	return strings.Join(all, " ")
+}
+
+// findingsAs are the same, with the actor type that each is about.
+func (e explained) findingsAs() string {
+	var all []string
+	for i, says := range strings.Fields(e.findings()) {
+		if as := e.Findings[i].ActorType; as != nil {
+			says += "/" + *as
+		}
+		all = append(all, says)
 	}
 	return strings.Join(all, " ")
 }
@@ -486,6 +500,84 @@ func TestAnExplanationAsksThePolicyOfNow(t *testing.T) {
 	}
 }
 
+// What keeps somebody from being a user does not keep them from being another actor: each finding says as what.
+func TestAnExplanationSaysAsWhatSomebodyIsKeptOut(t *testing.T) {
+	o := settings{actor: link.ActorOptions{Policy: link.InviteOnly{}, Providers: []string{"emailpass"}}, actors: servingShoppers(t)}
+	eachWith(t, o, func(t *testing.T, s *server) {
+		admin := s.admin(t, "admin@example.com")
+		s.token(t, "sign in", s.do(t, "POST", "/auth/shopper/vouching", `{"name":"cy","email":"shopper@example.com","verified":true}`))
+		s.register(t, "nobody@example.com")
+		s.token(t, "sign in", s.do(t, "POST", "/auth/shopper/vouching", `{"name":"wu","verified":true,"email":"gone@example.com"}`))
+		check(t, s.db.InTx(t.Context(), func(ctx context.Context) error {
+			_, err := s.db.Conn(ctx).NewRaw("DELETE FROM shopper WHERE email = 'gone@example.com'").Exec(ctx)
+			return err
+		}))
+		for address, want := range map[string]string{
+			"never@example.com":   "!invite_required/user unknown",
+			"nobody@example.com":  "!invite_required/user nobody_yet/shopper",
+			"shopper@example.com": "", // a user may not use that provider: they are none
+			"gone@example.com":    "!link_broken",
+		} {
+			if e := s.explain(t, admin, address); e.findingsAs() != want {
+				t.Errorf("%s: %q, want %q\n%s", address, e.findingsAs(), want, e.forecasts())
+			}
+		}
+	})
+}
+
+// Nor does a policy know that the id which it chooses is taken.
+func TestAnExplanationKnowsOfAnIDThatWasTaken(t *testing.T) {
+	same := link.WithDraft(link.AutoProvision{}, func(_ context.Context, _ link.Newcomer, d user.Draft) (user.Draft, error) {
+		if d.Email != "admin@example.com" {
+			d.ID = "user_01ARZ3NDEKTSV4RRFFQ69G5FAV"
+		}
+		return d, nil
+	})
+	eachWith(t, settings{actor: link.ActorOptions{Policy: same}}, func(t *testing.T, s *server) {
+		admin := s.admin(t, "admin@example.com")
+		s.member(t, "first@example.com")
+		s.register(t, "second@example.com")
+		if a := s.do(t, "POST", "/auth/user/emailpass", credentials("second@example.com", password)); a.status != 422 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		if e := s.explain(t, admin, "second@example.com"); len(e.Refusals) != 1 || e.Refusals[0].Reason != "id_taken" || e.Refusals[0].Operator == "" {
+			t.Errorf("%+v", e.Refusals)
+		}
+	})
+}
+
+// No policy tells that a hook of the application says no: the trail does.
+func TestAnExplanationKnowsWhatAHookSaidNoTo(t *testing.T) {
+	full := link.Hook{Name: "profiles", OnProvision: func(_ context.Context, p link.Provisioned) error {
+		switch p.Profile.Email {
+		case "late@example.com":
+			return fault.New(fault.Conflict, "no_seats", "All seats are taken.")
+		case "unlucky@example.com":
+			return errors.New("the application's own failure, which is no refusal")
+		}
+		return nil
+	}}
+	eachWith(t, settings{links: []link.Hook{full}}, func(t *testing.T, s *server) {
+		admin := s.admin(t, "admin@example.com")
+		for address, want := range map[string]struct {
+			status  int
+			reasons string
+		}{"late@example.com": {409, "profiles.no_seats"}, "unlucky@example.com": {500, ""}} {
+			s.register(t, address)
+			if a := s.do(t, "POST", "/auth/user/emailpass", credentials(address, password)); a.status != want.status {
+				t.Errorf("%s: %d %s", address, a.status, a.body)
+			}
+			var reasons []string
+			for _, r := range s.explain(t, admin, address).Refusals {
+				reasons = append(reasons, r.Reason)
+			}
+			if got := strings.Join(reasons, " "); got != want.reasons {
+				t.Errorf("the refusals of %s are %q, want %q", address, got, want.reasons)
+			}
+		}
+	})
+}
+
 func TestAnExplanationSaysWhoIsHeldBackUntilTheAddressIsProved(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
 		free := serve(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations(), audit.Migrations()), settings{})
@@ -652,7 +744,7 @@ func TestAnExplanationIsBounded(t *testing.T) {
 // adviceless are reasons of which nobody hears who wants to get in: those of lists and bodies, of what administrators do to
 // others, and of the Go API.
 var adviceless = strings.Fields(`audit_event_not_found auth_identity_not_found body_too_large code_provider_unknown cursor_invalid entity_taken entity_type_unknown
-	id_taken identity_invalid invalid_request invite_beyond_caller invite_not_found invite_value_invalid invites_full last_admin last_way_in malformed_json
+	identity_invalid invalid_request invite_beyond_caller invite_not_found invite_value_invalid invites_full last_admin last_way_in malformed_json
 	media_type no_audit_trail no_method no_route order_unknown query_invalid role_beyond_caller self_deactivate self_delete unknown_json_member
 	unknown_provider user_beyond_caller user_not_found wrong_json_type`)
 
@@ -800,7 +892,7 @@ var explaining = []fixture{
 	{"of what is no address", "admin", "GET /admin/explain?email=nonsense", "", 400, problem("invalid_data", email.ErrInvalid.Message, "invalid_email")},
 	{"with another parameter", "admin", "GET /admin/explain?email=a@example.com&fields=id", "", 400, invalid("Unrecognized fields: 'fields'; use email")},
 	{"of somebody nobody knows", "admin", "GET /admin/explain?email=Never@example.com", "", 200, `{"explanation":{"email":"never@example.com","at":"<time>","status":"unknown",` +
-		`"findings":[{"code":"unknown","blocks":false,"about":null,"until":null,` +
+		`"findings":[{"code":"unknown","blocks":false,"about":null,"actor_type":null,"until":null,` +
 		`"what":"Nothing is kept about this address; who registered or signed in and became nobody is deleted after a while (link.unlinked_ttl).",` +
 		`"person":"Look for another spelling or another address; otherwise register, and what then happens is said under what a sign-in would lead to.",` +
 		`"operator":"Ask for the address on the account, or make the user by 'server user -e ADDRESS', or an invite by 'server user -e ADDRESS --invite'."}],` +

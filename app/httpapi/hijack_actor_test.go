@@ -58,8 +58,8 @@ func (s shoppers) DeleteActor(ctx context.Context, id string) error {
 	return err
 }
 
-// withShoppers has a server keep them.
-func withShoppers(t *testing.T) func(*database.DB) link.Actors {
+// servingShoppers are settings' actors: shoppers, whose table it makes.
+func servingShoppers(t *testing.T) func(*database.DB) link.Actors {
 	return func(db *database.DB) link.Actors {
 		check(t, db.InTx(context.Background(), func(ctx context.Context) error {
 			_, err := db.Conn(ctx).NewRaw("CREATE TABLE shopper (id text PRIMARY KEY, email text UNIQUE, proved boolean NOT NULL)").Exec(ctx)
@@ -71,7 +71,7 @@ func withShoppers(t *testing.T) func(*database.DB) link.Actors {
 
 // The classic in a shop: another actor type has the same rules, and what somebody has as one is no way to be another.
 func TestPreHijackOfAnotherActorType(t *testing.T) {
-	eachWith(t, settings{auth: unthrottled.auth, actors: withShoppers(t)}, func(t *testing.T, s *server) {
+	eachWith(t, settings{auth: unthrottled.auth, actors: servingShoppers(t)}, func(t *testing.T, s *server) {
 		admin := s.admin(t, "admin@example.com")
 		post := func(path, body string) answer { return s.do(t, "POST", path, body) }
 		vouch := func(as, name, address string) string {
@@ -145,7 +145,7 @@ func TestPreHijackOfAnotherActorType(t *testing.T) {
 
 // What an attacker attaches is their own, whatever address it names, and to what they have only prepared they attach nothing.
 func TestPreHijackByAnAttachedWayToSignIn(t *testing.T) {
-	eachWith(t, settings{auth: unthrottled.auth, actors: withShoppers(t)}, func(t *testing.T, s *server) {
+	eachWith(t, settings{auth: unthrottled.auth, actors: servingShoppers(t)}, func(t *testing.T, s *server) {
 		vouch := func(as, name, address string, verified bool) string {
 			return s.token(t, name, s.do(t, "POST", "/auth/"+as+"/vouching", fmt.Sprintf(`{"name":%q,"email":%q,"verified":%t}`, name, address, verified)))
 		}

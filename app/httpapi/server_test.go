@@ -99,6 +99,7 @@ type settings struct {
 	providers []auth.Provider                   // beside emailpass and vouching
 
 	unlinkedTTL time.Duration
+	sameEmail   bool // invites are accepted by the invited address alone
 }
 
 // unthrottled are settings for a test that fails more often, or asks for more mails, than anybody may.
@@ -172,7 +173,8 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 		kept = append(kept, o.actors(db))
 	}
 	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Actors: kept, Events: events, Log: log, Hooks: o.links,
-		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: o.actor}, EnumerationSafe: o.safe, UnlinkedTTL: o.unlinkedTTL}})
+		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: o.actor}, EnumerationSafe: o.safe, UnlinkedTTL: o.unlinkedTTL,
+			InviteSameEmail: o.sameEmail}})
 	check(t, err)
 	site, err := web.New(o.site)
 	check(t, err)

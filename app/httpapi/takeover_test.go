@@ -278,6 +278,28 @@ func TestNobodyTakesOverAProvedUser(t *testing.T) {
 	})
 }
 
+// With invite.require_same_email the owner of an address never finds themselves in the account of somebody who registered it
+// and accepted an invite of their own by it.
+func TestAnInviteIsForTheInvitedAddressAloneIfThatIsWanted(t *testing.T) {
+	eachWith(t, settings{sameEmail: true}, func(t *testing.T, s *server) {
+		admin := s.admin(t, "admin@example.com")
+		id, copied := s.invite(t, admin, "eve@example.org")
+		squatter := s.register(t, "victim@example.com")
+		for _, token := range []string{copied, s.mailed(t, id)} {
+			a := s.accept(t, token, `{"email":"eve@example.org"}`, bearer(squatter))
+			if a.status != 400 || a.get("reason") != "invite_email" || !strings.Contains(a.get("message"), "Register with the address that was invited") {
+				t.Errorf("with another's address: %d %s", a.status, a.body)
+			}
+		}
+		if n := s.count(t, "user"); n != 1 {
+			t.Errorf("%d users, want the admin", n)
+		}
+		if a := s.accept(t, copied, `{}`, bearer(s.register(t, "Eve@Example.org"))); a.status != 200 || a.get("user", "email") != "eve@example.org" {
+			t.Errorf("with the invited address: %d %s", a.status, a.body)
+		}
+	})
+}
+
 func TestTheBodyDoesNotSayWhoIsInvited(t *testing.T) {
 	each(t, func(t *testing.T, s *server) {
 		admin := s.admin(t, "admin@example.com")

@@ -13,6 +13,8 @@
 //	curl -H 'Content-Type: application/json' -d '{"email":"ada@example.com","password":"correct horse"}' \
 //	     http://127.0.0.1:9000/auth/customer/emailpass
 //	curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:9000/store/customers/me
+//
+// TOKEN is what the second of them answered; the token of the first speaks for nobody yet.
 package main
 
 import (
