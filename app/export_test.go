@@ -2,6 +2,7 @@ package app
 
 import (
 	"io"
+	"net/http"
 
 	"go.uber.org/fx"
 )
@@ -22,3 +23,13 @@ func Run(out, err io.Writer, args []string, opts ...fx.Option) (code int) {
 
 // ShowExplanation writes an explanation as 'server explain' does.
 var ShowExplanation = showExplanation
+
+// CheckPatterns says what is wrong with the patterns of an application's own handlers.
+func CheckPatterns(patterns ...string) error {
+	var own []ownHandler
+	for _, p := range patterns {
+		own = append(own, ownHandler{p, http.NotFoundHandler()})
+	}
+	_, err := withOwn(http.NotFoundHandler(), own)
+	return err
+}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -73,7 +74,7 @@ func withOwn(ours http.Handler, own []ownHandler) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/", ours)
 	for i, h := range own {
-		if !ownPattern.MatchString(h.pattern) || slices.ContainsFunc(ourPaths, func(path string) bool { return strings.HasPrefix(h.pattern+"/", path) }) {
+		if !ownPattern.MatchString(h.pattern) || path.Clean(h.pattern) != strings.TrimSuffix(h.pattern, "/") || h.pattern == "//" || slices.ContainsFunc(ourPaths, func(of string) bool { return strings.HasPrefix(h.pattern+"/", of) }) {
 			return nil, fmt.Errorf("app.WithHandler: the pattern %q is not one of an application: use one such as /store/, not under %s", h.pattern, strings.Join(ourPaths, ", "))
 		}
 		if slices.ContainsFunc(own[:i], func(other ownHandler) bool { return other.pattern == h.pattern }) {

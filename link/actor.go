@@ -34,7 +34,7 @@ type Actors interface {
 	ActorType() string
 	// FindActor returns the actor, or ErrNoActor for who is not there, or not any more.
 	FindActor(ctx context.Context, id string) (Actor, error)
-	// CreateActor makes the actor whom the draft describes, by its ID or by one of their own choice. Where an address is
+	// CreateActor makes the actor whom the draft describes, by its ID or by one of their own choice, of at most 255 bytes. Where an address is
 	// one actor's at most, it inserts ON CONFLICT DO NOTHING, and if somebody has the address already returns who it is and
 	// false: a taken address is no error.
 	CreateActor(ctx context.Context, d user.Draft) (a Actor, created bool, err error)
@@ -127,9 +127,13 @@ func (s *Service) serve(a Actors) error {
 // mint is the id of an actor who may come to be.
 func mint(actorType string) string { return id.New(actorType) }
 
-// find returns the actor of the type, or ErrNoActor.
+// find returns the actor of the type, or ErrNoActor, also where the type is served no more: sessions of it may be left.
 func (s *Service) find(ctx context.Context, actorType, id string) (Actor, error) {
-	return s.kinds[actorType].actors.FindActor(ctx, id)
+	k, served := s.kinds[actorType]
+	if !served {
+		return Actor{}, ErrNoActor
+	}
+	return k.actors.FindActor(ctx, id)
 }
 
 // match returns who has the address; nil: nobody, or nobody can be told by it.

@@ -366,3 +366,127 @@ func TestActorsWithoutAMatcherAreNeverJoined(t *testing.T) {
 		}
 	})
 }
+
+// forecast is what would come of somebody new who proves the address by vouching.
+func (s shop) forecast(t *testing.T, actorType, address string) string {
+	t.Helper()
+	e, err := s.link.Explain(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range e.Forecasts {
+		if f.ActorType == actorType && f.Provider == "vouching" && f.IdentityID == "" && f.Proved {
+			return strings.TrimSpace(f.Outcome + " " + f.Reason)
+		}
+	}
+	return ""
+}
+
+// A user has moved to another address, and the customer whom the same identity signs in has not. Who owns the mailbox of before by
+// now is not the user for that.
+func TestWhoProvesTheAddressOfACustomerDoesNotBecomeTheUserOfThatIdentity(t *testing.T) {
+	eachShop(t, link.ActorOptions{}, func(t *testing.T, s shop) {
+		asUser := s.as(t, "user", "vouching", vouched("ada", "old@example.com", true))
+		asCustomer := s.as(t, "customer", "vouching", vouched("ada", "old@example.com", true))
+		if got := s.forecast(t, "customer", "old@example.com"); got != "join" {
+			t.Errorf("while it is theirs, the forecast is %q", got)
+		}
+		if _, err := s.users.ChangeEmail(t.Context(), user.ID(asUser.ActorID), "old@example.com", "new@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		s.as(t, "user", "vouching", vouched("ada", "new@example.com", true))
+
+		if got := s.forecast(t, "customer", "old@example.com"); got != "refuse already_linked" {
+			t.Errorf("the forecast is %q", got)
+		}
+		later := vouched("eve", "old@example.com", true)
+		if l, err := s.link.SignIn(t.Context(), "customer", "vouching", later, auth.Client{}); !errors.Is(err, link.ErrLinked) {
+			t.Errorf("who has the old address is customer %q, %v", l.ActorID, err)
+		}
+		if l := s.as(t, "user", "vouching", later); l.ActorID == asUser.ActorID || l.ActorID == "" {
+			t.Errorf("who has the old address is user %q", l.ActorID)
+		}
+		if l := s.as(t, "customer", "vouching", vouched("ada", "new@example.com", true)); l.ActorID != asCustomer.ActorID {
+			t.Errorf("the customer is %q, was %q", l.ActorID, asCustomer.ActorID)
+		}
+	})
+}
+
+// Who has proved their address as a customer is not put out of the user whom the same identity signs in, when they come by another
+// provider: it is one person.
+func TestWhoHasProvedTheirAddressAsACustomerKeepsTheUser(t *testing.T) {
+	eachShop(t, link.ActorOptions{}, func(t *testing.T, s shop) {
+		password, provider := credentials("ada@example.com", "correct horse"), vouched("ada", "ada@example.com", true)
+		s.signUp(t, "ada@example.com", "correct horse")
+		actors := map[string]string{}
+		for _, as := range []string{"user", "customer"} {
+			actors[as] = s.as(t, as, "emailpass", password).ActorID
+		}
+		session := s.as(t, "customer", "emailpass", password).Session
+		if _, err := s.link.RequestVerification(t.Context(), session, auth.VerificationRequest{Email: "ada@example.com"}); err != nil {
+			t.Fatal(err)
+		}
+		token, err := s.auth.CreateVerificationToken(t.Context(), s.lastVerification(t, session, "ada@example.com"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.link.ConfirmVerification(t.Context(), session, token.Token); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.forecast(t, "user", "ada@example.com"); got != "join" {
+			t.Errorf("the forecast is %q", got)
+		}
+		for _, as := range []string{"user", "customer"} {
+			if l := s.as(t, as, "vouching", provider); l.ActorID != actors[as] {
+				t.Errorf("by the provider they are the %s %q, were %q", as, l.ActorID, actors[as])
+			}
+			if l := s.as(t, as, "emailpass", password); l.ActorID != actors[as] {
+				t.Errorf("by the password they are the %s %q, were %q", as, l.ActorID, actors[as])
+			}
+		}
+		if u, err := s.users.RetrieveUser(t.Context(), user.ID(actors["user"])); err != nil || !u.EmailVerified() {
+			t.Errorf("the user's address: %v, %v", u.EmailVerifiedAt, err)
+		}
+	})
+}
+
+// Sessions outlive the program that knew their type.
+func TestASessionOfATypeThatIsServedNoMoreHasEnded(t *testing.T) {
+	eachShop(t, link.ActorOptions{}, func(t *testing.T, s shop) {
+		l := s.as(t, "customer", "vouching", vouched("ada", "ada@example.com", true))
+		without, err := link.New(link.Params{DB: s.db, Users: s.users, Auth: s.auth})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := without.Refresh(t.Context(), l.Session); !errors.Is(err, auth.ErrSession) {
+			t.Errorf("refresh: %v", err)
+		}
+		if _, err := without.LiveActor(t.Context(), "customer", l.ActorID); !errors.Is(err, link.ErrActorType) {
+			t.Errorf("the actor: %v", err)
+		}
+		if l := s.as(t, "customer", "vouching", vouched("ada", "ada@example.com", true)); l.ActorID == "" {
+			t.Error("where it is served the customer is gone, too")
+		}
+	})
+}
+
+func TestAnIDThatNoTokenCouldHoldMakesNobody(t *testing.T) {
+	eachShop(t, link.ActorOptions{}, func(t *testing.T, s shop) {
+		for name, id := range map[string]string{"none": "", "a long one": strings.Repeat("x", 256), "no text": "a\xffb"} {
+			s.customers.ownID = func(user.Draft) string { return id }
+			if l, err := s.link.SignIn(t.Context(), "customer", "vouching", vouched("ada", "ada@example.com", true), auth.Client{}); err == nil || !strings.Contains(err.Error(), "an id that is none") {
+				t.Errorf("%s: %q, %v", name, l.ActorID, err)
+			}
+			if links, all := s.count(t, "link"), s.all(t); links != 0 || len(all) != 0 {
+				t.Errorf("%s: %d links and %d customers are left", name, links, len(all))
+			}
+		}
+		odd := "4711 \x1b[2J | ü"
+		s.customers.ownID = func(user.Draft) string { return odd }
+		l := s.as(t, "customer", "vouching", vouched("ada", "ada@example.com", true))
+		claims, _, err := s.auth.CheckToken(t.Context(), l.Token)
+		if err != nil || l.ActorID != odd || claims.ActorID != odd {
+			t.Errorf("an odd one: %q, %q, %v", l.ActorID, claims.ActorID, err)
+		}
+	})
+}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -163,6 +165,9 @@ func (s *Service) wait(ctx context.Context, e entry, n Newcomer, w *Waiting) (Lo
 	return Login{Identity: n.Identity, Waiting: w}, s.store.noteUnlinked(ctx, n.Identity.ID, e.actorType)
 }
 
+// maxActorID is how long an application's id may be: it stands twice in each of the actor's tokens.
+const maxActorID = 255
+
 // create makes the actor whom the link row leads to already, unless the address is taken: then created is false and the
 // actor is the one who has it.
 func (s *Service) create(ctx context.Context, e entry, n Newcomer, d user.Draft, claim string) (a Actor, created bool, err error) {
@@ -179,8 +184,8 @@ func (s *Service) create(ctx context.Context, e entry, n Newcomer, d user.Draft,
 	switch {
 	case err == nil && !created && k.matcher == nil:
 		err = fmt.Errorf("link: somebody has the address among the actors of the type %s, which must be a Matcher then", e.actorType)
-	case err == nil && a.ID == "":
-		err = fmt.Errorf("link: CreateActor of the type %s tells no id", e.actorType)
+	case err == nil && (a.ID == "" || !database.Storable(a.ID, maxActorID)): // before it is in a row, and in no token ever
+		err = fmt.Errorf("link: CreateActor of the type %s tells an id that is none: empty, longer than %d bytes, or no text", e.actorType, maxActorID)
 	}
 	if err != nil || !created {
 		return a, false, err
@@ -258,10 +263,13 @@ func (s *Service) join(ctx context.Context, e entry, n Newcomer, id string) (l L
 	}
 	l = Login{Identity: n.Identity, ActorID: a.ID}
 	owner, err := s.store.identity(ctx, e.actorType, a.ID)
-	switch {
+	if err != nil {
+		return Login{}, false, err
+	}
+	switch takes, err := s.takes(ctx, e.actorType, a, owner); {
 	case err != nil:
 		return Login{}, false, err
-	case owner == "" || !a.EmailVerified:
+	case takes:
 		return l, true, s.reclaim(ctx, n.provisioned(e.actorType, a.ID), e.session)
 	}
 	if other, err := s.store.linkedAs(ctx, n.Identity.ID, e.actorType); err != nil {
@@ -280,6 +288,31 @@ func (s *Service) join(ctx context.Context, e entry, n Newcomer, id string) (l L
 	}
 	l.Identity.Proved = n.Identity.Proved
 	return l, true, s.joined(ctx, Joined{owner, e.actorType, a.ID})
+}
+
+// takes reports whether somebody who has proved the actor's address takes the actor over from the owner, the identity that signs
+// them in; otherwise they join it. Who is joined to an identity is all that it is: ErrLinked, if that is an actor of another type
+// as well, and nobody has proved the address there, such as where the user has moved to another address and the customer has not.
+func (s *Service) takes(ctx context.Context, actorType string, a Actor, owner auth.IdentityID) (bool, error) {
+	if owner == "" {
+		return true, nil
+	}
+	i, err := s.auth.RetrieveAuthIdentity(ctx, owner)
+	if err != nil && !errors.Is(err, auth.ErrNotFound) { // deleted meanwhile
+		return false, err
+	}
+	proved := slices.ContainsFunc(i.Providers, func(way auth.ProviderIdentity) bool { return way.Email == a.Email && !way.EmailVerifiedAt.IsZero() })
+	switch {
+	case proved: // maybe as another type of actor: it is one person
+		return false, nil
+	case !a.EmailVerified:
+		return true, nil
+	}
+	shared, err := s.store.linkedAs(ctx, owner, actorType)
+	if err == nil && shared {
+		err = ErrLinked.Msg("The account with this address belongs to one with another address. Sign in as you did before, then add this sign-in.")
+	}
+	return false, err
 }
 
 // reclaim hands an actor to the identity of p that has proved the mailbox, whose link row is there: the actor stays, and every

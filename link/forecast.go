@@ -140,7 +140,8 @@ func (s *Service) decided(ctx context.Context, e *Explanation, f Forecast, n New
 		n.Invite = e.invite
 	}
 	var d Decision
-	var taken, owned bool
+	var taken, takes bool
+	var refused error
 	err := s.rolledBack(ctx, func(ctx context.Context) (err error) {
 		has, err := s.match(ctx, f.ActorType, e.Email)
 		if err != nil {
@@ -158,9 +159,15 @@ func (s *Service) decided(ctx context.Context, e *Explanation, f Forecast, n New
 			}
 			taken = has != nil
 		}
-		if d.join != "" {
-			owner, failed := s.store.identity(ctx, f.ActorType, d.join)
-			owned, err = owner != "", failed
+		if n.Match != nil && n.Match.ID == d.join {
+			owner, err := s.store.identity(ctx, f.ActorType, d.join)
+			if err != nil {
+				return err
+			}
+			if takes, err = s.takes(ctx, f.ActorType, *n.Match, owner); errors.Is(err, ErrLinked) {
+				refused, err = err, nil
+			}
+			return err
 		}
 		return err
 	})
@@ -177,7 +184,9 @@ func (s *Service) decided(ctx context.Context, e *Explanation, f Forecast, n New
 		switch {
 		case n.Match.Inactive:
 			return f.refused(ErrDeactivated)
-		case !owned || !n.Match.EmailVerified:
+		case refused != nil:
+			return f.refused(refused)
+		case takes:
 			f.Outcome = OutcomeReclaim
 		case other:
 			return f.refused(ErrLinked)

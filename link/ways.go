@@ -28,7 +28,8 @@ func (s *Service) Ways(ctx context.Context, session auth.Session) ([]auth.Provid
 // A way that keeps a secret is by the account's own address, if by one: whoever reads another's mailbox could set the secret
 // anew, and come into an account that is not theirs, or keep a door to one that they believe is (ErrForeignEmail). It counts as
 // proved then. ErrLinked: the way is another account's. One that is nobody's, and was proved just now, is moved here, and its
-// sessions end. ErrNoAccount: the session is nobody's yet. The other errors are those of proving, and auth.ErrSession.
+// sessions end. ErrNoAccount: the session is nobody's yet. ErrProvider: it is not for the actor type, or signs
+// in an actor of another type whom what they have signed in with does not. The other errors are those of proving, and auth.ErrSession.
 func (s *Service) LinkProvider(ctx context.Context, session auth.Session, again auth.Input, provider string, in auth.Input) (way auth.ProviderIdentity, err error) {
 	if _, err := s.allow(session.ActorType, provider); err != nil {
 		return auth.ProviderIdentity{}, err
@@ -88,9 +89,9 @@ func (s *Service) linkProof(ctx context.Context, session auth.Session, again, p 
 	if other == session.IdentityID {
 		other = ""
 	}
-	nobodys := func(ctx context.Context) error {
-		if other == "" {
-			return nil
+	held := func(ctx context.Context) error {
+		if err := s.opensNoMore(ctx, session, p.Provider()); err != nil || other == "" {
+			return err
 		}
 		linked, err := s.store.linkedAs(ctx, other, session.ActorType)
 		if err == nil && linked {
@@ -115,7 +116,7 @@ func (s *Service) linkProof(ctx context.Context, session auth.Session, again, p 
 	if s.auth.HasSecret(p.Provider()) && p.Email() != "" && !own {
 		return auth.ProviderIdentity{}, ErrForeignEmail
 	}
-	way, linked, err := s.auth.LinkWay(ctx, session, again, p, other, nobodys)
+	way, linked, err := s.auth.LinkWay(ctx, session, again, p, other, held)
 	if err == nil && other != "" { // also if another link of the same was first, and left nobody to have one
 		err = s.store.delete(ctx, other, session.ActorType)
 	}
@@ -134,6 +135,21 @@ func (s *Service) linkProof(ctx context.Context, session auth.Session, again, p 
 		}
 	}
 	return way, s.events.Emit(ctx, ProviderLinked{session.IdentityID, session.ActorType, a.ID, way.Provider, way.ID})
+}
+
+// opensNoMore refuses a way by which the session's identity would be an actor whom the session's own provider does not sign in:
+// where customers have a password and users do not, that adds nothing to the user.
+func (s *Service) opensNoMore(ctx context.Context, session auth.Session, provider string) error {
+	types, err := s.store.linkedTypes(ctx, session.IdentityID)
+	if err != nil {
+		return err
+	}
+	for _, actorType := range types {
+		if k := s.kinds[actorType]; actorType != session.ActorType && k.allows(provider) && !k.allows(session.Provider) {
+			return ErrProvider.Msg("You would sign in by this as %s, too, and not by what you have signed in with. Sign in as %s, then add it.", actorType, actorType)
+		}
+	}
+	return nil
 }
 
 // account is the actor whom the session speaks for, if a way to sign in can be added to them; hold keeps a user as they are until

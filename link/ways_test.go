@@ -193,3 +193,35 @@ func TestNewWantsProvidersThatCanVouchForWhoIsMade(t *testing.T) {
 		}
 	}
 }
+
+// Where customers have a password and users do not, whoever has the password adds nothing by which they would be the user.
+func TestAWayIsNotAddedByWhatDoesNotOpenAllThatItOpens(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		db := at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations(), customersTable)
+		s := shop{newBridge(t, db, link.ActorOptions{}), &customers{db: db}}
+		l, err := link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Actors: []link.Actors{known{s.customers}},
+			Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: {Providers: []string{"vouching"}}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.link = l
+		ada, password := vouched("ada", "ada@example.com", true), credentials("ada@example.com", "correct horse")
+		asUser, asCustomer := s.as(t, "user", "vouching", ada), s.as(t, "customer", "vouching", ada)
+		if _, err := s.link.LinkProvider(t.Context(), asCustomer.Session, nil, "emailpass", password); err != nil { // which opens the customer alone
+			t.Fatal(err)
+		}
+		again, mallory := auth.Input(`{"password":"correct horse"}`), vouched("mallory", "mallory@example.com", true)
+		weak := s.as(t, "customer", "emailpass", password)
+		if _, err := s.link.LinkProvider(t.Context(), weak.Session, again, "vouching", mallory); !errors.Is(err, link.ErrProvider) {
+			t.Errorf("in a session by the password: %v", err)
+		}
+		if l := s.as(t, "user", "vouching", mallory); l.ActorID == asUser.ActorID {
+			t.Error("who has the password is the user")
+		}
+		for what, session := range map[string]auth.Session{"as a user": asUser.Session, "as a customer, by what opens the user": asCustomer.Session} {
+			if _, err := s.link.LinkProvider(t.Context(), session, again, "vouching", vouched(what, "", false)); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+	})
+}

@@ -94,6 +94,7 @@ type options struct {
 	inviteTTL time.Duration
 	events    event.Emitter
 	site      web.Options
+	actors    []link.Actors // kept beside users
 }
 
 // each runs f on a site over every database.
@@ -129,7 +130,7 @@ func newSite(t *testing.T, db *database.DB, o options) *site {
 		Options: auth.Options{Throttle: auth.ThrottleOptions{MaxWait: time.Minute}}, Providers: []auth.Provider{emailpass.New(passwords, emailpass.Config{})}}); err != nil {
 		t.Fatal(err)
 	}
-	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Events: s.asked, Log: log,
+	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Events: s.asked, Log: log, Actors: o.actors,
 		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: {Policy: o.policy, RequireVerifiedEmail: o.require}}, EnumerationSafe: o.safe}})
 	if err != nil {
 		t.Fatal(err)

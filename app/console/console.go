@@ -131,6 +131,8 @@ type view struct {
 	Proves  string // the address that a link would prove
 	Sent    string // the address that a link was mailed to
 	Secret  bool   // the form asks for the password
+
+	Elsewhere bool // who it is about signs in on pages of the application's own
 }
 
 // mark is what a field says of itself beside its value.

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
@@ -35,11 +36,26 @@ func (c *Console) reset(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := c.link.ResetPassword(r.Context(), link.ActorUser, provider, f.Token, in); err != nil {
+	as, _, err := c.resets(r.Context(), f.Token)
+	if err == nil || errors.Is(err, auth.ErrResetToken) { // who tries one that is none is counted
+		err = c.link.ResetPassword(r.Context(), as, provider, f.Token, in)
+	}
+	if err != nil {
 		c.refused(r, toReset, "", err)
 		return c.askForPassword(w, r, f, err)
 	}
-	return c.show(w, r, "reset", view{Title: "Your password is set", Done: "You were signed out everywhere."})
+	return c.show(w, r, "reset", view{Title: "Your password is set", Done: "You were signed out everywhere.", Elsewhere: as != link.ActorUser})
+}
+
+// resets says as which type of actor the bearer of the token has asked for a new password, and whose it is. Mails lead here whatever
+// type that is.
+func (c *Console) resets(ctx context.Context, token string) (actorType string, t auth.PasswordResetToken, err error) {
+	for _, actorType := range c.link.ActorTypes() {
+		if t, err = c.auth.CheckPasswordResetToken(ctx, actorType, provider, token); !errors.Is(err, auth.ErrResetToken) {
+			return actorType, t, err
+		}
+	}
+	return link.ActorUser, t, err
 }
 
 // sendLink has a link mailed, if the address is somebody's; what it says is the same if not.
@@ -64,7 +80,7 @@ func (c *Console) askForAddress(w http.ResponseWriter, r *http.Request, f form, 
 
 // askForPassword shows the form for the new password while the link is good.
 func (c *Console) askForPassword(w http.ResponseWriter, r *http.Request, f form, wrong error) error {
-	t, err := c.auth.CheckPasswordResetToken(r.Context(), link.ActorUser, provider, f.Token)
+	_, t, err := c.resets(r.Context(), f.Token)
 	switch {
 	case errors.Is(err, auth.ErrResetToken) && errors.Is(wrong, auth.ErrThrottled):
 		return c.askForAddress(w, r, form{}, wrong)

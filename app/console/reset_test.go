@@ -276,3 +276,32 @@ func TestRequestThatCannotBeRecordedIsNotPromisedAMail(t *testing.T) {
 		b.wantNot("disk", "on its way")
 	})
 }
+
+// shoppers are actors of an application of whom there are none yet.
+type shoppers struct{ link.Actors }
+
+func (shoppers) ActorType() string { return "shopper" }
+
+// The mail leads to one page, as whatever type of actor somebody has asked.
+func TestAnotherActorTypesPasswordIsSetAnewByTheSameLink(t *testing.T) {
+	eachWith(t, options{actors: []link.Actors{shoppers{}}}, func(t *testing.T, s *site) {
+		_, err := s.link.SignUp(t.Context(), "shopper", "emailpass", credentials("ada@example.com"), auth.Client{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.link.RequestPasswordReset(t.Context(), auth.ResetRequest{ActorType: "shopper", Provider: "emailpass", EntityID: "ada@example.com"}); err != nil {
+			t.Fatal(err)
+		}
+		b, token := s.browser(t), s.mailed(t)
+		b.get(resetPath + "?token=" + token)
+		b.want(http.StatusOK, resetPath, "Choose a new password", `readonly value="ada@example.com"`)
+		b.submit(resetPath, fields("password", s.secret(newPassword)))
+		b.want(http.StatusOK, resetPath, "Your password is set", "Go back to where you came from")
+		b.wantNot(`href="/app/login"`) // where they would sign in as a user
+		b.get(resetPath + "?token=" + token)
+		b.wantAsking(http.StatusBadRequest, deadLink)
+		if _, err := s.auth.Authenticate(t.Context(), "emailpass", auth.Input(`{"email":"ada@example.com","password":"`+newPassword+`"}`)); err != nil {
+			t.Error(err)
+		}
+	})
+}

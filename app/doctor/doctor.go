@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 )
@@ -224,10 +225,10 @@ func (r Report) String() string {
 	violated, unasked := r.Violated(), r.Unasked()
 	for _, f := range violated {
 		fmt.Fprintf(&b, "VIOLATED  %s (%s): %d\n  must be:  %s\n  such as:  %s\n  remedy:   %s\n",
-			f.Name, f.Rule, f.Violations, f.Means, strings.Join(f.Examples, ", "), f.Remedy)
+			f.Name, f.Rule, f.Violations, f.Means, printable(strings.Join(f.Examples, ", ")), f.Remedy)
 	}
 	for _, f := range unasked {
-		fmt.Fprintf(&b, "UNASKED   %s (%s): %s\n", f.Name, f.Rule, f.Unasked)
+		fmt.Fprintf(&b, "UNASKED   %s (%s): %s\n", f.Name, f.Rule, printable(f.Unasked))
 	}
 	if len(r.Pending) > 0 {
 		fmt.Fprintf(&b, "The database is older than this program, which has migrations that are not applied: %s. 'server migrate' applies them.\n", strings.Join(r.Pending, ", "))
@@ -249,4 +250,15 @@ func (r Report) String() string {
 	}
 	fmt.Fprintf(&b, " (%d ms).\n", r.Ms)
 	return b.String()
+}
+
+// printable is a text without what a terminal would take for more than text, or for a line of ours: a database that is not as
+// it must be may hold anything.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }

@@ -74,3 +74,30 @@ func TestRequireActorGuardsAnApplicationsRoute(t *testing.T) {
 		}
 	})
 }
+
+// A browser has one cookie for all that somebody is, and sends it beside whatever token the page has.
+func TestACookieOfAnotherActorTypeDoesNotStandInTheWayOfAToken(t *testing.T) {
+	eachWith(t, settings{actors: servingShoppers(t)}, func(t *testing.T, s *server) {
+		user := s.vouched(t, "ada", "ada@example.com", true)
+		shopper := s.token(t, "as a shopper", s.do(t, "POST", "/auth/shopper/vouching", `{"name":"grace","email":"grace@example.com","verified":true}`))
+		asUser, asShopper := s.openCookie(t, user), s.openCookie(t, shopper)
+		for what, c := range map[string]struct {
+			credentials []string
+			status      int
+		}{
+			"a shopper's cookie and a user's token": {[]string{asShopper, bearer(user)}, 200},
+			"a shopper's cookie":                    {[]string{asShopper}, 401},
+			"a shopper's cookie and token":          {[]string{asShopper, bearer(shopper)}, 401},
+			"a shopper's cookie and no token":       {[]string{asShopper, bearer("x")}, 401},
+			"a user's cookie and a shopper's token": {[]string{asUser, bearer(shopper)}, 200},
+		} {
+			a := s.do(t, "GET", "/admin/users/me", "", c.credentials...)
+			if a.status != c.status || c.status == 200 && a.get("user", "email") != "ada@example.com" {
+				t.Errorf("%s: %d %s, want %d", what, a.status, a.body, c.status)
+			}
+		}
+		if a := s.do(t, "POST", "/admin/users/me/email", `{"email":"new@example.com"}`, asShopper, bearer(user), "Sec-Fetch-Site: cross-site"); a.status != 403 {
+			t.Errorf("from another site: %d %s", a.status, a.body)
+		}
+	})
+}

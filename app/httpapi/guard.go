@@ -59,15 +59,22 @@ func refused(err error) bool { return fault.KindOf(err) == fault.Unauthorized }
 // actorUser wants a session of the actor type user, linked or not.
 func actorUser(a *API, c *call) error { return signedInAs(a, c, link.ActorUser) }
 
-// signedInAs wants a session of the actor type, linked or not.
+// signedInAs wants a session of the actor type, linked or not. A browser has one cookie, and may be a customer by it and a user by
+// a token: a cookie of another type beside the token of one is passed over.
 func signedInAs(a *API, c *call, actorType string) error {
-	if err := signedIn(a, c); err != nil {
+	if err := signedIn(a, c); err != nil || c.caller.session.ActorType == actorType {
 		return err
 	}
-	if c.caller.session.ActorType != actorType {
-		return errUnauthorized
+	if by := c.caller; by.claims == nil {
+		if err := bearer(a, c); err != nil && !refused(err) {
+			return err
+		}
+		if c.caller.session.ActorType == actorType {
+			return nil
+		}
+		c.caller = by
 	}
-	return nil
+	return errUnauthorized
 }
 
 // member wants a user who may sign in.

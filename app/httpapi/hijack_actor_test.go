@@ -142,3 +142,42 @@ func TestPreHijackOfAnotherActorType(t *testing.T) {
 		s.invariants(t)
 	})
 }
+
+// What an attacker attaches is their own, whatever address it names, and to what they have only prepared they attach nothing.
+func TestPreHijackByAnAttachedWayToSignIn(t *testing.T) {
+	eachWith(t, settings{auth: unthrottled.auth, actors: servingShoppers(t)}, func(t *testing.T, s *server) {
+		vouch := func(as, name, address string, verified bool) string {
+			return s.token(t, name, s.do(t, "POST", "/auth/"+as+"/vouching", fmt.Sprintf(`{"name":%q,"email":%q,"verified":%t}`, name, address, verified)))
+		}
+		const trojan = `{"name":"trojan","email":"vic@example.com","verified":false}`
+
+		squatted := s.member(t, "vic@example.com")
+		again := trojan[:len(trojan)-1] + `,"current_password":"` + password + `"}`
+		if a := s.addWay(t, "vouching", again, bearer(squatted)); a.status != 403 || a.get("reason") != "primary_email_unproved" {
+			t.Errorf("to a user at the victim's address: %d %s", a.status, a.body)
+		}
+
+		mallory := vouch("user", "mallory", "mallory@example.com", true)
+		if a := s.addWay(t, "vouching", trojan, bearer(mallory)); a.status != 200 {
+			t.Fatalf("to the attacker's own: %d %s", a.status, a.body)
+		}
+		shopper := actor(t, vouch("shopper", "trojan", "vic@example.com", false)) // by the attacker's identity, which is proved at another address
+		if got := actor(t, vouch("shopper", "vic", "vic@example.com", true)); got != shopper || got == "" {
+			t.Errorf("the victim is the shopper %q, want %q", got, shopper)
+		}
+		victim := vouch("user", "vic", "vic@example.com", true)
+		for _, as := range []string{"shopper", "user"} {
+			if got := actor(t, vouch(as, "trojan", "vic@example.com", false)); got == shopper || got == actor(t, victim) {
+				t.Errorf("the attacker is the victim's %s", as)
+			}
+			if a := s.do(t, "POST", "/auth/"+as+"/emailpass", credentials("vic@example.com", password)); a.status != 401 {
+				t.Errorf("by the password of before, as %s: %d %s", as, a.status, a.body)
+			}
+		}
+		if got := s.ways(t, bearer(victim)); len(got) != 1 {
+			t.Errorf("the victim signs in by %v", got)
+		}
+		s.wantDead(t, "what the attacker had", bearer(squatted), bearer(mallory)) // the second was a session of the identity that was a shopper
+		s.invariants(t)
+	})
+}

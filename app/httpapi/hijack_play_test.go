@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -163,6 +164,8 @@ type person struct {
 	moves    []string // of changes of address
 	links    []string // of invites
 
+	holding sync.Mutex // token and kept, which the chain of refreshed tokens adds to at any moment
+
 	signsInAgain func() answer
 }
 
@@ -191,11 +194,10 @@ func (w *person) keeps(a answer) answer {
 	if a.status != 200 || token == "" {
 		return a
 	}
-	w.token = token
-	w.kept = append(w.kept, bearer(token))
+	w.holds(token, bearer(token))
 	if c := w.do(w.t, "POST", "/auth/session", "", bearer(token)); c.status == 200 {
 		for _, c := range (&http.Response{Header: c.header}).Cookies() {
-			w.kept = append(w.kept, "Cookie: "+c.Name+"="+c.Value)
+			w.holds("", "Cookie: "+c.Name+"="+c.Value)
 		}
 	}
 	return a
@@ -226,7 +228,7 @@ func (w *person) comesBy(provider, address string, verified bool) answer {
 func (w *person) attaches(naming string) answer {
 	w.t.Helper()
 	w.asserted = append(w.asserted, fmt.Sprintf(`/auth/user/idp2 {"name":%q,"email":%q}`, w.name, naming))
-	return w.does("/auth/user/idp2/link", fmt.Sprintf(`{"name":%q,"email":%q,"current_password":%q}`, w.name, naming, w.password), bearer(w.token))
+	return w.does("/auth/user/idp2/link", fmt.Sprintf(`{"name":%q,"email":%q,"current_password":%q}`, w.name, naming, w.password), bearer(w.newest()))
 }
 
 // wantNothingAttached has the attacker attach something to what they have of the victim's address, and wants it to be refused.
@@ -253,11 +255,30 @@ func (p *play) waits(id auth.IdentityID, ago time.Duration) {
 	}))
 }
 
+// holds has somebody hold a credential, and a token, unless it is empty, as their newest.
+func (w *person) holds(token, credential string) {
+	w.holding.Lock()
+	defer w.holding.Unlock()
+	if token != "" {
+		w.token = token
+	}
+	w.kept = append(w.kept, credential)
+}
+
+func (w *person) newest() string {
+	w.holding.Lock()
+	defer w.holding.Unlock()
+	return w.token
+}
+
 // refreshes makes a new token of the newest one, and one of the newest cookie, if they are good.
 func (w *person) refreshes() {
 	w.t.Helper()
+	w.holding.Lock()
 	held := []string{bearer(w.token)}
-	for _, credential := range slices.Backward(w.kept) {
+	kept := slices.Clone(w.kept)
+	w.holding.Unlock()
+	for _, credential := range slices.Backward(kept) {
 		if strings.HasPrefix(credential, "Cookie: ") {
 			held = append(held, credential)
 			break
@@ -265,8 +286,7 @@ func (w *person) refreshes() {
 	}
 	for _, credential := range held {
 		if a := w.do(w.t, "POST", "/auth/token/refresh", "", credential); a.status == 200 {
-			w.token = a.get("token")
-			w.kept = append(w.kept, bearer(w.token))
+			w.holds(a.get("token"), bearer(a.get("token")))
 		}
 	}
 }
