@@ -56,7 +56,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) error {
 			return c.link.SignInToVerify(ctx, actorType, provider, f.Verify, in, client)
 		}
 	}
-	l, err := signIn(r.Context(), link.ActorUser, provider, in, c.site.Client(r))
+	l, err := signIn(r.Context(), c.proves(f.Verify), provider, in, c.site.Client(r))
 	if err != nil {
 		c.signInRefused(r, f, l.Identity.ID, err)
 		return c.askToSignIn(w, r, f, err)

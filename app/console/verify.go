@@ -3,7 +3,9 @@ package console
 import (
 	"errors"
 	"net/http"
+	"slices"
 
+	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 )
@@ -22,7 +24,7 @@ func (c *Console) openVerify(w http.ResponseWriter, r *http.Request) error {
 // offerProof shows to who is signed in what the link would prove, and why it could not be done just now; to everybody else,
 // the form to sign in.
 func (c *Console) offerProof(w http.ResponseWriter, r *http.Request, f form, wrong error) error {
-	v, err := c.visitor(r)
+	v, err := c.visitorAs(r, c.proves(f.Verify))
 	switch {
 	case err != nil:
 		return err
@@ -66,7 +68,7 @@ func (c *Console) verify(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v, err := c.visitor(r)
+	v, err := c.visitorAs(r, c.proves(f.Verify))
 	switch {
 	case err != nil:
 		return err
@@ -89,7 +91,17 @@ func (c *Console) verify(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	}
-	return c.show(w, r, "verify", view{Title: "Your e-mail address is confirmed", Done: done.Email})
+	return c.show(w, r, "verify", view{Title: "Your e-mail address is confirmed", Done: done.Email, Elsewhere: v.session.ActorType != link.ActorUser})
+}
+
+// proves is as which type of actor the link was asked for. Mails lead here whatever type that is; an application's own actors go on
+// where they came from.
+func (c *Console) proves(token string) string {
+	actorType := c.auth.VerificationActorType(token)
+	if !slices.Contains(c.link.ActorTypes(), actorType) {
+		return link.ActorUser
+	}
+	return actorType
 }
 
 // offerDead says why a link proves nothing any more.

@@ -1,9 +1,11 @@
 package console_test
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/latchkey-go/latchkey/link"
@@ -180,6 +182,57 @@ func TestAnInviteIsAcceptedByThePagesWhereRegisteringTellsNothing(t *testing.T) 
 		mailed.want(http.StatusOK, "/app", "editor")
 		if _, err := s.link.SignUpInvited(t.Context(), s.users.InviteToken(made[0], user.ByMail), link.ActorUser, "emailpass", credentials("mail@example.com"), auth.Client{}); err == nil {
 			t.Error("an invite that was accepted still signs up")
+		}
+	})
+}
+
+// buyers are actors of an application that it keeps in memory.
+type buyers struct{ ids *sync.Map }
+
+func (buyers) ActorType() string { return "buyer" }
+
+func (b buyers) FindActor(_ context.Context, id string) (link.Actor, error) {
+	email, there := b.ids.Load(id)
+	if !there {
+		return link.Actor{}, link.ErrNoActor
+	}
+	address, _ := email.(string)
+	return link.Actor{ID: id, Email: address}, nil
+}
+
+func (b buyers) CreateActor(ctx context.Context, d user.Draft) (link.Actor, bool, error) {
+	b.ids.Store(string(d.ID), d.Email)
+	a, err := b.FindActor(ctx, string(d.ID))
+	return a, true, err
+}
+
+func (b buyers) DeleteActor(_ context.Context, id string) error {
+	b.ids.Delete(id)
+	return nil
+}
+
+// The mail leads to one page, which proves the address as the type of actor somebody has asked as, and makes them nothing else.
+func TestLinkThatAnotherActorTypeAskedForMakesNobodyAUser(t *testing.T) {
+	eachWith(t, options{actors: []link.Actors{buyers{new(sync.Map)}}}, func(t *testing.T, s *site) {
+		l, err := s.link.SignUp(t.Context(), "buyer", "emailpass", credentials("ada@example.com"), auth.Client{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.link.RequestVerification(t.Context(), l.Session, auth.VerificationRequest{Email: "ada@example.com"}); err != nil {
+			t.Fatal(err)
+		}
+		b := s.browser(t)
+		b.get(s.mailedProof(t))
+		b.want(http.StatusOK, verifyPath, "Sign in")
+		b.submit("/app/login", fields("email", "ada@example.com", "password", s.secret(password)))
+		b.want(http.StatusOK, "/app/login", "Confirm the address", "<strong>ada@example.com</strong>")
+		b.submit(verifyPath, nil)
+		b.want(http.StatusOK, verifyPath, "Your e-mail address is confirmed", "<strong>ada@example.com</strong>")
+		b.wantNot(`href="/app"`) // where they are nobody
+		s.wantNoUser(t, "ada@example.com")
+		ways, err := s.auth.ListProviderIdentities(t.Context(), auth.ProviderIdentityFilter{Provider: "emailpass", EntityID: "ada@example.com"}, auth.Page{})
+		if err != nil || len(ways) != 1 || ways[0].EmailVerifiedAt.IsZero() {
+			t.Errorf("the address is not proved: %+v, %v", ways, err)
 		}
 	})
 }

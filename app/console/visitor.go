@@ -53,10 +53,13 @@ func (v visitor) Roles() []string { return v.user.Roles }
 // Session names the sign-in. It is no secret.
 func (v visitor) Session() string { return string(v.session.ID) }
 
-// visitor returns who is there; nil if nobody is signed in, or somebody who may not be.
-func (c *Console) visitor(r *http.Request) (*visitor, error) {
+// visitor returns which user is there; nil if nobody is signed in, or somebody who may not be.
+func (c *Console) visitor(r *http.Request) (*visitor, error) { return c.visitorAs(r, link.ActorUser) }
+
+// visitorAs returns which actor of the type is there.
+func (c *Console) visitorAs(r *http.Request, actorType string) (*visitor, error) {
 	session, err := c.session(r)
-	if err != nil || session == nil || session.ActorType != link.ActorUser {
+	if err != nil || session == nil || session.ActorType != actorType {
 		return nil, err
 	}
 	id, err := c.link.Actor(r.Context(), *session)
@@ -85,6 +88,13 @@ func (c *Console) visitor(r *http.Request) (*visitor, error) {
 		}
 		v.Email = cmp.Or(v.Email, v.Unproved)
 		return v, err
+	}
+	if actorType != link.ActorUser {
+		a, err := c.link.LiveActor(r.Context(), actorType, id)
+		if errors.Is(err, auth.ErrSession) {
+			return nil, nil
+		}
+		return &visitor{session: *session, Email: a.Email}, err
 	}
 	u, err := c.users.RetrieveUser(r.Context(), user.ID(id))
 	if errors.Is(err, user.ErrNotFound) || (err == nil && !u.Active()) {

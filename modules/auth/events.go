@@ -33,7 +33,8 @@ type (
 	VerificationRequested struct {
 		ID           string         `json:"id"` // authver_ and a ULID; the token derives from it
 		IdentityID   IdentityID     `json:"auth_identity_id"`
-		EntityID     string         `json:"entity_id"` // the address, canonical
+		ActorType    string         `json:"actor_type"` // as which they were signed in; empty: from before it was kept
+		EntityID     string         `json:"entity_id"`  // the address, canonical
 		EntityType   string         `json:"entity_type"`
 		CodeProvider string         `json:"code_provider"`
 		Metadata     map[string]any `json:"metadata"` // the caller's own

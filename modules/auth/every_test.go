@@ -147,13 +147,14 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 		Inspect:    wantNoSecret,
 		Beside:     []string{"latchkey_auth_throttle"}, // where failures are counted
 		Untested: map[string]string{
-			"OnNames":              "it only registers; TestAPasswordIsNotMadeOfTheNamesOfWhoChoosesIt has it asked",
-			"Take":                 "it writes counts only; throttle_test.go",
-			"Try":                  "it writes counts only; throttle_test.go",
-			"Watch":                "it writes counts only; throttle_test.go",
-			"PurgeThrottles":       "it deletes counts only; throttle_test.go",
-			"OnDelete":             "it only registers; the rows of DeleteAuthIdentities and Join try a hook",
-			"RequestPasswordReset": "it announces and writes nothing itself; reset_test.go",
+			"OnNames":               "it only registers; TestAPasswordIsNotMadeOfTheNamesOfWhoChoosesIt has it asked",
+			"Take":                  "it writes counts only; throttle_test.go",
+			"Try":                   "it writes counts only; throttle_test.go",
+			"Watch":                 "it writes counts only; throttle_test.go",
+			"PurgeThrottles":        "it deletes counts only; throttle_test.go",
+			"OnDelete":              "it only registers; the rows of DeleteAuthIdentities and Join try a hook",
+			"VerificationActorType": "it reads a token and no row; TestLinkThatAnotherActorTypeAskedForMakesNobodyAUser of the console",
+			"RequestPasswordReset":  "it announces and writes nothing itself; reset_test.go",
 		},
 		Methods: map[string]databasetest.Method[people]{
 			"ListAuthProviders": {

@@ -56,7 +56,7 @@ func (s *Service) RequestVerification(ctx context.Context, session Session, r Ve
 		return Verification{}, ErrVerificationAddress // nobody has what is no address
 	}
 	e := VerificationRequested{
-		ID: id.New("authver"), IdentityID: session.IdentityID, EntityID: address, EntityType: "email", CodeProvider: "token",
+		ID: id.New("authver"), IdentityID: session.IdentityID, ActorType: session.ActorType, EntityID: address, EntityType: "email", CodeProvider: "token",
 		Metadata: r.Metadata, At: database.Now(),
 	}
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
@@ -206,7 +206,7 @@ func (s *Service) CreateVerificationToken(ctx context.Context, e VerificationReq
 		}
 		t = VerificationToken{Email: row.Email, ExpiresAt: database.UTC(row.ExpiresAt), Registers: registers != nil}
 		t.Token, err = signed(s.keys, keyring.Verification, verificationClaims{
-			IdentityID: row.AuthIdentityID, Email: row.Email, Use: useVerification,
+			IdentityID: row.AuthIdentityID, ActorType: e.ActorType, Email: row.Email, Use: useVerification,
 			RegisteredClaims: jwt.RegisteredClaims{
 				ID: jti, IssuedAt: jwt.NewNumericDate(row.RequestedAt), ExpiresAt: jwt.NewNumericDate(row.ExpiresAt),
 			},
@@ -232,6 +232,16 @@ func (s *Service) CheckVerificationToken(ctx context.Context, session Session, t
 		return Verification{}, err
 	}
 	return row.verification(), nil
+}
+
+// VerificationActorType is the type of actor as which somebody has asked for the token; empty: it is not known, or the token is
+// none of ours. That it is still good is not looked at.
+func (s *Service) VerificationActorType(token string) string {
+	c, err := s.parseVerification(token)
+	if err != nil {
+		return ""
+	}
+	return c.ActorType
 }
 
 // goodVerification returns what is kept of a token that can be confirmed.
@@ -293,6 +303,7 @@ const useVerification = "verification"
 // verificationClaims say which request the token is of. The row says the rest.
 type verificationClaims struct {
 	IdentityID IdentityID `json:"auth_identity_id"`
+	ActorType  string     `json:"actor_type,omitempty"`
 	Email      string     `json:"entity_id"`
 	Use        string     `json:"use"`
 	jwt.RegisteredClaims
