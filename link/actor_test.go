@@ -490,3 +490,33 @@ func TestAnIDThatNoTokenCouldHoldMakesNobody(t *testing.T) {
 		}
 	})
 }
+
+// Whoever has proved an address as a customer is not taken over as the user they are with it, by whoever accepts an invite to it.
+func TestAnInviteTakesNobodyOverWhoHasProvedTheAddressAsAnotherActor(t *testing.T) {
+	eachShop(t, link.ActorOptions{}, func(t *testing.T, s shop) {
+		in := credentials("ada@example.com", "correct horse")
+		s.signUp(t, "ada@example.com", "correct horse")
+		asUser, asCustomer := s.as(t, "user", "emailpass", in), s.as(t, "customer", "emailpass", in)
+		if _, err := s.link.RequestVerification(t.Context(), asCustomer.Session, auth.VerificationRequest{Email: "ada@example.com"}); err != nil {
+			t.Fatal(err)
+		}
+		token, err := s.auth.CreateVerificationToken(t.Context(), s.lastVerification(t, asCustomer.Session, "ada@example.com"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.link.ConfirmVerification(t.Context(), asCustomer.Session, token.Token); err != nil {
+			t.Fatal(err)
+		}
+		invites, err := s.users.CreateInvites(t.Context(), user.InviteDraft{Email: "ada@example.com"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := s.as(t, "user", "vouching", vouched("eve", "", false))
+		if u, err := s.link.Accept(t.Context(), other.Session, s.users.InviteToken(invites[0], user.ByMail), link.Acceptance{}); !errors.Is(err, link.ErrEmailTaken) {
+			t.Errorf("accepted as %s, %v", u.ID, err)
+		}
+		if again := s.as(t, "user", "emailpass", in); again.ActorID != asUser.ActorID {
+			t.Errorf("they are %q, were %q", again.ActorID, asUser.ActorID)
+		}
+	})
+}

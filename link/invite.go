@@ -162,6 +162,15 @@ func (s *Service) takeOver(ctx context.Context, session auth.Session, invite use
 	if invite.Channel != user.ByMail || u.EmailVerified() || !u.Active() {
 		return ErrEmailTaken
 	}
+	owner, err := s.store.identity(ctx, ActorUser, string(u.ID))
+	if err != nil {
+		return err
+	}
+	if takes, err := s.takes(ctx, ActorUser, ActorOf(u), owner); err != nil {
+		return err
+	} else if !takes { // who signs in as the user has proved the address as another type of actor
+		return ErrEmailTaken
+	}
 	if ok, err := s.users.ConfirmOwner(ctx, u); err != nil {
 		return err
 	} else if !ok {
