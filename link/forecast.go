@@ -53,6 +53,9 @@ func (s *Service) forecast(ctx context.Context, e *Explanation) {
 	for _, actorType := range s.ActorTypes() {
 		for _, i := range e.Identities {
 			for _, way := range i.Providers {
+				if len(e.Forecasts) > MaxExplained { // no more than are told are asked for: each is a transaction
+					break
+				}
 				if f, ok := s.forecastKnown(ctx, e, actorType, i, way); ok {
 					e.Forecasts = append(e.Forecasts, f)
 				}

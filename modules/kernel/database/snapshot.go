@@ -31,5 +31,10 @@ func (db *DB) Snapshot(ctx context.Context, fn func(ctx context.Context) error) 
 		_ = t.end()
 		_ = tx.Rollback()
 	}()
+	if db.dialect == Postgres { // whoever changes a table meanwhile is not waited for without end, nor kept waiting by it
+		if _, err := tx.ExecContext(ctx, "SET LOCAL lock_timeout = '10s'"); err != nil {
+			return fmt.Errorf("begin a snapshot: %w", err)
+		}
+	}
 	return fn(db.with(ctx, t))
 }
