@@ -265,28 +265,6 @@ var besides = []struct{ name, query string }{
 			"GROUP BY topic, aggregate_id, CASE WHEN topic = 'link.linked' THEN CAST(payload AS text) END HAVING count(*) > 1"}, // who is reclaimed is linked to another identity
 }
 
-func TestAServerKilledAtAnyStatementHasDoneAllOrNothingAndDoesItWhenAskedAgain(t *testing.T) {
-	var onSQLite, onPostgres atomic.Int64
-	t.Cleanup(func() { // when all have run
-		databasetest.Tell(fmt.Sprintf("a server was killed at %d points on SQLite and %d on PostgreSQL", onSQLite.Load(), onPostgres.Load()))
-	})
-	for _, s := range scenarios {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
-				t.Parallel()
-				n := s.run(t, at)
-				t.Logf("%s on %s: killed at %d points", s.name, at.Dialect, n)
-				if at.Dialect == database.SQLite {
-					onSQLite.Add(int64(n))
-				} else {
-					onPostgres.Add(int64(n))
-				}
-			})
-		})
-	}
-}
-
 // run kills the server at every point of the scenario, each time for another person, and returns how many there are.
 func (s scenario) run(t *testing.T, at databasetest.Database) int {
 	env := mailing(t, at)
@@ -636,38 +614,6 @@ func (n *node) examine(t *testing.T) doctor.Report {
 		t.Fatalf("the doctor could not ask %+v", unasked)
 	}
 	return report
-}
-
-// A mail leaves after the commit of what it is about. Whenever the server is killed from there on, between sending it and
-// noting that it is sent too, it is sent once.
-func TestAServerKilledWhileItSendsAMailHasSentItOnceAfterTheNextStart(t *testing.T) {
-	t.Parallel()
-	for name, prepare := range map[string]func(t *testing.T, n *node, who string) act{
-		"of an invite": func(_ *testing.T, n *node, who string) act {
-			return act{method: "POST", path: "/admin/invites", body: `{"email":"` + who + `"}`, bearer: n.admin}
-		},
-		"of a reset": func(t *testing.T, n *node, who string) act {
-			n.register(t, who)
-			return act{method: "POST", path: "/auth/user/emailpass/reset-password", body: `{"identifier":"` + who + `"}`}
-		},
-		"of a change of address": func(t *testing.T, n *node, who string) act {
-			asks := n.changesAddress(t, "old."+who)
-			asks.body = strings.Replace(asks.body, newAddress("old."+who), who, 1)
-			return asks
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
-				t.Parallel()
-				points, sent := killSending(t, at, prepare)
-				if points < 12 || sent < 4 {
-					t.Errorf("killed at %d points, %d of them after the mail had left: the hook misses some", points, sent)
-				}
-				databasetest.Tell(fmt.Sprintf("a server that sends the mail %s was killed at %d points on %s, at %d of them after the mail had left", name, points, at.Dialect, sent))
-			})
-		})
-	}
 }
 
 // killSending kills the server at every statement that it makes by itself once the request is committed, each time for

@@ -446,9 +446,9 @@ func (p standing) again(by string, in operation, out outcome) (status int, reaso
 	switch {
 	case p.password == "" || by != "p" && !p.linked || in.current == p.password:
 		return 0, ""
-	case in.current == "" && in.sent <= p.secretBack && out.is(401, "invalid_credentials"):
+	case in.sent <= p.secretBack && out.is(401, "invalid_credentials"):
 		return out.status, out.reason
-	case in.current == "" && in.sent <= p.secretBack && !out.is(400, "invalid_request"):
+	case in.sent <= p.secretBack && !out.is(400, "invalid_request"): // whatever they sent was not asked for yet
 		return 0, ""
 	case in.current == "":
 		return 400, "invalid_request"

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -21,7 +20,6 @@ import (
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
-	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 )
 
 // crash_test.go kills a server at every statement of one request. Here a server has 64 requests under way when it is killed,
@@ -246,36 +244,6 @@ func all(t *testing.T, of []*pending, f func(p *pending) error) {
 		})
 	}
 	wg.Wait()
-}
-
-func TestAServerKilledWithManyRequestsUnderWayKeepsWhatItAnswered(t *testing.T) {
-	rounds, seed := 4, uint64(time.Now().UnixNano())
-	for name, set := range map[string]func(string) error{
-		"LATCHKEY_TEST_ROUNDS": func(s string) (err error) { rounds, err = strconv.Atoi(s); return err },
-		"LATCHKEY_TEST_SEED":   func(s string) (err error) { seed, err = strconv.ParseUint(s, 10, 64); return err },
-	} {
-		if text := os.Getenv(name); text != "" {
-			if err := set(text); err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-		}
-	}
-	t.Parallel()
-	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
-		t.Parallel()
-		t.Logf("LATCHKEY_TEST_SEED=%d", seed)
-		k := kills{rand: rand.New(rand.NewPCG(seed, 0)), env: append(mailing(t, at), "LATCHKEY_HTTP_TRUSTED_PROXIES=127.0.0.1"), named: map[string]bool{}}
-		n := open(t, k.env)
-		n.makeAdmin(t)
-		k.next = k.rand.IntN(len(sides) * len(moments))
-		for round := range rounds {
-			if n = k.round(t, n, round); t.Failed() {
-				return
-			}
-		}
-		databasetest.Tell(fmt.Sprintf("a server with 64 requests under way was killed %d times on %s, at %d moments by name: %d were answered before, %d sent again",
-			rounds, at.Dialect, len(k.named), k.answered, k.again))
-	})
 }
 
 // kills are the rounds on one database.

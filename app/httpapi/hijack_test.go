@@ -1,3 +1,8 @@
+//go:build !race
+
+// The scripts go one step after the other, thousands of them: the race detector would find nothing and take minutes. Who acts at the
+// same time is in hijack_race_test.go.
+
 package httpapi_test
 
 import (
