@@ -500,20 +500,21 @@ func TestWhatIsCommittedBetweenProvingAndRecordingWins(t *testing.T) {
 		linked  bool
 		path    string
 		happens func(t *testing.T, s *server, actor string)
+		anew    bool // who registers comes as if a moment later: as somebody who was never here
 	}{
-		{"a reset and a first sign-in", false, "/auth/user/emailpass", reset},
-		{"a reset and a sign-in", true, "/auth/user/emailpass", reset},
-		{"a reset and a registration again", false, "/auth/user/emailpass/register", reset},
-		{"a deletion and a first sign-in", false, "/auth/user/emailpass", deletion},
-		{"a deletion and a sign-in", true, "/auth/user/emailpass", deletion},
-		{"a deletion and a registration again", false, "/auth/user/emailpass/register", deletion},
-		{"a deactivation and a sign-in", true, "/auth/user/emailpass", deactivation},
+		{"a reset and a first sign-in", false, "/auth/user/emailpass", reset, false},
+		{"a reset and a sign-in", true, "/auth/user/emailpass", reset, false},
+		{"a reset and a registration again", false, "/auth/user/emailpass/register", reset, false},
+		{"a deletion and a first sign-in", false, "/auth/user/emailpass", deletion, false},
+		{"a deletion and a sign-in", true, "/auth/user/emailpass", deletion, false},
+		{"a deletion and a registration again", false, "/auth/user/emailpass/register", deletion, true},
+		{"a deactivation and a sign-in", true, "/auth/user/emailpass", deactivation, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var happens func()
 			stand := func(p auth.Provider) auth.Provider { return between{p, &happens} }
 			eachWith(t, settings{emailpass: stand}, func(t *testing.T, s *server) {
-				s.register(t, "ada@example.com")
+				before := claims(t, s.register(t, "ada@example.com"))["auth_identity_id"]
 				actor := ""
 				if c.linked {
 					actor = claims(t, s.signIn(t, "ada@example.com"))["actor_id"].(string)
@@ -521,6 +522,12 @@ func TestWhatIsCommittedBetweenProvingAndRecordingWins(t *testing.T) {
 				users, happened := s.count(t, "user"), false
 				happens = func() { c.happens(t, s, actor); happened = true }
 				a := s.do(t, "POST", c.path, credentials("ada@example.com", password))
+				if c.anew {
+					if !happened || a.status != 200 || claims(t, a.get("token"))["auth_identity_id"] == before || s.count(t, "auth_identity") != 1 {
+						t.Errorf("happened=%t: %d %s, want another identity than %s", happened, a.status, a.body, before)
+					}
+					return
+				}
 				if !happened || a.status != 401 || a.get("token") != "" || a.get("type") != "unauthorized" {
 					t.Errorf("happened=%t: %d %s, want 401", happened, a.status, a.body)
 				}
