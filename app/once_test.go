@@ -25,7 +25,7 @@ func TestOneIdentityBecomesOneUserOnAnyNumberOfServersWhateverIsSlow(t *testing.
 			})
 		})
 	}
-	t.Run("behind a slow network/postgres", func(t *testing.T) {
+	t.Run("PostgreSQL behind a slow network", func(t *testing.T) {
 		at := databasetest.Postgres(t)
 		newCrowd(t, at, slowly(t, at, 20*time.Millisecond), 2).come(t, (rounds+1)/2)
 	})
