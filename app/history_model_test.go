@@ -241,7 +241,7 @@ var steps = map[string]func(p standing, in operation, out outcome) (standing, bo
 		case p.vouched:
 		case p.user == "":
 			p = p.comes(out, true).acceptInvite()
-		case p.userProved:
+		case p.userProved, p.linked && p.proved: // also by who signs in as them and has proved the address before they were a user
 			p = p.acceptInvite()
 		default: // the owner of the mailbox takes over
 			p = p.forgetPassword().acceptInvite()
