@@ -136,6 +136,15 @@ func (s *Service) find(ctx context.Context, actorType, id string) (Actor, error)
 	return k.actors.FindActor(ctx, id)
 }
 
+// active returns the actor for whom a session or token goes on; auth.ErrSession: they are gone, or may not sign in any more.
+func (s *Service) active(ctx context.Context, actorType, id string) (Actor, error) {
+	a, err := s.find(ctx, actorType, id)
+	if errors.Is(err, ErrNoActor) || (err == nil && a.Inactive) {
+		return Actor{}, auth.ErrSession
+	}
+	return a, err
+}
+
 // match returns who has the address; nil: nobody, or nobody can be told by it.
 func (s *Service) match(ctx context.Context, actorType, address string) (*Actor, error) {
 	by := s.kinds[actorType].matcher
@@ -171,10 +180,7 @@ func (s *Service) LiveActor(ctx context.Context, actorType, id string) (Actor, e
 	if _, err := s.Providers(actorType); err != nil {
 		return Actor{}, err
 	}
-	a, err := s.find(ctx, actorType, id)
-	if errors.Is(err, ErrNoActor) || (err == nil && a.Inactive) {
-		return Actor{}, auth.ErrSession
-	}
+	a, err := s.active(ctx, actorType, id)
 	if err != nil {
 		return Actor{}, err
 	}

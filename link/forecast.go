@@ -162,15 +162,15 @@ func (s *Service) decided(ctx context.Context, e *Explanation, f Forecast, n New
 			}
 			taken = has != nil
 		}
-		if n.Match != nil && n.Match.ID == d.join {
-			owner, err := s.store.identity(ctx, f.ActorType, d.join)
-			if err != nil {
-				return err
-			}
-			if takes, err = s.takes(ctx, f.ActorType, *n.Match, owner); errors.Is(err, ErrLinked) {
-				refused, err = err, nil
-			}
+		if err != nil || n.Match == nil || n.Match.ID != d.join {
 			return err
+		}
+		owner, err := s.store.identity(ctx, f.ActorType, d.join)
+		if err != nil {
+			return err
+		}
+		if takes, err = s.takes(ctx, f.ActorType, *n.Match, owner); errors.Is(err, ErrLinked) {
+			refused, err = err, nil
 		}
 		return err
 	})

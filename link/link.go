@@ -389,10 +389,7 @@ func (s *Service) token(ctx context.Context, session auth.Session, identity auth
 	if id == "" {
 		return s.auth.Token(session, identity, auth.Actor{})
 	}
-	a, err := s.find(ctx, session.ActorType, id)
-	if errors.Is(err, ErrNoActor) || (err == nil && a.Inactive) {
-		return "", auth.ErrSession
-	}
+	a, err := s.active(ctx, session.ActorType, id)
 	if err != nil {
 		return "", err
 	}

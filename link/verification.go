@@ -36,13 +36,7 @@ func (s *Service) actorOf(ctx context.Context, session auth.Session) (*Actor, er
 	if err != nil || id == "" {
 		return nil, err
 	}
-	if _, err := s.Providers(session.ActorType); err != nil { // a type that is served no more
-		return nil, auth.ErrSession
-	}
-	a, err := s.find(ctx, session.ActorType, id)
-	if errors.Is(err, ErrNoActor) || (err == nil && a.Inactive) {
-		return nil, auth.ErrSession
-	}
+	a, err := s.active(ctx, session.ActorType, id)
 	return &a, err
 }
 

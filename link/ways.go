@@ -167,11 +167,8 @@ func (s *Service) account(ctx context.Context, session auth.Session, hold bool) 
 			return Actor{}, gone(err)
 		}
 	}
-	a, err := s.find(ctx, session.ActorType, id)
-	switch {
-	case errors.Is(err, ErrNoActor) || err == nil && a.Inactive:
-		return Actor{}, auth.ErrSession
-	case err == nil && !a.EmailVerified:
+	a, err := s.active(ctx, session.ActorType, id)
+	if err == nil && !a.EmailVerified {
 		return Actor{}, ErrPrimaryEmail
 	}
 	return a, err
