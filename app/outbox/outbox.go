@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,8 +52,8 @@ func (o *Outbox) Register(consumers ...Consumer) error {
 			return err
 		}
 		for _, other := range o.consumers {
-			if other.name == c.name && (other.hears(c.topic) || c.hears(other.topic)) {
-				return fmt.Errorf("outbox: two consumers of %s are called %q", cmp.Or(c.topic, other.topic, "every topic"), c.name)
+			if other.name == c.name && (len(c.topics) == 0 || len(other.topics) == 0 || slices.ContainsFunc(c.topics, other.hears)) {
+				return fmt.Errorf("outbox: two consumers of %s are called %q", cmp.Or(strings.Join(c.topics, ", "), strings.Join(other.topics, ", "), "every topic"), c.name)
 			}
 		}
 		o.consumers = append(o.consumers, c)

@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,18 +63,18 @@ func (s store) insert(ctx context.Context, rows []*eventRow, to []Consumer) erro
 	if _, err := s.db.Conn(ctx).NewInsert().Model(&rows).Returning("NULL").Exec(ctx); err != nil {
 		return fmt.Errorf("record events: %w", err)
 	}
-	ids, topics := make([]string, len(rows)), map[string]bool{}
+	ids := make([]string, len(rows))
 	for i, r := range rows {
-		ids[i], topics[r.Topic] = r.ID, true
+		ids[i] = r.ID
 	}
 	for _, c := range to {
 		these := bun.SafeQuery("id IN (?)", bun.List(ids))
 		switch {
-		case c.topic == "":
-		case !topics[c.topic]:
+		case len(c.topics) == 0:
+		case !slices.ContainsFunc(rows, func(r *eventRow) bool { return c.hears(r.Topic) }):
 			continue
 		default:
-			these = bun.SafeQuery("id IN (?) AND topic = ?", bun.List(ids), c.topic)
+			these = bun.SafeQuery("id IN (?) AND topic IN (?)", bun.List(ids), bun.List(c.topics))
 		}
 		_, err := s.db.Conn(ctx).NewRaw(`INSERT INTO latchkey_outbox_delivery (event_seq, consumer, topic, aggregate_id, attempts, next_at)
 			SELECT seq, ?, topic, aggregate_id, 0, created_at FROM latchkey_outbox_event WHERE ?`, c.name, these).Exec(ctx)
@@ -143,8 +144,8 @@ func heardBy(to []Consumer) schema.QueryWithArgs {
 	conditions, args := make([]string, len(to)), make([]any, 0, 2*len(to))
 	for i, c := range to {
 		conditions[i], args = "d.consumer = ?", append(args, c.name)
-		if c.topic != "" {
-			conditions[i], args = conditions[i]+" AND d.topic = ?", append(args, c.topic)
+		if len(c.topics) > 0 {
+			conditions[i], args = conditions[i]+" AND d.topic IN (?)", append(args, bun.List(c.topics))
 		}
 	}
 	return bun.SafeQuery("("+strings.Join(conditions, " OR ")+")", args...)
