@@ -67,7 +67,9 @@ func core(cfg *Config) fx.Option {
 			userOptions, authOptions, passwordOptions, fx.Annotate(linkOptions, fx.ParamTags(``, `name:"link.policy" optional:"true"`)),
 			fx.Annotate(mailOptions, fx.ParamTags(``, `optional:"true"`, `name:"terminal"`)),
 			func(c *Config) auth.Settings { return auth.Settings(c.Auth.Providers) },
-			func(c *Config) outbox.Options { return outbox.Options{Retention: c.Events.Retention} },
+			func(c *Config) outbox.Options {
+				return outbox.Options{Retention: c.Events.Retention, MaxAttempts: c.Events.MaxAttempts}
+			},
 			func(c *Config) audit.Options { return audit.Options{Retention: c.Audit.Retention} },
 			purge.AsJobs(purgeJobs),
 		),

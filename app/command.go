@@ -46,6 +46,7 @@ Usage:
   server keys status                      show which secrets and peppers there are, and what to do next
   server keys rotate                      take the next step towards a new secret
   server purge [--only KIND]              delete what is dead now, as a running server does now and then, and say how much
+  server events list|retry|discard …      show what is still to be delivered, and dead letters; have them tried again
   server doctor [--json] [--full]         look whether what must always hold in the database does, while servers run; changes nothing
   server config                           show every setting, its value and where that comes from, without secrets
   server calibrate [--target 250ms]       measure what hashing passwords costs here, and propose a cost
@@ -140,7 +141,7 @@ func (m *command) run(args []string) error {
 	}
 	name := flags.Arg(0)
 	run, ok := map[string]func([]string) error{
-		"": m.serve, "user": m.user, "sessions": m.sessions, "explain": m.explain, "doctor": m.doctor, "migrate": m.migrate, "keys": m.keys, "purge": m.purge,
+		"": m.serve, "user": m.user, "sessions": m.sessions, "explain": m.explain, "doctor": m.doctor, "migrate": m.migrate, "events": m.events, "keys": m.keys, "purge": m.purge,
 		"config": m.showConfig, "calibrate": m.calibrate,
 	}[name]
 	if name == "help" {

@@ -194,8 +194,10 @@ type MailConfig struct {
 
 // EventsConfig is about the events that are recorded with every change.
 type EventsConfig struct {
-	// Retention is how long an event is kept that was delivered; zero: for good.
+	// Retention is how long an event is kept that was delivered, and a dead letter; zero: for good.
 	Retention time.Duration `key:"retention" def:"720h" min:"0"`
+	// MaxAttempts is after how many an event becomes a dead letter.
+	MaxAttempts int `key:"max_attempts" def:"450" min:"1" max:"100000"`
 }
 
 // AuditConfig is about the audit trail.

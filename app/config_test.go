@@ -151,6 +151,7 @@ var everySetting = []setting{
 	{"mail.path", "/var/mail/out.jsonl", `/var/mail/out.jsonl`, "/var/mail/out.jsonl"},
 	{"mail.from", "Ops <ops@example.com>", `Ops <ops@example.com>`, "Ops <ops@example.com>"},
 	{"events.retention", "48h", `48h`, "48h"},
+	{"events.max_attempts", "20", `20`, "20"},
 	{"audit.retention", "0s", `0s`, "0s"},
 	{"log.level", "debug", `debug`, "debug"},
 	{"log.format", "json", `json`, "json"},

@@ -48,8 +48,8 @@ var moments = []moment{
 	{name: "other sessions end", sql: `DELETE FROM "latchkey_auth_session"`, most: 32},
 	{name: "the session", sql: `INSERT INTO "latchkey_auth_session"`, most: 32},
 	{name: "the audit event", sql: `INSERT INTO "latchkey_audit_event"`, most: 60},
-	{name: "the event", sql: `INSERT INTO "latchkey_outbox_event"`, most: 60},
-	{name: "what is to be delivered", sql: `INSERT INTO latchkey_outbox_delivery`, most: 8},
+	{name: "the event", sql: `(WITH "?recorded"? AS \()?INSERT INTO "latchkey_outbox_event"`, most: 60},
+	{name: "what is to be delivered", sql: `(INSERT INTO latchkey_outbox_delivery|WITH recorded)`, most: 8},
 	{name: "COMMIT", sql: `COMMIT`, most: 56},                                                   // after it is between the commit and the answer
 	{name: "a delivery is taken", sql: `UPDATE "latchkey_outbox_delivery"`, own: true, most: 1}, // before it is between the commit and sending
 	{name: "a delivery is closed", sql: `DELETE FROM "latchkey_outbox_delivery"`, own: true, most: 4},

@@ -13,7 +13,13 @@ import (
 // Module gives an fx application a *Mailer, whose consumers it adds to the outbox of outbox.Module.
 var Module = fx.Module("mail",
 	fx.Provide(New),
-	fx.Invoke(func(o *outbox.Outbox, m *Mailer) error { return o.Register(m.Consumers()...) }),
+	fx.Invoke(func(o *outbox.Outbox, m *Mailer) error {
+		consumers := m.Consumers()
+		if len(consumers) == 0 {
+			o.Retire(consumerName)
+		}
+		return o.Register(consumers...)
+	}),
 )
 
 // Params is what New needs. Without fx it is an ordinary struct.

@@ -55,23 +55,26 @@ func New(p Params) (*Mailer, error) {
 	return m, nil
 }
 
+// consumerName is the name of the mailer's consumers.
+const consumerName = "mail"
+
 // Consumers are what the mailer handles, for an outbox: nothing if there is no Sender.
 func (m *Mailer) Consumers() []outbox.Consumer {
 	if m.options.Sender == nil {
 		return nil
 	}
 	return []outbox.Consumer{
-		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e user.InviteCreated) error {
+		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e user.InviteCreated) error {
 			return m.invite(ctx, d, e.ID)
 		}),
-		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e user.InviteResent) error { return m.invite(ctx, d, e.ID) }),
-		outbox.On("mail", m.reset),
-		outbox.On("mail", m.move),
-		outbox.On("mail", m.verify),
-		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e user.EmailChangeRequested) error {
+		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e user.InviteResent) error { return m.invite(ctx, d, e.ID) }),
+		outbox.On(consumerName, m.reset),
+		outbox.On(consumerName, m.move),
+		outbox.On(consumerName, m.verify),
+		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e user.EmailChangeRequested) error {
 			return m.notice(ctx, d, "moving", e.From, e.To)
 		}),
-		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e user.EmailChanged) error {
+		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e user.EmailChanged) error {
 			return m.notice(ctx, d, "moved", e.From, e.To)
 		}),
 	}

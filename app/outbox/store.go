@@ -3,8 +3,6 @@ package outbox
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -27,169 +25,306 @@ type eventRow struct {
 	CreatedAt   time.Time
 }
 
+type consumerRow struct {
+	bun.BaseModel `bun:"table:latchkey_outbox_consumer,alias:c"`
+
+	Name      string `bun:",pk"`
+	Target    string `bun:",pk"`
+	Topic     string `bun:",pk"`
+	CreatedAt time.Time
+}
+
+// every is the topic of who hears all.
+const every = ""
+
+func (r consumerRow) same(other consumerRow) bool {
+	return r.Name == other.Name && r.Target == other.Target && r.Topic == other.Topic
+}
+
 type deliveryRow struct {
 	bun.BaseModel `bun:"table:latchkey_outbox_delivery,alias:d"`
 
 	EventSeq    int64  `bun:",pk"`
 	Consumer    string `bun:",pk"`
+	Target      string `bun:",pk"`
 	Topic       string
 	AggregateID string
 	Attempts    int
+	Forgiven    int
 	NextAt      time.Time
-	LastError   string `bun:",nullzero"`
+	LeasedUntil time.Time `bun:",nullzero"`
+	LastError   string    `bun:",nullzero"`
+	DeadAt      time.Time `bun:",nullzero"`
 }
 
 // claimedRow is a delivery that is ours for a while, with its event.
 type claimedRow struct {
 	EventSeq  int64
 	Consumer  string
+	Target    string
 	Attempts  int
+	Forgiven  int
 	ID        string
 	Topic     string
 	Aggregate string `bun:"aggregate_id"`
 	Payload   []byte
 	CreatedAt time.Time
+
+	until time.Time
 }
 
 func (c claimedRow) delivery() Delivery {
-	return Delivery{ID: c.ID, Topic: c.Topic, Aggregate: c.Aggregate, At: database.UTC(c.CreatedAt), Attempt: c.Attempts}
+	return Delivery{ID: c.ID, Topic: c.Topic, Aggregate: c.Aggregate, At: database.UTC(c.CreatedAt), Attempt: c.Attempts, Target: c.Target}
 }
+
+func (c claimedRow) stream() stream { return stream{c.Target, c.Aggregate} }
+
+// tries are the attempts that count.
+func (c claimedRow) tries() int { return c.Attempts - c.Forgiven }
 
 // chunkSize is how many events go into one statement.
 const chunkSize = 500
 
-// insert records the events, and what is to be delivered of them to whom.
-func (s store) insert(ctx context.Context, rows []*eventRow, to []Consumer) error {
-	if _, err := s.db.Conn(ctx).NewInsert().Model(&rows).Returning("NULL").Exec(ctx); err != nil {
+// insert records the events, and what is to be delivered of them to whom. A consumer is told once, by whatever of its rows.
+func (s store) insert(ctx context.Context, rows []*eventRow) error {
+	const deliver = `INSERT INTO latchkey_outbox_delivery (event_seq, consumer, target, topic, aggregate_id, attempts, next_at)
+		SELECT e.seq, c.name, c.target, e.topic, e.aggregate_id, 0, e.created_at FROM ? AS e JOIN latchkey_outbox_consumer AS c ON c.topic IN (e.topic, '')
+		WHERE ? ON CONFLICT (event_seq, consumer, target) DO NOTHING`
+	conn := s.db.Conn(ctx)
+	record := conn.NewInsert().Model(&rows)
+	if s.db.Dialect() == database.Postgres { // in one statement
+		record = record.Returning("seq, topic, aggregate_id, created_at")
+		if _, err := conn.NewRaw("WITH recorded AS (?) "+deliver, record, bun.Ident("recorded"), bun.Safe("true")).Exec(ctx); err != nil {
+			return fmt.Errorf("record events: %w", err)
+		}
+		return nil
+	}
+	if _, err := record.Returning("NULL").Exec(ctx); err != nil {
 		return fmt.Errorf("record events: %w", err)
 	}
 	ids := make([]string, len(rows))
 	for i, r := range rows {
 		ids[i] = r.ID
 	}
-	for _, c := range to {
-		these := bun.SafeQuery("id IN (?)", bun.List(ids))
-		switch {
-		case len(c.topics) == 0:
-		case !slices.ContainsFunc(rows, func(r *eventRow) bool { return c.hears(r.Topic) }):
-			continue
-		default:
-			these = bun.SafeQuery("id IN (?) AND topic IN (?)", bun.List(ids), bun.List(c.topics))
-		}
-		_, err := s.db.Conn(ctx).NewRaw(`INSERT INTO latchkey_outbox_delivery (event_seq, consumer, topic, aggregate_id, attempts, next_at)
-			SELECT seq, ?, topic, aggregate_id, 0, created_at FROM latchkey_outbox_event WHERE ?`, c.name, these).Exec(ctx)
-		if err != nil {
-			return fmt.Errorf("record deliveries: %w", err)
-		}
+	if _, err := conn.NewRaw(deliver, bun.Ident("latchkey_outbox_event"), bun.SafeQuery("e.id IN (?)", bun.List(ids))).Exec(ctx); err != nil {
+		return fmt.Errorf("record deliveries: %w", err)
 	}
 	return nil
 }
 
-// first are the deliveries to the consumers that wait for no other: the earliest of each consumer and aggregate, but for
-// those that are at work here. What is for other consumers is left to the programs that have them. The earliest is asked for
-// as a minimum, which both databases read off an index; for NOT EXISTS, PostgreSQL may compare all rows with all.
-func (s store) first(ctx context.Context, to []Consumer, but []claimedRow) *bun.SelectQuery {
-	q := s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil))
-	if len(but) > 0 {
-		q = q.Where("NOT ?", anyOf(delivery, but, func(c claimedRow) []any { return []any{c.EventSeq, c.Consumer} }))
+// consumers are all that are enrolled.
+func (s store) consumers(ctx context.Context) (rows []consumerRow, err error) {
+	err = s.db.Conn(ctx).NewSelect().Model(&rows).Order("name", "target", "topic").Scan(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the consumers of events: %w", err)
 	}
-	return q.
-		Where("?", heardBy(to)).
-		Where(`d.event_seq = (SELECT min(b.event_seq) FROM latchkey_outbox_delivery b
-			WHERE b.consumer = d.consumer AND b.aggregate_id = d.aggregate_id)`)
+	return rows, nil
+}
+
+func (s store) enrol(ctx context.Context, rows []consumerRow) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	_, err := s.db.Conn(ctx).NewInsert().Model(&rows).On("CONFLICT (name, target, topic) DO NOTHING").Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("enrol consumers of events: %w", err)
+	}
+	return nil
+}
+
+// withdraw has nothing recorded any more for the consumer and the target.
+func (s store) withdraw(ctx context.Context, name, target string) error {
+	_, err := s.db.Conn(ctx).NewDelete().Model((*consumerRow)(nil)).Where("name = ?", name).Where("target = ?", target).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("withdraw a consumer of events: %w", err)
+	}
+	return nil
+}
+
+// query is what a lane asks for.
+type query struct {
+	consumer   string
+	topics     []string // none: every one
+	but        []stream
+	butTargets []string
+	now        time.Time
+}
+
+// first are the deliveries that wait for no other: the earliest of each stream. Topics that this program does not hear are
+// left to those that do. The earliest is asked for as a minimum, which both databases read off an index; for NOT EXISTS,
+// PostgreSQL may compare all rows with all.
+func (s store) first(ctx context.Context, q query) *bun.SelectQuery {
+	before := s.db.Conn(ctx).NewSelect().TableExpr("latchkey_outbox_delivery AS b").ColumnExpr("min(b.event_seq)").
+		Where("b.consumer = d.consumer AND b.target = d.target AND b.aggregate_id = d.aggregate_id AND b.dead_at IS NULL")
+	sel := s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).Where("d.consumer = ?", q.consumer).Where("d.dead_at IS NULL")
+	if len(q.topics) > 0 {
+		sel, before = sel.Where("d.topic IN (?)", bun.List(q.topics)), before.Where("b.topic IN (?)", bun.List(q.topics))
+	}
+	sel = sel.Where("d.event_seq = (?)", before)
+	for _, s := range q.but {
+		sel = sel.Where("NOT (d.target = ? AND d.aggregate_id = ?)", s.target, s.aggregate)
+	}
+	if len(q.butTargets) > 0 {
+		sel = sel.Where("d.target NOT IN (?)", bun.List(q.butTargets))
+	}
+	return sel
 }
 
 // due are those whose time has come.
-func (s store) due(ctx context.Context, to []Consumer, but []claimedRow, now time.Time) *bun.SelectQuery {
-	return s.first(ctx, to, but).Where("d.next_at <= ?", now)
+func (s store) due(ctx context.Context, q query) *bun.SelectQuery {
+	return s.first(ctx, q).Where("d.next_at <= ?", q.now)
 }
 
-func (s store) anyDue(ctx context.Context, to []Consumer, but []claimedRow, now time.Time) (bool, error) {
-	due, err := s.due(ctx, to, but, now).Exists(ctx)
+func (s store) anyDue(ctx context.Context, q query) (bool, error) {
+	due, err := s.due(ctx, q).Exists(ctx)
 	if err != nil {
 		return false, fmt.Errorf("look for due deliveries: %w", err)
 	}
 	return due, nil
 }
 
-// claim takes at most so many due deliveries until the lease ends, each another one than other nodes take.
-func (s store) claim(ctx context.Context, to []Consumer, but []claimedRow, now, until time.Time, most int) ([]claimedRow, error) {
-	var keys []deliveryRow
-	q := s.due(ctx, to, but, now).Column("event_seq", "consumer").OrderExpr("d.event_seq, d.consumer").Limit(int64(most))
-	if err := s.db.ForUpdate(q, "UPDATE OF d SKIP LOCKED").Scan(ctx, &keys); err != nil {
+const claimedColumns = "d.event_seq, d.consumer, d.target, d.attempts, d.forgiven, e.id, e.topic, e.aggregate_id, e.payload, e.created_at"
+
+// claim takes due deliveries of at most so many streams until the lease ends, each another one than other nodes take, and of each
+// stream those that follow. Only who holds the first of a stream takes others of it, so that nobody overtakes.
+func (s store) claim(ctx context.Context, q query, until time.Time, most int, share func([]claimedRow) []claimedRow) ([][]claimedRow, error) {
+	var heads []claimedRow
+	sel := s.due(ctx, q).ColumnExpr(claimedColumns).Join("JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq").
+		OrderExpr("d.next_at, d.event_seq, d.target").Limit(int64(most))
+	if err := s.db.ForUpdate(sel, "UPDATE OF d SKIP LOCKED").Scan(ctx, &heads); err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
 	}
-	if len(keys) == 0 {
+	if heads = share(heads); len(heads) == 0 {
 		return nil, nil
 	}
-	these := anyOf(delivery, keys, func(k deliveryRow) []any { return []any{k.EventSeq, k.Consumer} })
-	_, err := s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Set("attempts = attempts + 1").Set("next_at = ?", until).
-		Where("?", these).Exec(ctx)
+	var following []claimedRow
+	sel = s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).ColumnExpr(claimedColumns).
+		Join("JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq").
+		Where("d.consumer = ?", q.consumer).Where("d.dead_at IS NULL").
+		Where("?", anyOf("(d.target = ? AND d.aggregate_id = ? AND d.event_seq > ?)", heads, func(c claimedRow) []any {
+			return []any{c.Target, c.Aggregate, c.EventSeq}
+		})).OrderExpr("d.event_seq").Limit(int64(followers * len(heads)))
+	if len(q.topics) > 0 {
+		sel = sel.Where("d.topic IN (?)", bun.List(q.topics))
+	}
+	if err := sel.Scan(ctx, &following); err != nil {
+		return nil, fmt.Errorf("claim deliveries: %w", err)
+	}
+	_, err := s.of(s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)), append(heads[:len(heads):len(heads)], following...)).
+		Set("attempts = attempts + 1").Set("next_at = ?", until).Set("leased_until = ?", until).Exec(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
 	}
-	var claimed []claimedRow
-	err = s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).
-		ColumnExpr("d.event_seq, d.consumer, d.attempts, e.id, e.topic, e.aggregate_id, e.payload, e.created_at").
-		Join("JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq").
-		Where("?", these).OrderExpr("d.event_seq, d.consumer").Scan(ctx, &claimed)
-	if err != nil {
-		return nil, fmt.Errorf("read claimed deliveries: %w", err)
+	at, claimed := map[stream]int{}, make([][]claimedRow, len(heads))
+	for i, c := range heads {
+		at[c.stream()] = i
+	}
+	for _, c := range append(heads, following...) {
+		c.Attempts, c.until = c.Attempts+1, until
+		i := at[c.stream()]
+		claimed[i] = append(claimed[i], c)
 	}
 	return claimed, nil
 }
 
-// heardBy is the condition that it is for one of the consumers.
-func heardBy(to []Consumer) schema.QueryWithArgs {
-	conditions, args := make([]string, len(to)), make([]any, 0, 2*len(to))
-	for i, c := range to {
-		conditions[i], args = "d.consumer = ?", append(args, c.name)
-		if len(c.topics) > 0 {
-			conditions[i], args = conditions[i]+" AND d.topic IN (?)", append(args, bun.List(c.topics))
-		}
-	}
-	return bun.SafeQuery("("+strings.Join(conditions, " OR ")+")", args...)
+// followers are how many events of a stream are taken at once beside the first, on average.
+const followers = 15
+
+// of has an update be about these deliveries.
+func (s store) of(q *bun.UpdateQuery, rows []claimedRow) *bun.UpdateQuery {
+	return q.Where("?", anyOf("(event_seq = ? AND consumer = ? AND target = ?)", rows, key))
 }
 
-// delivery is the condition that it is this one, by its key.
-const delivery = "d.event_seq = ? AND d.consumer = ?"
+func key(c claimedRow) []any { return []any{c.EventSeq, c.Consumer, c.Target} }
+
+// ours has it be about those of them of which the lease has not ended and nobody else has them now.
+const ours = "(event_seq = ? AND consumer = ? AND target = ? AND attempts = ?)"
+
+func keyAndAttempt(c claimedRow) []any { return append(key(c), c.Attempts) }
 
 // anyOf is the condition that one of the alternatives holds, each with its arguments.
 func anyOf[T any](condition string, of []T, args func(T) []any) schema.QueryWithArgs {
-	conditions, all := make([]string, len(of)), make([]any, 0, 2*len(of))
+	query, all := make([]byte, 0, len(of)*(len(condition)+4)), make([]any, 0, 4*len(of))
 	for i, x := range of {
-		conditions[i] = condition
+		if i > 0 {
+			query = append(query, " OR "...)
+		}
+		query = append(query, condition...)
 		all = append(all, args(x)...)
 	}
-	return bun.SafeQuery("("+strings.Join(conditions, " OR ")+")", all...)
+	return bun.SafeQuery("("+string(query)+")", all...)
 }
 
-// done removes the delivery, unless the lease ended and somebody else has it now.
-func (s store) done(ctx context.Context, c claimedRow) error {
-	_, err := s.db.Conn(ctx).NewDelete().Model((*deliveryRow)(nil)).
-		Where("event_seq = ?", c.EventSeq).Where("consumer = ?", c.Consumer).Where("attempts = ?", c.Attempts).Exec(ctx)
+// done removes the deliveries, but for those that somebody else has now.
+func (s store) done(ctx context.Context, rows []claimedRow) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	_, err := s.db.Conn(ctx).NewDelete().Model((*deliveryRow)(nil)).Where("?", anyOf(ours, rows, keyAndAttempt)).Exec(ctx)
 	if err != nil {
-		return fmt.Errorf("close delivery: %w", err)
+		return fmt.Errorf("close deliveries: %w", err)
 	}
 	return nil
 }
 
-// failed puts the delivery off, unless the lease ended and somebody else has it now.
+// giveBack undoes the claim of deliveries that were not begun: others have them from then on.
+func (s store) giveBack(ctx context.Context, rows []claimedRow, next time.Time) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Where("?", anyOf(ours, rows, keyAndAttempt)).
+		Set("attempts = attempts - 1").Set("next_at = ?", next).Set("leased_until = NULL").Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("give deliveries back: %w", err)
+	}
+	return nil
+}
+
+// failed puts the delivery off, and with it what waits for it, so that nobody looks at that in vain.
 func (s store) failed(ctx context.Context, c claimedRow, next time.Time, why string) error {
-	why = strings.ReplaceAll(strings.ToValidUTF8(why, "?"), "\x00", "?")
-	_, err := s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).
-		Set("next_at = ?", next).Set("last_error = ?", why[:min(len(why), 1024)]).
-		Where("event_seq = ?", c.EventSeq).Where("consumer = ?", c.Consumer).Where("attempts = ?", c.Attempts).Exec(ctx)
+	res, err := s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Where(ours, keyAndAttempt(c)...).
+		Set("next_at = ?", next).Set("leased_until = NULL").Set("last_error = ?", database.Clip(why, maxError)).Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("put delivery off: %w", err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return err
+	}
+	_, err = s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Set("next_at = ?", next).
+		Where("consumer = ? AND target = ? AND aggregate_id = ? AND dead_at IS NULL", c.Consumer, c.Target, c.Aggregate).
+		Where("event_seq > ?", c.EventSeq).Where("next_at < ?", next).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("put deliveries off: %w", err)
+	}
+	return nil
+}
+
+// maxError is how much is kept of what a consumer says of its failure, in bytes.
+const maxError = 1024
+
+// dead makes the delivery a dead letter, which holds up nobody.
+func (s store) dead(ctx context.Context, c claimedRow, now time.Time, why string) error {
+	res, err := s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Where(ours, keyAndAttempt(c)...).
+		Set("dead_at = ?", now).Set("leased_until = NULL").Set("last_error = ?", database.Clip(why, maxError)).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("give a delivery up: %w", err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return err
+	}
+	_, err = s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Set("next_at = ?", now).
+		Where("consumer = ? AND target = ? AND aggregate_id = ? AND dead_at IS NULL", c.Consumer, c.Target, c.Aggregate).
+		Where("event_seq > ?", c.EventSeq).Where("next_at > ?", now).Where("leased_until IS NULL").Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("give a delivery up: %w", err)
 	}
 	return nil
 }
 
 // next is when the next delivery is due; ok is false if there is none.
-func (s store) next(ctx context.Context, to []Consumer, but []claimedRow) (at time.Time, ok bool, err error) {
+func (s store) next(ctx context.Context, q query) (at time.Time, ok bool, err error) {
 	var rows []deliveryRow
-	err = s.first(ctx, to, but).Column("next_at").Order("next_at").Limit(1).Scan(ctx, &rows)
+	err = s.first(ctx, q).Column("next_at").Order("next_at").Limit(1).Scan(ctx, &rows)
 	if err != nil || len(rows) == 0 {
 		return time.Time{}, false, err
 	}
@@ -197,7 +332,7 @@ func (s store) next(ctx context.Context, to []Consumer, but []claimedRow) (at ti
 }
 
 func (s store) pending(ctx context.Context) (int, error) {
-	n, err := s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).Count(ctx)
+	n, err := s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).Where("dead_at IS NULL").Count(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("count deliveries: %w", err)
 	}
@@ -209,7 +344,8 @@ func (s store) pending(ctx context.Context) (int, error) {
 func (s store) purge(ctx context.Context, before time.Time, limit int) (int, error) {
 	var seqs []int64
 	q := s.db.Conn(ctx).NewSelect().Model((*eventRow)(nil)).Column("seq").Where("created_at < ?", before).
-		Where("NOT EXISTS (SELECT 1 FROM latchkey_outbox_delivery d WHERE d.event_seq = e.seq)").OrderExpr("created_at").Limit(int64(limit))
+		Where("NOT EXISTS (SELECT 1 FROM latchkey_outbox_delivery AS d WHERE d.event_seq = e.seq AND (d.dead_at IS NULL OR d.dead_at >= ?))", before).
+		OrderExpr("created_at").Limit(int64(limit))
 	if err := s.db.ForUpdate(q, "UPDATE OF e SKIP LOCKED").Scan(ctx, &seqs); err != nil {
 		return 0, fmt.Errorf("look for old events: %w", err)
 	}

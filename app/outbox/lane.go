@@ -1,0 +1,326 @@
+package outbox
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+)
+
+// lane is what is delivered to the consumers of one name. It shares nothing with other lanes, so that a consumer that is slow
+// or fails is nobody else's trouble.
+type lane struct {
+	outbox    *Outbox
+	name      string
+	consumers []Consumer
+	wake      chan struct{}
+
+	mu   sync.Mutex
+	busy map[stream]bool // what is being handled here
+}
+
+// stream is what is handled in order: the events of one aggregate, for one target.
+type stream struct{ target, aggregate string }
+
+func (l *lane) add(c Consumer) error {
+	for _, other := range l.consumers {
+		if len(c.topics) == 0 || len(other.topics) == 0 || slices.ContainsFunc(c.topics, other.hears) {
+			return fmt.Errorf("outbox: two consumers of %s are called %q", names(slices.Concat(c.topics, other.topics)), c.name)
+		}
+	}
+	l.consumers = append(l.consumers, c)
+	return nil
+}
+
+// topics are those that the lane hears; none: every one.
+func (l *lane) topics() (topics []string) {
+	for _, c := range l.consumers {
+		topics = append(topics, c.topics...)
+	}
+	return topics
+}
+
+// query is what the lane asks for: its own events, but for the streams that are at work here, even if their lease has ended (a
+// consumer that hangs would hang once more, until all workers do), and for targets that have enough of the workers.
+func (l *lane) query(now time.Time) query {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	q := query{consumer: l.name, topics: l.topics(), now: now, but: slices.Collect(maps.Keys(l.busy))}
+	of := map[string]int{}
+	for s := range l.busy {
+		if of[s.target]++; l.consumers[0].targets && of[s.target] == targetWorkers {
+			q.butTargets = append(q.butTargets, s.target)
+		}
+	}
+	return q
+}
+
+func (l *lane) begin(s stream) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.busy == nil {
+		l.busy = map[stream]bool{}
+	}
+	l.busy[s] = true
+}
+
+func (l *lane) end(s stream) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.busy, s)
+}
+
+// atWork is how many streams are, of one target if it is given.
+func (l *lane) atWork() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.busy)
+}
+
+func (l *lane) rouse() {
+	select {
+	case l.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// run delivers until ctx ends, and returns when the consumers that are at work have finished.
+func (l *lane) run(ctx context.Context) {
+	outcomes := make(chan outcome)
+	var closing, busy sync.WaitGroup
+	closing.Go(func() { l.close(context.WithoutCancel(ctx), outcomes) })
+	defer closing.Wait()
+	defer close(outcomes)
+	defer busy.Wait()
+	for ctx.Err() == nil {
+		claimed, err := l.claim(ctx)
+		if err != nil && ctx.Err() == nil {
+			l.outbox.log.Error("look for events to deliver", "consumer", l.name, "error", err)
+		}
+		for _, rows := range claimed {
+			s := rows[0].stream()
+			l.begin(s)
+			busy.Go(func() {
+				l.deliver(ctx, rows, outcomes)
+				l.end(s)
+				l.rouse() // a worker is free, and the next events of the stream may go
+			})
+		}
+		switch {
+		case err != nil, l.atWork() >= workers:
+			l.sleep(ctx, l.outbox.poll)
+		case len(claimed) == 0:
+			l.sleep(ctx, l.idle(ctx))
+		}
+	}
+}
+
+// idle is how long there will be nothing to do unless something is recorded here: until the next delivery is due, or
+// another node may have recorded something.
+func (l *lane) idle(ctx context.Context) time.Duration {
+	next, ok, err := l.outbox.store.next(ctx, l.query(time.Time{}))
+	if err != nil || !ok {
+		return l.outbox.poll
+	}
+	return min(l.outbox.poll, max(time.Until(next), 10*time.Millisecond))
+}
+
+// sleep waits so long, or until something is recorded or a consumer is done.
+func (l *lane) sleep(ctx context.Context, wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-l.wake:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// claim takes what can be delivered now, for as long as the lease: of each stream its earliest events, in order.
+func (l *lane) claim(ctx context.Context) (claimed [][]claimedRow, err error) {
+	free := workers - l.atWork()
+	if free <= 0 {
+		return nil, nil
+	}
+	q := l.query(database.Now())
+	if due, err := l.outbox.store.anyDue(ctx, q); err != nil || !due { // spares the writer of an idle SQLite
+		return nil, err
+	}
+	err = l.outbox.db.InTx(ctx, func(ctx context.Context) (err error) {
+		claimed, err = l.outbox.store.claim(ctx, q, q.now.Add(l.outbox.lease), free, l.share)
+		return err
+	})
+	return claimed, err
+}
+
+// share leaves out what would give a target more workers than it may have.
+func (l *lane) share(heads []claimedRow) []claimedRow {
+	if !l.consumers[0].targets {
+		return heads
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	of := map[string]int{}
+	for s := range l.busy {
+		of[s.target]++
+	}
+	return slices.DeleteFunc(heads, func(r claimedRow) bool {
+		of[r.Target]++
+		return of[r.Target] > targetWorkers
+	})
+}
+
+// outcome is what came of a delivery, and who waits for it to be recorded.
+type outcome struct {
+	row     claimedRow
+	rest    []claimedRow // of the stream, which are given back
+	skipped bool         // the row is among them
+	failure string       // empty: none
+	dead    bool         // there is no further attempt
+	done    chan<- error
+}
+
+// deliver hands the events of a stream to their consumer, one after the other, and has it recorded what came of each before
+// it goes on to the next. After a failure, a stop, or when the lease may not last, it gives back the rest.
+func (l *lane) deliver(ctx context.Context, rows []claimedRow, outcomes chan<- outcome) {
+	done := make(chan error)
+	for i, c := range rows {
+		o := outcome{row: c, rest: rows[i+1:], done: done}
+		log := l.outbox.log.With("event", c.ID, "topic", c.Topic, "consumer", c.Consumer, "attempt", c.Attempts)
+		if c.Target != "" {
+			log = log.With("target", c.Target)
+		}
+		if i > 0 && (ctx.Err() != nil || time.Until(c.until) < HandleTime) {
+			o.rest, o.skipped = rows[i:], true
+		} else if c.tries() > l.outbox.options.MaxAttempts { // whoever begins it is not heard of again: maybe it is what stops them
+			o.failure, o.dead = "the attempts before ended without a word", true
+		} else if err := l.handle(context.WithoutCancel(ctx), c); err != nil {
+			o.failure = speak(err)
+			o.dead = isPermanent(err) || c.tries() >= l.outbox.options.MaxAttempts
+		}
+		outcomes <- o
+		err := <-done
+		switch {
+		case err != nil:
+			log.Error("record a delivery", "error", err)
+			return
+		case o.skipped:
+			return
+		case o.dead:
+			log.Error("an event was not handled and is a dead letter: 'server events' lists them and tries them again", "error", o.failure)
+			return
+		case o.failure != "":
+			log.Warn("an event was not handled and will be tried again", "in", backoff(c.tries()), "error", o.failure)
+			return
+		default:
+			log.Debug("delivered")
+		}
+	}
+}
+
+// close records outcomes, those that have come about meanwhile in one transaction, until there are no more.
+func (l *lane) close(ctx context.Context, outcomes <-chan outcome) {
+	for first := range outcomes {
+		batch := []outcome{first}
+	collect:
+		for len(batch) < workers {
+			select {
+			case o, open := <-outcomes:
+				if !open {
+					break collect
+				}
+				batch = append(batch, o)
+			default:
+				break collect
+			}
+		}
+		err := l.outbox.db.InTx(ctx, func(ctx context.Context) error { return l.record(ctx, batch) })
+		for _, o := range batch {
+			o.done <- err
+		}
+	}
+}
+
+func (l *lane) record(ctx context.Context, batch []outcome) error {
+	var done []claimedRow
+	for _, o := range batch {
+		if !o.skipped && o.failure == "" {
+			done = append(done, o.row)
+		}
+	}
+	if err := l.outbox.store.done(ctx, done); err != nil {
+		return err
+	}
+	now := database.Now()
+	for _, o := range batch {
+		var err error
+		switch {
+		case o.skipped:
+			err = l.outbox.store.giveBack(ctx, o.rest, now)
+		case o.dead:
+			err = errors.Join(l.outbox.store.dead(ctx, o.row, now, o.failure), l.outbox.store.giveBack(ctx, o.rest, now))
+		case o.failure != "":
+			next := now.Add(backoff(o.row.tries()))
+			err = errors.Join(l.outbox.store.giveBack(ctx, o.rest, next), l.outbox.store.failed(ctx, o.row, next, o.failure))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errGone is the failure of a consumer that called runtime.Goexit.
+var errGone = errors.New("the consumer ended its goroutine")
+
+// handle calls the consumer, in a goroutine of its own, which it may even end (runtime.Goexit). A panic is a failure.
+func (l *lane) handle(ctx context.Context, c claimedRow) (err error) {
+	i := slices.IndexFunc(l.consumers, func(consumer Consumer) bool { return consumer.hears(c.Topic) }) // claimed for it, so it is there
+	ctx, cancel := context.WithTimeout(ctx, HandleTime)
+	defer cancel()
+	ended := make(chan struct{})
+	err = errGone
+	go func() {
+		defer close(ended)
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("panic: %v", p)
+				l.outbox.log.Error("panic in a consumer", "event", c.ID, "consumer", c.Consumer, "panic", p, "stack", string(debug.Stack()))
+			}
+		}()
+		err = l.consumers[i].handle(ctx, c.delivery(), c.Payload)
+	}()
+	<-ended
+	return err
+}
+
+// speak is what an error says, which may panic when it is asked.
+func speak(err error) (text string) {
+	defer func() {
+		if p := recover(); p != nil {
+			text = fmt.Sprintf("an error that cannot say what it is: %v", p)
+		}
+	}()
+	return cmp.Or(err.Error(), "an error without a text")
+}
+
+func isPermanent(err error) (is bool) {
+	defer func() { _ = recover() }() // an error may have an Unwrap, or Is, that panics
+	var p *permanent
+	return errors.As(err, &p)
+}
+
+// backoff is how long to wait after so many attempts: a second, two, four… at most maxWait.
+func backoff(attempts int) time.Duration {
+	if attempts > 10 {
+		return maxWait
+	}
+	return min(time.Second<<max(0, attempts-1), maxWait)
+}

@@ -1,0 +1,214 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
+)
+
+// Waiting is a delivery that has not been made: it is to be made, or is a dead letter.
+type Waiting struct {
+	ID        string    `json:"id"` // of the event
+	Topic     string    `json:"topic"`
+	Aggregate string    `json:"aggregate"`
+	At        time.Time `json:"recorded_at"`
+	Consumer  string    `json:"consumer"`
+	Target    string    `json:"target,omitempty"`
+	Attempts  int       `json:"attempts"`        // that were begun
+	Error     string    `json:"error,omitempty"` // of the last one that failed
+	State     State     `json:"state"`
+	Next      time.Time `json:"next_at"` // not before then, while it is at work: when others take it over, of a dead letter: never
+	Dead      time.Time `json:"dead_at,omitzero"`
+}
+
+// State is how a delivery stands.
+type State string
+
+// How deliveries stand.
+const (
+	StateWaiting State = "waiting" // it is to be made, maybe once more, maybe after an earlier one of its aggregate
+	StateAtWork  State = "at work" // a consumer is at it
+	StateDead    State = "dead"    // it will not be made unless somebody says so, by Retry
+)
+
+// Filter says which deliveries are meant: those of which everything holds that is not empty.
+type Filter struct {
+	ID       string // of the event
+	Consumer string
+	Target   string
+	Topic    string
+	Dead     bool // the dead letters alone
+}
+
+func (f Filter) apply(q bun.QueryBuilder) bun.QueryBuilder {
+	for _, c := range []struct{ column, value string }{{"consumer", f.Consumer}, {"target", f.Target}, {"topic", f.Topic}} {
+		if c.value != "" {
+			q = q.Where("? = ?", bun.Ident("d."+c.column), c.value)
+		}
+	}
+	if f.ID != "" {
+		q = q.Where("d.event_seq IN (SELECT seq FROM latchkey_outbox_event WHERE id = ?)", f.ID)
+	}
+	if f.Dead {
+		q = q.Where("d.dead_at IS NOT NULL")
+	}
+	return q
+}
+
+// List returns the deliveries that have not been made, the oldest first, and how many there are in all. A limit of zero is none.
+func (o *Outbox) List(ctx context.Context, f Filter, offset, limit int) ([]Waiting, int, error) {
+	return o.store.list(ctx, f, database.Now(), offset, limit)
+}
+
+// Retry has the deliveries tried now: dead letters once more from the start, and others without waiting any longer, but for those
+// that a consumer is at. It says how many.
+func (o *Outbox) Retry(ctx context.Context, f Filter) (n int, err error) {
+	err = o.db.InTx(ctx, func(ctx context.Context) (err error) {
+		if n, err = o.store.retry(ctx, f, database.Now()); err != nil {
+			return err
+		}
+		return o.db.AfterCommit(ctx, func(context.Context) { o.rouse() })
+	})
+	return n, err
+}
+
+// Discard drops the deliveries: they are never made. It says how many.
+func (o *Outbox) Discard(ctx context.Context, f Filter) (n int, err error) {
+	err = o.db.InTx(ctx, func(ctx context.Context) (err error) {
+		n, err = o.store.drop(ctx, f)
+		return err
+	})
+	return n, err
+}
+
+// Enrolled is a consumer, or a target of one, for which events are recorded, or of which some are left.
+type Enrolled struct {
+	Name    string    `json:"name"`
+	Target  string    `json:"target,omitempty"`
+	Topics  []string  `json:"topics"`             // none: every one
+	Since   time.Time `json:"since,omitzero"`     // zero: nothing is recorded for it any more
+	Waiting int       `json:"waiting"`            // deliveries to be made
+	Dead    int       `json:"dead"`               // dead letters
+	Oldest  time.Time `json:"oldest_at,omitzero"` // when the first event was recorded that waits; zero: none does
+}
+
+// Consumers returns for whom events are recorded.
+func (o *Outbox) Consumers(ctx context.Context) ([]Enrolled, error) { return o.store.enrolled(ctx) }
+
+// Forget has nothing recorded any more for the consumer of this name and its targets, and drops what waits for them, dead letters
+// too. It says how many those were. A program that has the consumer enrols it again when it starts.
+func (o *Outbox) Forget(ctx context.Context, name string) (n int, err error) {
+	err = o.db.InTx(ctx, func(ctx context.Context) (err error) {
+		n, err = o.store.forget(ctx, name)
+		return err
+	})
+	return n, err
+}
+
+func (s store) list(ctx context.Context, f Filter, now time.Time, offset, limit int) ([]Waiting, int, error) {
+	var rows []struct {
+		ID, Topic, AggregateID, Consumer, Target, LastError string
+		Attempts                                            int
+		CreatedAt, NextAt, LeasedUntil, DeadAt              time.Time
+	}
+	q := s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).
+		ColumnExpr("e.id, d.topic, d.aggregate_id, d.consumer, d.target, d.last_error, d.attempts, e.created_at, d.next_at, d.leased_until, d.dead_at").
+		Join("JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq").ApplyQueryBuilder(f.apply).
+		OrderExpr("d.event_seq, d.consumer, d.target").Offset(int64(offset)).Limit(int64(limit))
+	total, err := q.ScanAndCount(ctx, &rows)
+	if err != nil {
+		return nil, 0, fmt.Errorf("list deliveries: %w", err)
+	}
+	list := make([]Waiting, len(rows))
+	for i, r := range rows {
+		list[i] = Waiting{ID: r.ID, Topic: r.Topic, Aggregate: r.AggregateID, At: database.UTC(r.CreatedAt), Consumer: r.Consumer, Target: r.Target,
+			Attempts: r.Attempts, Error: r.LastError, State: StateWaiting, Next: database.UTC(r.NextAt)}
+		switch {
+		case !r.DeadAt.IsZero():
+			list[i].State, list[i].Dead, list[i].Next = StateDead, database.UTC(r.DeadAt), time.Time{}
+		case r.LeasedUntil.After(now):
+			list[i].State = StateAtWork
+		}
+	}
+	return list, int(total), nil
+}
+
+func (s store) retry(ctx context.Context, f Filter, now time.Time) (int, error) {
+	res, err := s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).ApplyQueryBuilder(f.apply).
+		Where("(d.leased_until IS NULL OR d.leased_until <= ?)", now).
+		Set("forgiven = attempts").Set("next_at = ?", now).Set("leased_until = NULL").Set("dead_at = NULL").Exec(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("have deliveries tried again: %w", err)
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
+}
+
+func (s store) drop(ctx context.Context, f Filter) (int, error) {
+	res, err := s.db.Conn(ctx).NewDelete().Model((*deliveryRow)(nil)).ApplyQueryBuilder(f.apply).Exec(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("drop deliveries: %w", err)
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
+}
+
+func (s store) forget(ctx context.Context, name string) (int, error) {
+	if _, err := s.db.Conn(ctx).NewDelete().Model((*consumerRow)(nil)).Where("name = ?", name).Exec(ctx); err != nil {
+		return 0, fmt.Errorf("forget a consumer of events: %w", err)
+	}
+	return s.drop(ctx, Filter{Consumer: name})
+}
+
+func (s store) enrolled(ctx context.Context) ([]Enrolled, error) {
+	rows, err := s.consumers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var counts []struct {
+		Consumer, Target string
+		Waiting, Dead    int
+		Oldest           int64
+	}
+	err = s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).ColumnExpr("consumer, target").
+		ColumnExpr("count(*) - count(dead_at) AS waiting, count(dead_at) AS dead").
+		ColumnExpr("coalesce(min(CASE WHEN dead_at IS NULL THEN event_seq END), 0) AS oldest").
+		Group("consumer", "target").Order("consumer", "target").Scan(ctx, &counts)
+	if err != nil {
+		return nil, fmt.Errorf("count deliveries: %w", err)
+	}
+	var list []Enrolled
+	at := func(name, target string) *Enrolled {
+		for i := range list {
+			if list[i].Name == name && list[i].Target == target {
+				return &list[i]
+			}
+		}
+		list = append(list, Enrolled{Name: name, Target: target, Topics: []string{}})
+		return &list[len(list)-1]
+	}
+	for _, r := range rows {
+		e := at(r.Name, r.Target)
+		e.Since = database.UTC(r.CreatedAt)
+		if r.Topic != every {
+			e.Topics = append(e.Topics, r.Topic)
+		}
+	}
+	for _, c := range counts {
+		e := at(c.Consumer, c.Target)
+		e.Waiting, e.Dead = c.Waiting, c.Dead
+		if c.Oldest == 0 {
+			continue
+		}
+		var first eventRow
+		if err := s.db.Conn(ctx).NewSelect().Model(&first).Column("created_at").Where("seq = ?", c.Oldest).Scan(ctx); err != nil {
+			return nil, fmt.Errorf("read the first event that waits: %w", err)
+		}
+		e.Oldest = database.UTC(first.CreatedAt)
+	}
+	return list, nil
+}
