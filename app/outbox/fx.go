@@ -31,7 +31,10 @@ func deliver(lc fx.Lifecycle, o *Outbox) {
 	run, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	lc.Append(fx.Hook{
-		OnStart: func(context.Context) error {
+		OnStart: func(ctx context.Context) error {
+			if err := o.enrol(ctx); err != nil { // before anything happens that it is to be told
+				return err
+			}
 			go func() {
 				defer close(ended)
 				o.Run(run)

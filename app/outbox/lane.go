@@ -50,16 +50,29 @@ func (l *lane) topics() (topics []string) {
 // query is what the lane asks for: its own events, but for the streams that are at work here, even if their lease has ended (a
 // consumer that hangs would hang once more, until all workers do), and for targets that have enough of the workers.
 func (l *lane) query(now time.Time) query {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	q := query{consumer: l.name, topics: l.topics(), now: now, but: slices.Collect(maps.Keys(l.busy))}
-	of := map[string]int{}
-	for s := range l.busy {
-		if of[s.target]++; l.consumers[0].targets && of[s.target] == targetWorkers {
-			q.butTargets = append(q.butTargets, s.target)
+	q := query{consumer: l.name, topics: l.topics(), now: now}
+	if l.consumers[0].targets {
+		for target, n := range l.busyOf() {
+			if n >= targetWorkers {
+				q.butTargets = append(q.butTargets, target)
+			}
 		}
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	q.but = slices.Collect(maps.Keys(l.busy))
 	return q
+}
+
+// busyOf is how many streams of each target are at work.
+func (l *lane) busyOf() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	of := map[string]int{}
+	for s := range l.busy {
+		of[s.target]++
+	}
+	return of
 }
 
 func (l *lane) begin(s stream) {
@@ -77,7 +90,7 @@ func (l *lane) end(s stream) {
 	delete(l.busy, s)
 }
 
-// atWork is how many streams are, of one target if it is given.
+// atWork is how many streams are.
 func (l *lane) atWork() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -119,13 +132,16 @@ func (l *lane) run(ctx context.Context) {
 		case len(claimed) == 0:
 			l.sleep(ctx, l.idle(ctx))
 		}
+		for end := time.Now().Add(linger); l.atWork() > workers/2 && time.Now().Before(end); { // several at once cost little more than one
+			l.sleep(ctx, time.Until(end))
+		}
 	}
 }
 
 // idle is how long there will be nothing to do unless something is recorded here: until the next delivery is due, or
 // another node may have recorded something.
 func (l *lane) idle(ctx context.Context) time.Duration {
-	next, ok, err := l.outbox.store.next(ctx, l.query(time.Time{}))
+	next, ok, err := l.outbox.store.next(ctx, l.query(database.Now()))
 	if err != nil || !ok {
 		return l.outbox.poll
 	}
@@ -150,30 +166,26 @@ func (l *lane) claim(ctx context.Context) (claimed [][]claimedRow, err error) {
 		return nil, nil
 	}
 	q := l.query(database.Now())
-	if due, err := l.outbox.store.anyDue(ctx, q); err != nil || !due { // spares the writer of an idle SQLite
+	heads, err := l.outbox.store.heads(ctx, q, free) // outside the transaction: spares the writer of an idle SQLite
+	if heads = l.share(heads); err != nil || len(heads) == 0 {
 		return nil, err
 	}
 	err = l.outbox.db.InTx(ctx, func(ctx context.Context) (err error) {
-		claimed, err = l.outbox.store.claim(ctx, q, q.now.Add(l.outbox.lease), free, l.share)
+		claimed, err = l.outbox.store.claim(ctx, q, heads, q.now.Add(l.outbox.lease))
 		return err
 	})
 	return claimed, err
 }
 
 // share leaves out what would give a target more workers than it may have.
-func (l *lane) share(heads []claimedRow) []claimedRow {
+func (l *lane) share(heads []head) []head {
 	if !l.consumers[0].targets {
 		return heads
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	of := map[string]int{}
-	for s := range l.busy {
-		of[s.target]++
-	}
-	return slices.DeleteFunc(heads, func(r claimedRow) bool {
-		of[r.Target]++
-		return of[r.Target] > targetWorkers
+	of := l.busyOf()
+	return slices.DeleteFunc(heads, func(h head) bool {
+		of[h.Target]++
+		return of[h.Target] > targetWorkers
 	})
 }
 

@@ -14,6 +14,7 @@ const (
 	pollTime      = 2 * time.Second            // how soon events of other nodes and of the command line are noticed
 	workers       = 16                         // of one name at once
 	targetWorkers = 4                          // of one target at once
+	linger        = 5 * time.Millisecond       // how long a free worker waits for others to be free, too
 	maxWait       = 10 * time.Minute           // between two attempts
 )
 

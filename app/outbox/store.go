@@ -150,17 +150,56 @@ type query struct {
 	now        time.Time
 }
 
-// first are the deliveries that wait for no other: the earliest of each stream. Topics that this program does not hear are
-// left to those that do. The earliest is asked for as a minimum, which both databases read off an index; for NOT EXISTS,
-// PostgreSQL may compare all rows with all.
-func (s store) first(ctx context.Context, q query) *bun.SelectQuery {
-	before := s.db.Conn(ctx).NewSelect().TableExpr("latchkey_outbox_delivery AS b").ColumnExpr("min(b.event_seq)").
-		Where("b.consumer = d.consumer AND b.target = d.target AND b.aggregate_id = d.aggregate_id AND b.dead_at IS NULL")
+// heads are the streams, at most so many, that have something due which waits for nothing: their earliest delivery. Topics that
+// this program does not hear are left to those that do.
+//
+// Asked is about a window of what is due for longest, so that it costs the same whatever there is behind it, and whatever
+// PostgreSQL believes about a table that was empty a moment ago. If the window is full of what waits for others it is widened.
+func (s store) heads(ctx context.Context, q query, most int) (heads []head, err error) {
+	for window := 30 * most; ; window *= 10 {
+		due := s.open(ctx, q).Column("d.target", "d.aggregate_id", "d.event_seq").Where("d.next_at <= ?", q.now).OrderExpr("d.next_at").Limit(int64(window))
+		streams := s.db.Conn(ctx).NewSelect().TableExpr("(?) AS due", due).
+			ColumnExpr("due.target, due.aggregate_id, min(due.event_seq) AS event_seq, count(*) AS among").Group("due.target", "due.aggregate_id")
+		earliest := s.db.Conn(ctx).NewSelect().TableExpr("latchkey_outbox_delivery AS b").ColumnExpr("min(b.event_seq)").
+			Where("b.consumer = ? AND b.target = s.target AND b.aggregate_id = s.aggregate_id AND b.dead_at IS NULL", q.consumer)
+		if len(q.topics) > 0 {
+			earliest = earliest.Where("b.topic IN (?)", bun.List(q.topics))
+		}
+		var found []struct {
+			head  `bun:",extend"`
+			Among int
+			First bool
+		}
+		err := s.db.Conn(ctx).NewSelect().TableExpr("(?) AS s", streams).
+			ColumnExpr("s.target, s.aggregate_id, s.event_seq, s.among, s.event_seq = (?) AS first", earliest).Scan(ctx, &found)
+		if err != nil {
+			return nil, fmt.Errorf("look for due deliveries: %w", err)
+		}
+		all := 0
+		for _, f := range found {
+			if all += f.Among; f.First && len(heads) < most {
+				heads = append(heads, f.head)
+			}
+		}
+		if len(heads) > 0 || all < window {
+			return heads, nil
+		}
+	}
+}
+
+// head is the earliest delivery of a stream.
+type head struct {
+	Target      string
+	AggregateID string
+	EventSeq    int64
+}
+
+// open are the lane's deliveries that are not dead.
+func (s store) open(ctx context.Context, q query) *bun.SelectQuery {
 	sel := s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).Where("d.consumer = ?", q.consumer).Where("d.dead_at IS NULL")
 	if len(q.topics) > 0 {
-		sel, before = sel.Where("d.topic IN (?)", bun.List(q.topics)), before.Where("b.topic IN (?)", bun.List(q.topics))
+		sel = sel.Where("d.topic IN (?)", bun.List(q.topics))
 	}
-	sel = sel.Where("d.event_seq = (?)", before)
 	for _, s := range q.but {
 		sel = sel.Where("NOT (d.target = ? AND d.aggregate_id = ?)", s.target, s.aggregate)
 	}
@@ -170,56 +209,36 @@ func (s store) first(ctx context.Context, q query) *bun.SelectQuery {
 	return sel
 }
 
-// due are those whose time has come.
-func (s store) due(ctx context.Context, q query) *bun.SelectQuery {
-	return s.first(ctx, q).Where("d.next_at <= ?", q.now)
-}
-
-func (s store) anyDue(ctx context.Context, q query) (bool, error) {
-	due, err := s.due(ctx, q).Exists(ctx)
-	if err != nil {
-		return false, fmt.Errorf("look for due deliveries: %w", err)
-	}
-	return due, nil
-}
-
-const claimedColumns = "d.event_seq, d.consumer, d.target, d.attempts, d.forgiven, e.id, e.topic, e.aggregate_id, e.payload, e.created_at"
-
-// claim takes due deliveries of at most so many streams until the lease ends, each another one than other nodes take, and of each
-// stream those that follow. Only who holds the first of a stream takes others of it, so that nobody overtakes.
-func (s store) claim(ctx context.Context, q query, until time.Time, most int, share func([]claimedRow) []claimedRow) ([][]claimedRow, error) {
-	var heads []claimedRow
-	sel := s.due(ctx, q).ColumnExpr(claimedColumns).Join("JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq").
-		OrderExpr("d.next_at, d.event_seq, d.target").Limit(int64(most))
-	if err := s.db.ForUpdate(sel, "UPDATE OF d SKIP LOCKED").Scan(ctx, &heads); err != nil {
+// claim takes the heads until the lease ends, but for those that another node has taken, and of each stream what follows. Only who
+// holds the first of a stream takes others of it, so that nobody overtakes.
+func (s store) claim(ctx context.Context, q query, heads []head, until time.Time) ([][]claimedRow, error) {
+	const columns = "d.event_seq, d.consumer, d.target, d.attempts, d.forgiven, e.id, e.topic, e.aggregate_id, e.payload, e.created_at"
+	var firsts, following []claimedRow
+	sel := s.open(ctx, q).ColumnExpr(columns).Join("JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq").Where("d.next_at <= ?", q.now).
+		Where("?", anyOf("(d.event_seq = ? AND d.target = ?)", heads, func(h head) []any { return []any{h.EventSeq, h.Target} })).OrderExpr("d.event_seq, d.target")
+	if err := s.db.ForUpdate(sel, "UPDATE OF d SKIP LOCKED").Scan(ctx, &firsts); err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
 	}
-	if heads = share(heads); len(heads) == 0 {
+	if len(firsts) == 0 {
 		return nil, nil
 	}
-	var following []claimedRow
-	sel = s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).ColumnExpr(claimedColumns).
-		Join("JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq").
-		Where("d.consumer = ?", q.consumer).Where("d.dead_at IS NULL").
-		Where("?", anyOf("(d.target = ? AND d.aggregate_id = ? AND d.event_seq > ?)", heads, func(c claimedRow) []any {
-			return []any{c.Target, c.Aggregate, c.EventSeq}
-		})).OrderExpr("d.event_seq").Limit(int64(followers * len(heads)))
-	if len(q.topics) > 0 {
-		sel = sel.Where("d.topic IN (?)", bun.List(q.topics))
-	}
-	if err := sel.Scan(ctx, &following); err != nil {
+	after := anyOf("(d.target = ? AND d.aggregate_id = ? AND d.event_seq > ?)", firsts, func(c claimedRow) []any { return []any{c.Target, c.Aggregate, c.EventSeq} })
+	err := s.open(ctx, q).ColumnExpr(columns).Join("JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq").
+		Where("?", after).OrderExpr("d.event_seq").Limit(int64(followers*len(firsts))).Scan(ctx, &following)
+	if err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
 	}
-	_, err := s.of(s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)), append(heads[:len(heads):len(heads)], following...)).
+	at, claimed := map[stream]int{}, make([][]claimedRow, len(firsts))
+	for i, c := range firsts {
+		at[c.stream()] = i
+	}
+	all := append(firsts, following...)
+	_, err = s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Where("?", anyOf("(event_seq = ? AND consumer = ? AND target = ?)", all, key)).
 		Set("attempts = attempts + 1").Set("next_at = ?", until).Set("leased_until = ?", until).Exec(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
 	}
-	at, claimed := map[stream]int{}, make([][]claimedRow, len(heads))
-	for i, c := range heads {
-		at[c.stream()] = i
-	}
-	for _, c := range append(heads, following...) {
+	for _, c := range all {
 		c.Attempts, c.until = c.Attempts+1, until
 		i := at[c.stream()]
 		claimed[i] = append(claimed[i], c)
@@ -229,11 +248,6 @@ func (s store) claim(ctx context.Context, q query, until time.Time, most int, sh
 
 // followers are how many events of a stream are taken at once beside the first, on average.
 const followers = 15
-
-// of has an update be about these deliveries.
-func (s store) of(q *bun.UpdateQuery, rows []claimedRow) *bun.UpdateQuery {
-	return q.Where("?", anyOf("(event_seq = ? AND consumer = ? AND target = ?)", rows, key))
-}
 
 func key(c claimedRow) []any { return []any{c.EventSeq, c.Consumer, c.Target} }
 
@@ -321,10 +335,10 @@ func (s store) dead(ctx context.Context, c claimedRow, now time.Time, why string
 	return nil
 }
 
-// next is when the next delivery is due; ok is false if there is none.
+// next is when something else becomes due; ok is false if nothing does.
 func (s store) next(ctx context.Context, q query) (at time.Time, ok bool, err error) {
 	var rows []deliveryRow
-	err = s.first(ctx, q).Column("next_at").Order("next_at").Limit(1).Scan(ctx, &rows)
+	err = s.open(ctx, q).Column("next_at").Where("d.next_at > ?", q.now).Order("next_at").Limit(1).Scan(ctx, &rows)
 	if err != nil || len(rows) == 0 {
 		return time.Time{}, false, err
 	}
