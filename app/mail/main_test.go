@@ -191,8 +191,8 @@ func tokenIn(text string) string {
 
 // isNotice tells the mails that hold no token.
 func isNotice(m mail.Message) bool {
-	known := strings.HasPrefix(m.Subject, "Your e-mail address at ") || strings.HasPrefix(m.Subject, "You have an account at ")
-	return known && !strings.Contains(m.Text+m.HTML, "token")
+	leads := slices.ContainsFunc([]string{"You are invited to ", "Set a new password ", "Confirm your "}, func(s string) bool { return strings.HasPrefix(m.Subject, s) })
+	return !leads && !strings.Contains(m.Text+m.HTML, "token")
 }
 
 func credentials(address, password string) auth.Input {
