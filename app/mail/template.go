@@ -268,7 +268,10 @@ func (l letter) parse(frame *htmltemplate.Template, files map[string]string) (p 
 func (l letter) check(p pages) error {
 	for _, c := range l.samples {
 		subject, text, page, err := p.write(l.name, c)
-			switch {
+		var torn *htmltemplate.Error
+		switch {
+		case errors.As(err, &torn) && torn.ErrorCode == htmltemplate.ErrEndContext: // the layout alone is good
+			return fmt.Errorf("%s.html: a tag or a quotation mark in it does not end", l.name)
 		case err != nil:
 			return err
 		case subject == "":
