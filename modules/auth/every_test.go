@@ -169,8 +169,10 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				Without: fromAdmit,
 			},
 			"Notice": {
-				Does:    databasetest.Reads,
-				One:     func(ctx context.Context, p people) (any, error) { return p.Notice(ctx, p.ada.ID, auth.ProviderIdentity{}) },
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.Notice(ctx, p.ada.ID, auth.ProviderIdentity{})
+				},
 				Without: "of nobody there is nobody to tell, which is its answer",
 			},
 			"PublicKeys": {
