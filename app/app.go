@@ -157,6 +157,9 @@ func passwordWords(c *Config) []string {
 	if from, err := netmail.ParseAddress(c.Mail.From); err == nil {
 		words = append(words, from.Name)
 	}
+	if c.Mail.Name != "" {
+		words = append(words, c.Mail.Name)
+	}
 	return words
 }
 
@@ -235,7 +238,7 @@ func warnOfNewcomers(c *Config, log *slog.Logger) {
 // mailOptions says who takes the mails. A program that does not listen records what is to be mailed, and leaves the rest to
 // one that does.
 func mailOptions(c *Config, at *listener, terminal io.Writer, log *slog.Logger) (mail.Options, error) {
-	o := mail.Options{From: c.Mail.From, URL: c.HTTP.URL()}
+	o := mailWords(c)
 	if at != nil {
 		o.URL = at.url
 	}

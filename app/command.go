@@ -48,6 +48,8 @@ Usage:
   server purge [--only KIND]              delete what is dead now, as a running server does now and then, and say how much
   server events list|retry|discard …      show what is still to be delivered, and dead letters; have them tried again
   server doctor [--json] [--full]         look whether what must always hold in the database does, while servers run; changes nothing
+  server mail templates DIR               write the templates of mails into a directory, to start your own from
+  server mail preview DIR                 write every mail as it would leave, with samples, as files to open
   server config                           show every setting, its value and where that comes from, without secrets
   server calibrate [--target 250ms]       measure what hashing passwords costs here, and propose a cost
   server --help                           this text; 'server COMMAND --help' for a command's flags
@@ -141,8 +143,8 @@ func (m *command) run(args []string) error {
 	}
 	name := flags.Arg(0)
 	run, ok := map[string]func([]string) error{
-		"": m.serve, "user": m.user, "sessions": m.sessions, "explain": m.explain, "doctor": m.doctor, "migrate": m.migrate, "events": m.events, "keys": m.keys, "purge": m.purge,
-		"config": m.showConfig, "calibrate": m.calibrate,
+		"": m.serve, "user": m.user, "sessions": m.sessions, "explain": m.explain, "doctor": m.doctor, "migrate": m.migrate, "events": m.events,
+		"keys": m.keys, "purge": m.purge, "config": m.showConfig, "calibrate": m.calibrate, "mail": m.mail,
 	}[name]
 	if name == "help" {
 		fmt.Fprint(m.out, usage)

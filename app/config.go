@@ -190,6 +190,10 @@ type MailConfig struct {
 	// Path is the file of the driver file. Empty means mail.jsonl in the data directory.
 	Path string `key:"path" def:""`
 	From string `key:"from" def:"Latchkey <latchkey@localhost>"`
+	// Name is how mails call the site. Empty means its host.
+	Name string `key:"name" def:""`
+	// Templates is a directory of templates that count before the built-in ones. Empty means none.
+	Templates string `key:"templates" def:""`
 }
 
 // EventsConfig is about the events that are recorded with every change.

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/latchkey-go/latchkey/app/httpapi"
@@ -42,6 +43,7 @@ var checks = map[string]func(string) string{
 	"invite.default_roles":          checkRole,
 	"roles.*":                       checkPermission,
 	"mail.from":                     checkFrom,
+	"mail.name":                     checkName,
 }
 
 const howToMakeSecret = "make one with: openssl rand -base64 32 | tr '+/' '-_' | tr -d '='"
@@ -357,6 +359,13 @@ func checkPermission(name string) string {
 func checkFrom(s string) string {
 	if _, err := mail.ParseAddress(s); err != nil || strings.ContainsAny(s, "\r\n") {
 		return "must be an address, such as Latchkey <latchkey@example.com>"
+	}
+	return ""
+}
+
+func checkName(s string) string {
+	if strings.ContainsFunc(s, unicode.IsControl) {
+		return "must be one line, such as Example"
 	}
 	return ""
 }

@@ -150,6 +150,8 @@ var everySetting = []setting{
 	{"mail.driver", "file", `file`, "file"},
 	{"mail.path", "/var/mail/out.jsonl", `/var/mail/out.jsonl`, "/var/mail/out.jsonl"},
 	{"mail.from", "Ops <ops@example.com>", `Ops <ops@example.com>`, "Ops <ops@example.com>"},
+	{"mail.name", "Example", `Example`, "Example"},
+	{"mail.templates", "/etc/latchkey/mail", `/etc/latchkey/mail`, "/etc/latchkey/mail"},
 	{"events.retention", "48h", `48h`, "48h"},
 	{"events.max_attempts", "20", `20`, "20"},
 	{"audit.retention", "0s", `0s`, "0s"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -150,6 +151,9 @@ func TestMailsLeaveOnceWhateverStopsInBetween(t *testing.T) {
 			t.Errorf("set a new password: %s", answer)
 		}
 		wantPost(t, 401, signIn+"/update", `{`+changed+`}`, "Authorization: Bearer "+reset)
+		if m = mailsIn(t, path, 4)[3]; m.To != "ada@example.com" || !strings.HasPrefix(m.Subject, "Your password at ") || strings.Contains(m.Text, "token") {
+			t.Errorf("a new password is told: %+v", m)
+		}
 		wantPost(t, 401, signIn, `{"email":"ada@example.com",`+password+`}`)
 		if status, body := get(t, me, ada); status != 401 {
 			t.Errorf("the token of before: %d %s", status, body)
@@ -177,7 +181,7 @@ func TestMailsLeaveOnceWhateverStopsInBetween(t *testing.T) {
 		if err := r.stop(); err != nil {
 			t.Errorf("stop: %v\n%s", err, r.stderr)
 		}
-		mailsIn(t, path+".kept", 3)
+		mailsIn(t, path+".kept", 4)
 		again := start(t, plain)
 		if err := again.up(ctx); err != nil {
 			t.Fatal(err)
@@ -195,8 +199,8 @@ func TestMailsLeaveOnceWhateverStopsInBetween(t *testing.T) {
 		if err := again.stop(); err != nil {
 			t.Errorf("stop: %v\n%s", err, again.stderr)
 		}
-		if n := strings.Count(again.stdout.String(), "--- mail to "); n != 1 {
-			t.Errorf("%d mails were shown, want 1:\n%s", n, again.stdout)
+		if n := strings.Count(again.stdout.String(), "--- mail to admin@example.com: Set a new password"); n != 1 {
+			t.Errorf("%d mails with a link were shown, want 1:\n%s", n, again.stdout)
 		}
 		for _, token := range []string{carols, shown, invite, reset, pending} {
 			if strings.Contains(r.stderr.String()+again.stderr.String(), token) {
@@ -243,5 +247,143 @@ func TestMailsThatCouldNotLeaveAreToldAtTheStart(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(dir, "data", "mail.jsonl")); err != nil || info.Mode() != 0o600 {
 		t.Errorf("without mail.path, mails go to the data directory: %v, %v", info, err)
+	}
+}
+
+// Whoever has a mail sent to somebody else does not choose where its link leads.
+func TestLinksOfMailsLeadToThePublicURLWhateverARequestSays(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "mail.jsonl")
+		free, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := free.Addr().String()
+		if err := free.Close(); err != nil {
+			t.Fatal(err)
+		}
+		env := environment(dir, at, "LATCHKEY_MAIL_DRIVER=file", "LATCHKEY_MAIL_PATH="+path, "LATCHKEY_HTTP_ADDR="+addr, "LATCHKEY_HTTP_PUBLIC_URL=https://id.example.com",
+			"LATCHKEY_AUTH_ENUMERATION_SAFE=true")
+		if _, errs, code := run(t, env, "user", "-e", "admin@example.com", "-p", "correct horse"); code != 0 {
+			t.Fatalf("make an admin: %d %s", code, errs)
+		}
+		r := start(t, env)
+		r.url = "http://" + addr // it says by which people know it
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := r.up(ctx); err != nil {
+			t.Fatal(err)
+		}
+		ask := func(status int, path, body, token string) string {
+			t.Helper()
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url+path, strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Host = "evil.example"
+			for name, value := range map[string]string{
+				"Content-Type": "application/json", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "http", "X-Original-Host": "evil.example",
+				"Forwarded": "host=evil.example;proto=http", "X-Forwarded-Prefix": "/evil.example", "X-Host": "evil.example", "Referer": "https://evil.example/",
+			} {
+				req.Header.Set(name, value)
+			}
+			if token != "" {
+				req.Header.Set("Authorization", "Bearer "+token)
+			}
+			rsp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rsp.Body.Close()
+			answer, err := io.ReadAll(rsp.Body)
+			if err != nil || rsp.StatusCode != status {
+				t.Fatalf("POST %s: %d, %v, want %d\n%s", path, rsp.StatusCode, err, status, answer)
+			}
+			return string(answer)
+		}
+		const password = `"password":"correct horse"`
+		signIn := "/auth/user/emailpass"
+		token := member(ask(200, signIn, `{"email":"admin@example.com",`+password+`}`, ""), "token")
+		ask(200, "/admin/invites", `{"email":"carol@example.com"}`, token)                                         // invite
+		ask(200, signIn+"/register", `{"email":"admin@example.com",`+password+`}`, "")                             // known
+		ask(200, signIn+"/register", `{"email":"dora@example.com",`+password+`}`, "")                              // verify
+		ask(200, "/admin/users/me/email", `{"email":"new@example.com","current_password":"correct horse"}`, token) // move, moving
+		ask(201, signIn+"/reset-password", `{"identifier":"admin@example.com"}`, "")                               // reset
+		var reset string
+		for _, m := range mailsIn(t, path, 6) {
+			if strings.HasPrefix(m.Subject, "Set a new password") {
+				reset = linkedToken(t, m.Text, "https://id.example.com", "/app/reset-password")
+			}
+		}
+		ask(200, signIn+"/update", `{"password":"a new passphrase"}`, reset) // password
+		for range 5 {
+			ask(401, signIn, `{"email":"admin@example.com",`+password+`}`, "")
+		}
+		ask(200, signIn, `{"email":"admin@example.com","password":"a new passphrase"}`, "") // signin
+		var subjects []string
+		for _, m := range mailsIn(t, path, 8) {
+			subjects = append(subjects, m.Subject)
+			links := regexp.MustCompile(`[a-z]+://[^\s"<]*`).FindAllString(m.Text+m.HTML, -1)
+			if len(links) != 2 || slices.ContainsFunc(links, func(l string) bool { return !strings.HasPrefix(l, "https://id.example.com/app/") }) {
+				t.Errorf("%s: %q", m.Subject, links)
+			}
+			if strings.Contains(m.Text+m.HTML+m.Subject, "evil") {
+				t.Errorf("%s: %s", m.Subject, m.Text)
+			}
+		}
+		slices.Sort(subjects)
+		want := []string{
+			"Confirm your e-mail address for id.example.com", "Confirm your new e-mail address for id.example.com", "New sign-in to your account at id.example.com",
+			"Set a new password for id.example.com", "You are invited to id.example.com", "You have an account at id.example.com already",
+			"Your e-mail address at id.example.com is to change", "Your password at id.example.com has changed",
+		}
+		if !slices.Equal(subjects, want) {
+			t.Errorf("the mails are %q, want %q", subjects, want)
+		}
+	})
+}
+
+func TestTemplatesOfMailsAreReplacedAndPreviewed(t *testing.T) {
+	dir := t.TempDir()
+	words, seen := filepath.Join(dir, "words"), filepath.Join(dir, "seen")
+	env := environment(dir, databasetest.SQLite(t), "LATCHKEY_MAIL_DRIVER=file", "LATCHKEY_MAIL_NAME=Example", "LATCHKEY_MAIL_TEMPLATES="+words)
+	out, errs, code := run(t, env, "mail", "templates", words)
+	if code != 0 || !strings.Contains(out, "Wrote "+filepath.Join(words, "reset.txt")) {
+		t.Fatalf("%d\n%s%s", code, out, errs)
+	}
+	if out, errs, code = run(t, env, "mail", "preview", seen); code != 0 { // the built-in ones are good
+		t.Fatalf("%d\n%s%s", code, out, errs)
+	}
+	own := filepath.Join(words, "reset.html")
+	if err := os.WriteFile(own, []byte("<p>Our own words: <a href=\"{{.URL}}\">reset</a></p>"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, errs, code = run(t, env, "mail", "templates", words); code != 0 || !strings.Contains(out, "Kept "+own) {
+		t.Errorf("once more: %d\n%s%s", code, out, errs)
+	}
+	if out, errs, code = run(t, env, "mail", "preview", seen); code != 0 {
+		t.Fatalf("%d\n%s%s", code, out, errs)
+	}
+	page, err := os.ReadFile(filepath.Join(seen, "reset.html"))
+	text, err2 := os.ReadFile(filepath.Join(seen, "verify-2.txt"))
+	if err != nil || err2 != nil || !strings.Contains(string(page), "Our own words") || !strings.Contains(string(page), "<title>Set a new password for Example</title>") ||
+		!strings.Contains(string(text), "\nSubject: Confirm your e-mail address for Example\n") {
+		t.Errorf("%v %v\n%s\n%s", err, err2, page, text)
+	}
+
+	if err := os.WriteFile(filepath.Join(words, "rest.txt"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"mail", "preview", seen}, {}} { // a start, too
+		out, errs, code = run(t, env, args...)
+		if code != 1 || !strings.Contains(errs, "rest.txt: there is no template of this name") {
+			t.Errorf("%q: %d\n%s%s", args, code, out, errs)
+		}
+	}
+	for _, args := range [][]string{{"mail", "write", dir}, {"mail", "templates"}, {"mail", "preview", dir, dir}} {
+		if out, errs, code = run(t, env, args...); code != 2 || !strings.Contains(errs, "server mail") {
+			t.Errorf("%q: %d\n%s%s", args, code, out, errs)
+		}
 	}
 }

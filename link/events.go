@@ -40,6 +40,8 @@ type (
 		Identity  auth.IdentityID `json:"auth_identity_id"`
 		ActorType string          `json:"actor_type"`
 		ActorID   string          `json:"actor_id"`
+		Provider  string          `json:"provider"`
+		auth.Notice
 	}
 	// Reclaimed says that the owner of a mailbox took over an actor whose address nobody had proved. Every way to sign in
 	// of before is gone.
@@ -47,6 +49,7 @@ type (
 		Identity  auth.IdentityID `json:"auth_identity_id"`
 		ActorType string          `json:"actor_type"`
 		ActorID   string          `json:"actor_id"`
+		auth.Notice
 	}
 )
 
@@ -73,6 +76,7 @@ type (
 		ActorID   string          `json:"actor_id"`
 		Provider  string          `json:"provider"`
 		Way       string          `json:"provider_identity_id"`
+		auth.Notice
 	}
 	// ProviderUnlinked says that somebody who was signed in has given up a way to sign in. Every other session of theirs has
 	// ended.
@@ -82,6 +86,7 @@ type (
 		ActorID   string          `json:"actor_id"` // empty: nobody's yet
 		Provider  string          `json:"provider"`
 		Way       string          `json:"provider_identity_id"`
+		auth.Notice
 	}
 )
 

@@ -287,7 +287,12 @@ func (s *Service) join(ctx context.Context, e entry, n Newcomer, id string) (l L
 		return Login{}, false, err
 	}
 	l.Identity.Proved = n.Identity.Proved
-	return l, true, s.joined(ctx, Joined{owner, e.actorType, a.ID})
+	told, err := s.auth.Notice(ctx, owner, auth.ProviderIdentity{})
+	if err != nil {
+		return Login{}, false, err
+	}
+	told.Email = a.Email // which both have proved
+	return l, true, s.joined(ctx, Joined{owner, e.actorType, a.ID, n.Identity.Proved.Provider, told})
 }
 
 // takes reports whether somebody who has proved the actor's address takes the actor over from the owner, the identity that signs
@@ -332,7 +337,11 @@ func (s *Service) reclaim(ctx context.Context, p Provisioned, but auth.SessionID
 		return err
 	}
 	if others {
-		if err := s.reclaimed(ctx, Reclaimed{p.Identity, p.ActorType, p.ActorID}); err != nil {
+		told, err := s.auth.Notice(ctx, p.Identity, auth.ProviderIdentity{})
+		if err != nil {
+			return err
+		}
+		if err := s.reclaimed(ctx, Reclaimed{p.Identity, p.ActorType, p.ActorID, told}); err != nil {
 			return err
 		}
 	}

@@ -123,6 +123,7 @@ func New(p Params) (*Service, error) {
 	}
 	s.auth.OnDelete(s.store.deleteAll)
 	s.auth.OnNames(s.names)
+	s.auth.OnNotice(s.tellAt)
 	s.users.OnDelete(s.eachUser(s.detach(ActorUser)))
 	s.users.OnDeactivate(s.eachUser(s.auth.Revoke))
 	s.users.OnAddress(func(ctx context.Context, addresses []string) error {

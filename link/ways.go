@@ -134,7 +134,12 @@ func (s *Service) linkProof(ctx context.Context, session auth.Session, again, p 
 			return auth.ProviderIdentity{}, err
 		}
 	}
-	return way, s.events.Emit(ctx, ProviderLinked{session.IdentityID, session.ActorType, a.ID, way.Provider, way.ID})
+	told, err := s.auth.Notice(ctx, session.IdentityID, auth.ProviderIdentity{})
+	if err != nil {
+		return auth.ProviderIdentity{}, err
+	}
+	told.Email = a.Email // which is proved; the new way may be by another
+	return way, s.events.Emit(ctx, ProviderLinked{session.IdentityID, session.ActorType, a.ID, way.Provider, way.ID, told})
 }
 
 // opensNoMore refuses a way by which the session's identity would be an actor whom the session's own provider does not sign in:
@@ -244,7 +249,11 @@ func (s *Service) unlinkWay(ctx context.Context, session auth.Session, again aut
 	if err != nil {
 		return auth.Session{}, err
 	}
-	return now, s.events.Emit(ctx, ProviderUnlinked{session.IdentityID, session.ActorType, actor, gone.Provider, gone.ID})
+	told, err := s.auth.Notice(ctx, session.IdentityID, gone)
+	if err != nil {
+		return auth.Session{}, err
+	}
+	return now, s.events.Emit(ctx, ProviderUnlinked{session.IdentityID, session.ActorType, actor, gone.Provider, gone.ID, told})
 }
 
 // linkedTypes are the actor types that the identity is linked as.
@@ -370,4 +379,21 @@ func vouchedFor(i auth.Identity, provider string) auth.Proved {
 // refusedBy is the refusal of who would have to wait.
 func refusedBy(w Waiting) error {
 	return &fault.Error{Kind: fault.NotAllowed, Reason: w.Reason, Message: w.Message + " " + w.Next}
+}
+
+// tellAt is the address of the user who signs in by the identity, if it is proved: where they hear of what is done to their ways.
+// Actors of an application's own hear of it at the address of a way.
+func (s *Service) tellAt(ctx context.Context, identity auth.IdentityID) (string, error) {
+	id, err := s.store.actor(ctx, identity, ActorUser)
+	if err != nil || id == "" {
+		return "", err
+	}
+	u, err := s.users.RetrieveUser(ctx, user.ID(id))
+	switch {
+	case errors.Is(err, user.ErrNotFound):
+		return "", nil // the link of a newcomer names who will be
+	case err != nil || !u.EmailVerified():
+		return "", err
+	}
+	return u.Email, nil
 }

@@ -11,9 +11,18 @@
 //	user.EmailChangeRequested              →  moving.txt, moving.html, to the old one
 //	user.EmailChanged                      →  moved.txt, moved.html, to the old one
 //
+//	auth.CredentialsChanged                →  password.txt, password.html, if it is no change of address
+//	auth.SuspiciousSignIn                  →  signin.txt, signin.html
+//	link.Reclaimed                         →  reclaimed.txt, reclaimed.html
+//	link.Joined, link.ProviderLinked       →  linked.txt, linked.html
+//	link.ProviderUnlinked                  →  unlinked.txt, unlinked.html
+//
+// These last go to the address that was the owner's when it happened, which the event says.
+//
 // The link in a mail is made when the mail is sent and is nowhere at rest; sending once more gives the same link. Who uses
 // it has proved to read the mailbox, so a mail goes to that address alone.
 //
-//	mailer.go   Mailer: what is written to whom    templates/   the words
+//	mailer.go   Mailer: what is written to whom    templates/   the words; template.go   reads, tries and fills them in
+//	agent.go    what browsers are, in words
 //	sender.go   Sender: Log and File, which take mails    fx.go   Module    lock_*.go   one process at a time
 package mail

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"testing/fstest"
 
 	"go.uber.org/fx"
 
@@ -78,6 +79,32 @@ func Example() {
 	fmt.Println(m.To, m.Subject, strings.Contains(m.Text, "https://id.example.com/app/reset-password?token="), page.StatusCode)
 	// Output:
 	// ada@example.com Set a new password for id.example.com true 200
+}
+
+// An application's own words replace those of ours that have their names, and are tried when the mailer is made. They can be
+// compiled in by go:embed. Previews show what people would get.
+func ExamplePreviews() {
+	words := fstest.MapFS{
+		"invite.txt": {Data: []byte(`{{define "invite.subject"}}Join us at {{.Site}}{{end -}}
+Hello! {{.URL}} lets you in until {{.Until}}.
+{{range .Message}}> {{.}}
+{{end}}`)},
+		"layout.html": {Data: []byte(`<!doctype html><title>{{.Subject}}</title><body>{{template "content" .}}<p>Example Ltd</p></body>`)},
+	}
+	options := mail.Options{Sender: make(post, 1), URL: "https://id.example.com", Name: "Example", Templates: words}
+	previews, err := mail.Previews(options)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(previews[0].ID, "to", previews[0].To+":", previews[0].Subject)
+
+	words["rest.txt"] = &fstest.MapFile{Data: []byte("somebody meant reset.txt")}
+	_, err = mail.New(mail.Params{Options: options})
+	fmt.Println(strings.Contains(err.Error(), "rest.txt: there is no template of this name"))
+	// Output:
+	// invite to ada@example.com: Join us at Example
+	// true
 }
 
 func openDatabase(lc fx.Lifecycle) (*database.DB, error) {

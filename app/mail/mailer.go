@@ -1,22 +1,22 @@
 package mail
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"embed"
 	"errors"
 	"fmt"
-	htmltemplate "html/template"
+	"io/fs"
 	"log/slog"
 	"net/mail"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
-	texttemplate "text/template"
 	"time"
+	"unicode"
 
 	"github.com/latchkey-go/latchkey/app/outbox"
+	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
@@ -26,6 +26,25 @@ type Options struct {
 	Sender Sender // who takes the mails; nil: nobody, and none is written
 	From   string // who they are from, as "Name <name@example.com>"; Latchkey <latchkey@localhost> if empty
 	URL    string // the site that links lead to, http or https, without a slash at the end; must be set with a Sender
+	Name   string // how mails call the site; its host if empty
+
+	// Templates count before the built-in ones of their names, which are those of Templates(); nil: all are built in. They
+	// are read and tried by New. docs/mail.md says what each can show.
+	Templates fs.FS
+}
+
+// site is how mails call the site.
+func (o Options) site() string {
+	u, err := url.Parse(o.URL)
+	if o.Name != "" || err != nil {
+		return o.Name
+	}
+	return u.Host
+}
+
+// link is an address that leads here. It comes from the configuration, never from a request.
+func (o Options) link(path, token string) string {
+	return o.URL + path + "?token=" + url.QueryEscape(token)
 }
 
 // Mailer writes mails about what happened. It is safe for concurrent use.
@@ -33,11 +52,12 @@ type Mailer struct {
 	users   *user.Service
 	auth    *auth.Service
 	options Options
-	site    string // how mails call the site: the host of Options.URL
+	pages   map[string]pages // by the name of the mail
 	log     *slog.Logger
 }
 
-// New returns the mailer. It fails for a From that is no address, and for a URL that is none of a site.
+// New returns the mailer. It fails for a From that is no address, for a URL that is none of a site, and for a template that
+// cannot be used.
 func New(p Params) (*Mailer, error) {
 	m := &Mailer{users: p.Users, auth: p.Auth, options: p.Options, log: cmp.Or(p.Log, slog.Default()).With("module", "mail")}
 	m.options.From = cmp.Or(m.options.From, "Latchkey <latchkey@localhost>")
@@ -51,8 +71,11 @@ func New(p Params) (*Mailer, error) {
 	if err != nil || (site.Scheme != "http" && site.Scheme != "https") || site.Host == "" {
 		return nil, errors.New("mail: URL must be set, because mails hold links, and be such as https://id.example.com")
 	}
-	m.site = site.Host
-	return m, nil
+	if strings.ContainsFunc(m.options.Name, unicode.IsControl) {
+		return nil, errors.New("mail: Name must be one line, such as Example")
+	}
+	m.pages, err = parse(m.options, letters(m.options))
+	return m, err
 }
 
 // consumerName is the name of the mailer's consumers.
@@ -77,6 +100,28 @@ func (m *Mailer) Consumers() []outbox.Consumer {
 		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e user.EmailChanged) error {
 			return m.notice(ctx, d, "moved", e.From, e.To)
 		}),
+		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e auth.CredentialsChanged) error {
+			if e.Moved {
+				return nil // of which user.EmailChanged says more
+			}
+			return m.tell(ctx, d, "password", e.ID, e.Notice, content{Kept: e.Kept != ""})
+		}),
+		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e auth.SuspiciousSignIn) error {
+			from := auth.Notice{Email: e.Email, IP: e.IP, UserAgent: e.UserAgent}
+			return m.tell(ctx, d, "signin", e.ID, from, content{NewDevice: e.NewDevice, Failures: e.Failures})
+		}),
+		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e link.Reclaimed) error {
+			return m.tell(ctx, d, "reclaimed", e.Identity, e.Notice, content{})
+		}),
+		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e link.Joined) error {
+			return m.tell(ctx, d, "linked", e.Identity, e.Notice, content{Provider: m.provider(e.Provider)})
+		}),
+		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e link.ProviderLinked) error {
+			return m.tell(ctx, d, "linked", e.Identity, e.Notice, content{Provider: m.provider(e.Provider)})
+		}),
+		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e link.ProviderUnlinked) error {
+			return m.tell(ctx, d, "unlinked", e.Identity, e.Notice, content{Provider: m.provider(e.Provider)})
+		}),
 	}
 }
 
@@ -92,7 +137,7 @@ func (m *Mailer) invite(ctx context.Context, d outbox.Delivery, id user.InviteID
 		return nil
 	}
 	return m.send(ctx, d, "invite", i.Email, content{
-		URL: m.link("/app/invite", m.users.InviteToken(i, user.ByMail)), Expires: i.ExpiresAt, message: i.Message,
+		URL: m.options.link("/app/invite", m.users.InviteToken(i, user.ByMail)), expires: i.ExpiresAt, message: i.Message,
 	})
 }
 
@@ -108,7 +153,7 @@ func (m *Mailer) reset(ctx context.Context, d outbox.Delivery, e auth.PasswordRe
 	case t.Email == "":
 		return nil
 	}
-	return m.send(ctx, d, "reset", t.Email, content{URL: m.link("/app/reset-password", t.Token), Expires: t.ExpiresAt})
+	return m.send(ctx, d, "reset", t.Email, content{URL: m.options.link(resetPath, t.Token), expires: t.ExpiresAt})
 }
 
 // move sends the link that confirms another address to that address, while the change can be confirmed. It says who has
@@ -121,7 +166,7 @@ func (m *Mailer) move(ctx context.Context, d outbox.Delivery, e auth.EmailChange
 	case err != nil:
 		return err
 	}
-	return m.send(ctx, d, "move", t.To, content{URL: m.link("/app/email/confirm", t.Token), Expires: t.ExpiresAt, Other: t.From})
+	return m.send(ctx, d, "move", t.To, content{URL: m.options.link("/app/email/confirm", t.Token), expires: t.ExpiresAt, Other: t.From})
 }
 
 // verify sends the link that proves an address to that address, while it can be confirmed. If somebody has registered with
@@ -132,11 +177,11 @@ func (m *Mailer) verify(ctx context.Context, d outbox.Delivery, e auth.Verificat
 	case errors.Is(err, auth.ErrVerification):
 		return nil
 	case errors.Is(err, auth.ErrRegistered):
-		return m.send(ctx, d, "known", e.EntityID, content{URL: m.options.URL + "/app/reset-password"})
+		return m.send(ctx, d, "known", e.EntityID, content{URL: m.options.URL + resetPath})
 	case err != nil:
 		return err
 	}
-	return m.send(ctx, d, "verify", t.Email, content{URL: m.link("/app/verify-email", t.Token), Expires: t.ExpiresAt, Registers: t.Registers})
+	return m.send(ctx, d, "verify", t.Email, content{URL: m.options.link("/app/verify-email", t.Token), expires: t.ExpiresAt, Registers: t.Registers})
 }
 
 // notice tells an address that its account is about to have another one, or has. It holds no token.
@@ -144,58 +189,48 @@ func (m *Mailer) notice(ctx context.Context, d outbox.Delivery, name, address, o
 	if address == "" {
 		return nil // there was none
 	}
-	return m.send(ctx, d, name, address, content{URL: m.options.URL + "/app/reset-password", Other: other})
+	return m.send(ctx, d, name, address, content{URL: m.options.URL + resetPath, Other: other})
 }
 
-// link is an address that leads here. It comes from the configuration, never from a request.
-func (m *Mailer) link(path, token string) string {
-	return m.options.URL + path + "?token=" + url.QueryEscape(token)
-}
-
-// content is what templates can show.
-type content struct {
-	Site    string // its host
-	To      string
-	URL     string
-	Expires time.Time
-	Other   string // the other address, where two are spoken of; empty: none
-
-	Registers bool // the link completes a registration
-
-	message string // of whoever invites; empty: none
-}
-
-// When is the expiry in words that do not depend on where the reader is.
-func (c content) When() string { return c.Expires.UTC().Format("2 January 2006, 15:04 MST") }
-
-// Message is what whoever invites says, line by line, so that templates can show that it is not us who say it. Mail programs
-// make links of what looks like an address, whatever we do; so here nothing does.
-func (c content) Message() []string {
-	if c.message == "" {
+// tell tells the owner of an account what was done to it, at the address that was theirs then. It holds no token. Nobody is
+// told who has proved no address, and nothing is told of an identity that is gone: nobody can sign in by it any more.
+func (m *Mailer) tell(ctx context.Context, d outbox.Delivery, name string, of auth.IdentityID, n auth.Notice, c content) error {
+	if n.Email == "" {
 		return nil
 	}
-	text := addresses.ReplaceAllString(c.message, "$1 $2")
-	return strings.Split(text, "\n")
+	if _, err := m.auth.RetrieveAuthIdentity(ctx, of); errors.Is(err, auth.ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	c.URL, c.at, c.IP, c.Device = m.options.URL+resetPath, d.At, place(n.IP), device(n.UserAgent)
+	return m.send(ctx, d, name, n.Email, c)
 }
+
+// provider is how people know a provider, also one that is gone.
+func (m *Mailer) provider(name string) string {
+	all := m.auth.ListAuthProviders()
+	if i := slices.IndexFunc(all, func(p auth.ProviderInfo) bool { return p.ID == name }); i >= 0 {
+		return cmp.Or(all[i].DisplayName, name)
+	}
+	return name
+}
+
+// resetPath is where people set a new password, with a token or without.
+const resetPath = "/app/reset-password"
 
 // addresses finds where what looks like an address of a site can be broken: before the slashes, before the name of a domain,
 // in whatever script, and within the numbers of a machine.
 var addresses = regexp.MustCompile(`(:|[.\x{3002}\x{ff0e}\x{ff61}])(//|\pL[\pL\pM\pN\p{Cf}-]|\pN+[.\x{3002}\x{ff0e}\x{ff61}]\pN)`)
 
 func (m *Mailer) send(ctx context.Context, d outbox.Delivery, name, to string, c content) error {
-	c.To, c.Site = to, m.site
-	var subject, text, html bytes.Buffer
-	err := errors.Join(
-		texts.ExecuteTemplate(&subject, name+".subject", c),
-		texts.ExecuteTemplate(&text, name+".txt", c),
-		htmls.ExecuteTemplate(&html, name+".html", c),
-	)
+	c.To, c.Site = to, m.options.site()
+	subject, text, page, err := m.pages[name].write(name, c)
 	if err != nil {
 		return fmt.Errorf("write mail %s: %w", name, err)
 	}
 	err = m.options.Sender.Send(ctx, Message{
-		ID: d.ID, From: m.options.From, To: to, Subject: strings.TrimSpace(subject.String()), Text: text.String(), HTML: html.String(),
-		Repeated: d.Attempt > 1,
+		ID: d.ID, From: m.options.From, To: to, Subject: subject, Text: text, HTML: page, Repeated: d.Attempt > 1,
 	})
 	if err != nil {
 		return fmt.Errorf("send mail %s: %w", name, err)
@@ -203,11 +238,3 @@ func (m *Mailer) send(ctx context.Context, d outbox.Delivery, name, to string, c
 	m.log.Info("sent", "mail", name, "event", d.ID)
 	return nil
 }
-
-//go:embed templates
-var templates embed.FS
-
-var (
-	texts = texttemplate.Must(texttemplate.ParseFS(templates, "templates/*.txt"))
-	htmls = htmltemplate.Must(htmltemplate.ParseFS(templates, "templates/*.html"))
-)

@@ -111,6 +111,7 @@ type Service struct {
 	cache     cache
 	onDelete  []func(context.Context, []IdentityID) error
 	names     []func(context.Context, IdentityID) ([]string, error)
+	tellAt    []func(context.Context, IdentityID) (string, error)
 	keys      *keyring.Ring
 	gates     gates
 }
@@ -518,7 +519,11 @@ func (s *Service) accept(ctx context.Context, p Proof, row *providerRow) error {
 			}
 		}
 	}
-	if err := s.events.Emit(ctx, CredentialsChanged{row.AuthIdentityID, p.provider}); err != nil {
+	told, err := s.Notice(ctx, row.AuthIdentityID, row.providerIdentity())
+	if err != nil {
+		return err
+	}
+	if err := s.events.Emit(ctx, CredentialsChanged{ID: row.AuthIdentityID, Provider: p.provider, Kept: p.keeps.ID, Notice: told}); err != nil {
 		return err
 	}
 	if _, err := s.revoke(ctx, row.AuthIdentityID, p.keeps, EndedByChange); err != nil {

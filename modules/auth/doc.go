@@ -39,6 +39,7 @@
 //	verification.go   an address: to be proved by a token that was mailed to it, in a session of who asked
 //	registration.go   signing up without a look at who is known, to be completed by the mailbox
 //	explain.go    what is kept about an address, for the operator who is asked why somebody cannot get in
+//	notice.go     where the owner hears of what is done to their ways to sign in
 //	purge.go      deleting what is dead, a little at a time
 //	settings.go   the providers' own settings
 //	store.go      all SQL of the module, but for that of Custody (custody_store.go) and verifications (store_verification.go), and

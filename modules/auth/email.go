@@ -326,7 +326,7 @@ func (s *Service) moveWays(ctx context.Context, id IdentityID, c EmailChange) er
 		if err := s.store.voidOneTimeTokens(ctx, moved); err != nil { // those that went to the old address, first of all
 			return err
 		}
-		if err := s.events.Emit(ctx, CredentialsChanged{id, way.Provider}); err != nil {
+		if err := s.events.Emit(ctx, CredentialsChanged{ID: id, Provider: way.Provider, Moved: true}); err != nil {
 			return err
 		}
 	}

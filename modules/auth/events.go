@@ -2,13 +2,25 @@ package auth
 
 import "time"
 
-// What can happen to identities. Payloads carry ids, and what somebody has typed to be found by; never what proves somebody.
+// Notice is the part of an event that says where its owner is to hear of it, and from where it was done. It is as it was in
+// that moment: an address that the account gets later, maybe from whoever has broken in, does not count.
+type Notice struct {
+	Email     string `json:"email"` // proved to be the owner's; empty: no address is
+	IP        string `json:"ip"`    // of the client; empty: not known, as of the command line
+	UserAgent string `json:"user_agent"`
+}
+
+// What can happen to identities. Payloads carry ids, what somebody has typed to be found by, and where to tell the owner;
+// never what proves somebody.
 type (
 	// CredentialsChanged says that a way to sign in was set anew, or is by another address from now on: every session
 	// before it has ended, except maybe the one in which it was done.
 	CredentialsChanged struct {
 		ID       IdentityID `json:"id"`
 		Provider string     `json:"provider"`
+		Moved    bool       `json:"moved,omitempty"` // it is by another address, and nothing else is new; without a Notice
+		Kept     SessionID  `json:"kept,omitempty"`  // in which it was done; empty: none goes on
+		Notice
 	}
 	// PasswordResetRequested says that somebody asked for a new password for an entity, which may not exist: whoever
 	// handles it looks up by CreatePasswordResetToken. It holds no token: that is made when it is sent.
@@ -102,6 +114,7 @@ type (
 		SessionID SessionID  `json:"session_id"`
 		Failures  int        `json:"failures"`   // before it, at this account; told if there were five
 		NewDevice bool       `json:"new_device"` // somebody is signed in already, and nobody from here
+		Email     string     `json:"email"`      // proved to be the owner's; empty: no address is
 		IP        string     `json:"ip"`
 		UserAgent string     `json:"user_agent"`
 		At        time.Time  `json:"at"`

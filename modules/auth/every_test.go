@@ -148,6 +148,7 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 		Beside:     []string{"latchkey_auth_throttle"}, // where failures are counted
 		Untested: map[string]string{
 			"OnNames":               "it only registers; TestAPasswordIsNotMadeOfTheNamesOfWhoChoosesIt has it asked",
+			"OnNotice":              "it only registers; TestTheOwnerIsToldAtTheAddressOfTheAccount of app/mail has it asked",
 			"Take":                  "it writes counts only; throttle_test.go",
 			"Try":                   "it writes counts only; throttle_test.go",
 			"Watch":                 "it writes counts only; throttle_test.go",
@@ -166,6 +167,13 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				Does:    databasetest.Reads,
 				One:     func(_ context.Context, p people) (any, error) { return p.DeviceToken(p.session, ""), nil },
 				Without: fromAdmit,
+			},
+			"Notice": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.Notice(ctx, p.ada.ID, auth.ProviderIdentity{})
+				},
+				Without: "of nobody there is nobody to tell, which is its answer",
 			},
 			"PublicKeys": {
 				Does:    databasetest.Reads,

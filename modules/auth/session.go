@@ -94,6 +94,11 @@ func (s *Service) suspect(ctx context.Context, i Identity, row *sessionRow, c Cl
 	if e.Failures == 0 && !e.NewDevice {
 		return nil
 	}
+	told, err := s.Notice(ctx, i.ID, ProviderIdentity{})
+	if err != nil {
+		return err
+	}
+	e.Email = told.Email
 	return s.events.Emit(ctx, e)
 }
 

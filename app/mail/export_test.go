@@ -1,0 +1,4 @@
+package mail
+
+// Content is what templates can show.
+type Content = content
