@@ -96,8 +96,8 @@ type message struct {
 	subject, msgID, aggregate string
 }
 
-// read reads the whole stream, as it is now.
-func read(t *testing.T, js jetstream.JetStream, name string) []message {
+// stored reads the whole stream, as it is now.
+func stored(t *testing.T, js jetstream.JetStream, name string) []message {
 	t.Helper()
 	stream, err := js.Stream(t.Context(), name)
 	if err != nil {
