@@ -55,7 +55,9 @@ func newConn(o nats.Options, log *slog.Logger) *conn {
 		}
 	}
 	o.AsyncErrorCB = func(n *nats.Conn, sub *nats.Subscription, err error) {
-		c.log.Warn("NATS reports an error", "error", err)
+		if !c.isDown(err) {
+			c.log.Warn("NATS reports an error", "error", err)
+		}
 		if async != nil {
 			async(n, sub, err)
 		}
@@ -85,7 +87,11 @@ func (c *conn) get(ctx context.Context) (js jetstream.JetStream, lost <-chan str
 	case c.closed:
 		return nil, nil, errClosed
 	case c.js == nil:
-		return nil, nil, fmt.Errorf("natssink: there is no connection to NATS: %w", c.why)
+		why := c.why
+		if c.nats != nil && c.nats.LastError() != nil { // what a server has said that was reached and refuses us
+			why = c.nats.LastError()
+		}
+		return nil, nil, fmt.Errorf("natssink: there is no connection to NATS: %w", why)
 	}
 	return c.js, c.lost, nil
 }
@@ -129,6 +135,17 @@ func (c *conn) up(n *nats.Conn) {
 	if c.onConnected != nil {
 		go c.onConnected(js)
 	}
+}
+
+// isDown reports whether there is no connection, and takes the error for why.
+func (c *conn) isDown(err error) bool {
+	c.mu.Lock()
+	is := c.js == nil
+	c.mu.Unlock()
+	if is {
+		c.down(err)
+	}
+	return is
 }
 
 // down is called when the connection is lost, and for each attempt that fails.

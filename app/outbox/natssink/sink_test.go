@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"regexp"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -358,13 +360,40 @@ func TestOnlyTheStreamsAcknowledgementCounts(t *testing.T) {
 	}
 }
 
+// The moment in which the connection is lost, and we have not been told: what is asked to be sent then is not sent later,
+// when the outbox may have sent others.
+func TestNothingIsKeptBackToBeSentLater(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	told := make(chan struct{}) // the handlers are called one after the other
+	sink := newSink(t, natssink.Options{URL: b.url(), Stream: made, NATS: []nats.Option{nats.ConnectHandler(func(*nats.Conn) { <-told })}})
+	if err := sink.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.stop()
+	until(t, "it is refused", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		err := sink.Publish(ctx, one("evt_never"))
+		return errors.Is(err, nats.ErrReconnectBufExceeded)
+	})
+	close(told)
+	b.start(t)
+	until(t, "it is published", func() bool { return sink.Publish(t.Context(), one("evt_1")) == nil })
+	if got := stored(t, b.client(t), "LATCHKEY"); len(got) != 1 || got[0].ID != "evt_1" {
+		t.Errorf("the stream has %+v, want evt_1 alone", got)
+	}
+}
+
 func TestWrongCredentialsAreSaidWithoutThem(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t, func(o *server.Options) { o.Username, o.Password = "latchkey", "Wombat-right" })
 	var log lockedBuffer
+	var attempts atomic.Int32
 	host := strings.TrimPrefix(b.url(), "nats://")
 	sink := newSink(t, natssink.Options{
 		URL: "nats://latchkey:Wombat-wrong@" + host, Stream: made, Log: slog.New(slog.NewTextHandler(&log, nil)),
+		NATS: []nats.Option{nats.SetCustomDialer(&dialer{&attempts})},
 	})
 	said := []error{sink.Connect(t.Context()), sink.Publish(t.Context(), one("evt_1"))}
 	for _, err := range said {
@@ -373,7 +402,11 @@ func TestWrongCredentialsAreSaidWithoutThem(t *testing.T) {
 		}
 	}
 
-	// An operator mends it at the server.
+	// An operator mends it at the server, after a while.
+	until(t, "it goes on trying", func() bool { return attempts.Load() > 5 })
+	if err := sink.Publish(t.Context(), one("evt_1")); err == nil || !strings.Contains(err.Error(), "Authorization Violation") {
+		t.Errorf("after a while it says %v", err)
+	}
 	mended := b.options
 	mended.Password = "Wombat-wrong"
 	if err := b.server.ReloadOptions(&mended); err != nil {
@@ -484,6 +517,14 @@ func TestEveryTopicIsASubject(t *testing.T) {
 			t.Errorf("the topic %q: %v", topic, err)
 		}
 	}
+}
+
+// dialer counts attempts to connect.
+type dialer struct{ attempts *atomic.Int32 }
+
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	d.attempts.Add(1)
+	return net.Dial(network, address)
 }
 
 // lockedBuffer is for logs that several goroutines write.
