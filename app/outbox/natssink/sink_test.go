@@ -429,19 +429,30 @@ func TestWrongCredentialsAreSaidWithoutThem(t *testing.T) {
 	}
 }
 
+// The rights that docs/embedding.md names are enough, and what is missing is said.
 func TestAMissingPermissionIsSaid(t *testing.T) {
 	t.Parallel()
-	b := newBroker(t, func(o *server.Options) {
-		o.Users = []*server.User{{Username: "latchkey", Password: "Wombat-right", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Allow: []string{"$JS.API.>"}}}}}
-	})
-	sink := newSink(t, natssink.Options{URL: b.url(), Stream: made, NATS: []nats.Option{nats.UserInfo("latchkey", "Wombat-right")}})
-	if err := sink.Connect(t.Context()); err != nil {
-		t.Fatal(err)
+	may := func(name string, publish ...string) *server.User {
+		return &server.User{Username: name, Password: "Wombat-right", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: publish}, Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+		}}
+	}
+	const create = "$JS.API.STREAM.CREATE.LATCHKEY"
+	b := newBroker(t, func(o *server.Options) { o.Users = []*server.User{may("some", create), may("enough", create, "latchkey.>")} })
+	as := func(name string) *natssink.Sink {
+		sink := newSink(t, natssink.Options{URL: b.url(), Stream: made, NATS: []nats.Option{nats.UserInfo(name, "Wombat-right")}})
+		if err := sink.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return sink
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if err := sink.Publish(ctx, one("evt_1")); err == nil || !strings.Contains(err.Error(), "Permissions Violation for Publish to \"latchkey.test.happened\"") {
+	if err := as("some").Publish(ctx, one("evt_1")); err == nil || !strings.Contains(err.Error(), "Permissions Violation for Publish to \"latchkey.test.happened\"") {
 		t.Errorf("it says %v", err)
+	}
+	if err := as("enough").Publish(t.Context(), one("evt_1")); err != nil {
+		t.Error(err)
 	}
 }
 
