@@ -207,12 +207,12 @@ func TestAnEventThatIsPublishedAgainIsInTheStreamOnce(t *testing.T) {
 		db := at.Open(t, outbox.Migrations())
 		d := &dies{Sink: newSink(t, natssink.Options{URL: b.url(), Stream: made}), tries: map[string]int{}}
 		o := newOutbox(t, db, outbox.To("nats", d))
+		run(t, o)
 		for a := range 5 {
 			if err := o.Emit(t.Context(), happened{fmt.Sprint("a", a), 1}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		run(t, o)
 		drained(t, o)
 		if len(d.tries) != 5 {
 			t.Errorf("published: %v", d.tries)
@@ -438,7 +438,9 @@ func TestAMissingPermissionIsSaid(t *testing.T) {
 		}}
 	}
 	const create = "$JS.API.STREAM.CREATE.LATCHKEY"
-	b := newBroker(t, func(o *server.Options) { o.Users = []*server.User{may("some", create), may("enough", create, "latchkey.>")} })
+	b := newBroker(t, func(o *server.Options) {
+		o.Users = []*server.User{may("some", create), may("enough", create, "latchkey.>")}
+	})
 	as := func(name string) *natssink.Sink {
 		sink := newSink(t, natssink.Options{URL: b.url(), Stream: made, NATS: []nats.Option{nats.UserInfo(name, "Wombat-right")}})
 		if err := sink.Connect(t.Context()); err != nil {
