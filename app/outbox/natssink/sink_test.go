@@ -167,7 +167,7 @@ func TestABrokerThatIsDownDelaysAndLosesNothing(t *testing.T) {
 	})
 }
 
-// rounds is how often NATS is stopped and started. LATCHKEY_TEST_ROUNDS=20 is how docs/reliability.md measures it.
+// rounds is how often NATS is stopped and started. LATCHKEY_TEST_ROUNDS=10 is how docs/reliability.md measures it.
 func rounds(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("LATCHKEY_TEST_ROUNDS")
