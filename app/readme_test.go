@@ -307,21 +307,50 @@ func TestTheREADMEsTestCommandIsWhatCIRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := 0
+	var tested []string // modules, each as its -C
 	for _, b := range readREADME(t) {
 		if b.lang != "sh" || !b.isTest() {
 			continue
 		}
-		n++
-		packages := strings.TrimPrefix(b.code, "go test ")
-		same := regexp.MustCompile(`\bgo test( -\S+)* ` + regexp.QuoteMeta(packages) + `( |$)`)
+		packages, in := strings.TrimPrefix(b.code, "go test "), ""
+		if of, ok := strings.CutPrefix(packages, "-C "); ok { // of another module, which must be said first
+			in, packages, _ = strings.Cut(of, " ")
+			in = "-C " + in + " "
+		}
+		tested = append(tested, in)
+		same := regexp.MustCompile(`\bgo test ` + regexp.QuoteMeta(in) + `(-\S+ )*` + regexp.QuoteMeta(packages) + `([ ;]|$)`)
 		if !same.Match(ci) {
 			t.Errorf("%v: .ci/run does not run %q with more flags", b, b.code)
 		}
 	}
-	if n == 0 {
-		t.Error("the README does not say how to run the tests")
+	for _, module := range modules(t) {
+		if !slices.Contains(tested, module) {
+			t.Errorf("the README does not say how to run the tests of the module %q", module)
+		}
 	}
+}
+
+// modules are those of the repository, each as the go command's flag that goes there; "" is the project itself.
+func modules(t *testing.T) (flags []string) {
+	t.Helper()
+	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		switch name := entry.Name(); {
+		case err != nil:
+			return err
+		case entry.IsDir() && path != ".." && (strings.HasPrefix(name, ".") || name == "data" || name == "node_modules"):
+			return fs.SkipDir
+		case path == filepath.Join("..", "go.mod"):
+			flags = append(flags, "")
+		case name == "go.mod":
+			dir, _ := filepath.Rel("..", filepath.Dir(path))
+			flags = append(flags, "-C "+filepath.ToSlash(dir)+" ")
+		}
+		return nil
+	})
+	if err != nil || len(flags) == 0 {
+		t.Fatal(flags, err)
+	}
+	return flags
 }
 
 // clone copies the project, as a newcomer has it, to a directory that is removed at the end.

@@ -100,26 +100,26 @@ func (m *Mailer) Consumers() []outbox.Consumer {
 		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e user.EmailChanged) error {
 			return m.notice(ctx, d, "moved", e.From, e.To)
 		}),
-		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e auth.CredentialsChanged) error {
+		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e auth.CredentialsChanged) error {
 			if e.Moved {
 				return nil // of which user.EmailChanged says more
 			}
 			return m.tell(ctx, d, "password", e.ID, e.Notice, content{Kept: e.Kept != ""})
 		}),
-		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e auth.SuspiciousSignIn) error {
+		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e auth.SuspiciousSignIn) error {
 			from := auth.Notice{Email: e.Email, IP: e.IP, UserAgent: e.UserAgent}
 			return m.tell(ctx, d, "signin", e.ID, from, content{NewDevice: e.NewDevice, Failures: e.Failures})
 		}),
-		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e link.Reclaimed) error {
+		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e link.Reclaimed) error {
 			return m.tell(ctx, d, "reclaimed", e.Identity, e.Notice, content{})
 		}),
-		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e link.Joined) error {
+		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e link.Joined) error {
 			return m.tell(ctx, d, "linked", e.Identity, e.Notice, content{Provider: m.provider(e.Provider)})
 		}),
-		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e link.ProviderLinked) error {
+		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e link.ProviderLinked) error {
 			return m.tell(ctx, d, "linked", e.Identity, e.Notice, content{Provider: m.provider(e.Provider)})
 		}),
-		outbox.On("mail", func(ctx context.Context, d outbox.Delivery, e link.ProviderUnlinked) error {
+		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e link.ProviderUnlinked) error {
 			return m.tell(ctx, d, "unlinked", e.Identity, e.Notice, content{Provider: m.provider(e.Provider)})
 		}),
 	}
