@@ -23,7 +23,13 @@ type lane struct {
 	wake      chan struct{}
 
 	mu   sync.Mutex
-	busy map[stream]bool // what is being handled here
+	busy map[stream]*work // what is being handled here
+}
+
+// work is a stream that is being handled.
+type work struct {
+	rows  []claimedRow // that are not done yet, the first of which is being handled
+	since time.Time    // that one
 }
 
 // stream is what is handled in order: the events of one aggregate, for one target.
@@ -75,13 +81,14 @@ func (l *lane) busyOf() map[string]int {
 	return of
 }
 
-func (l *lane) begin(s stream) {
+// at says which rows of a stream are not done yet.
+func (l *lane) at(rows []claimedRow) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.busy == nil {
-		l.busy = map[stream]bool{}
+		l.busy = map[stream]*work{}
 	}
-	l.busy[s] = true
+	l.busy[rows[0].stream()] = &work{rows, time.Now()}
 }
 
 func (l *lane) end(s stream) {
@@ -108,8 +115,11 @@ func (l *lane) rouse() {
 func (l *lane) run(ctx context.Context) {
 	outcomes := make(chan outcome)
 	var closing, busy sync.WaitGroup
-	closing.Go(func() { l.close(context.WithoutCancel(ctx), outcomes) })
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	closing.Go(func() { l.close(background, outcomes) })
+	closing.Go(func() { l.keep(background) })
 	defer closing.Wait()
+	defer stop()
 	defer close(outcomes)
 	defer busy.Wait()
 	for ctx.Err() == nil {
@@ -118,11 +128,10 @@ func (l *lane) run(ctx context.Context) {
 			l.outbox.log.Error("look for events to deliver", "consumer", l.name, "error", err)
 		}
 		for _, rows := range claimed {
-			s := rows[0].stream()
-			l.begin(s)
+			l.at(rows)
 			busy.Go(func() {
 				l.deliver(ctx, rows, outcomes)
-				l.end(s)
+				l.end(rows[0].stream())
 				l.rouse() // a worker is free, and the next events of the stream may go
 			})
 		}
@@ -199,17 +208,51 @@ type outcome struct {
 	done    chan<- error
 }
 
+// keep renews the leases of what is being handled, until ctx ends: so a lease can be short, and who died is soon noticed. What takes
+// longer than it may is left to others.
+func (l *lane) keep(ctx context.Context) {
+	tick := time.NewTicker(l.outbox.lease / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		var rows []claimedRow
+		l.mu.Lock()
+		for _, w := range l.busy {
+			if time.Since(w.since) < HandleTime && time.Until(w.rows[0].until) < l.outbox.lease*2/3 {
+				rows = append(rows, w.rows...)
+			}
+		}
+		l.mu.Unlock()
+		if len(rows) == 0 {
+			continue
+		}
+		until := database.Now().Add(l.outbox.lease)
+		err := l.outbox.db.InTx(ctx, func(ctx context.Context) error { return l.outbox.store.renew(ctx, rows, until) })
+		if err != nil && ctx.Err() == nil {
+			l.outbox.log.Error("renew the leases of events", "consumer", l.name, "error", err)
+		}
+	}
+}
+
+// errLost says that the lease had ended, and somebody else has the delivery now.
+var errLost = errors.New("the lease had ended: another node has it now")
+
 // deliver hands the events of a stream to their consumer, one after the other, and has it recorded what came of each before
-// it goes on to the next. After a failure, a stop, or when the lease may not last, it gives back the rest.
+// it goes on to the next. After a failure, a stop, or when it has taken long, it gives back the rest.
 func (l *lane) deliver(ctx context.Context, rows []claimedRow, outcomes chan<- outcome) {
-	done := make(chan error)
+	done, began := make(chan error), time.Now()
 	for i, c := range rows {
+		l.at(rows[i:])
 		o := outcome{row: c, rest: rows[i+1:], done: done}
 		log := l.outbox.log.With("event", c.ID, "topic", c.Topic, "consumer", c.Consumer, "attempt", c.Attempts)
 		if c.Target != "" {
 			log = log.With("target", c.Target)
 		}
-		if i > 0 && (ctx.Err() != nil || time.Until(c.until) < HandleTime) {
+		if i > 0 && (ctx.Err() != nil || time.Since(began) > HandleTime) {
 			o.rest, o.skipped = rows[i:], true
 		} else if c.tries() > l.outbox.options.MaxAttempts { // whoever begins it is not heard of again: maybe it is what stops them
 			o.failure, o.dead = "the attempts before ended without a word", true
@@ -220,6 +263,9 @@ func (l *lane) deliver(ctx context.Context, rows []claimedRow, outcomes chan<- o
 		outcomes <- o
 		err := <-done
 		switch {
+		case errors.Is(err, errLost):
+			log.Warn("an event was handled after its time: another node may have handled it, too")
+			return
 		case err != nil:
 			log.Error("record a delivery", "error", err)
 			return
@@ -253,27 +299,40 @@ func (l *lane) close(ctx context.Context, outcomes <-chan outcome) {
 				break collect
 			}
 		}
-		err := l.outbox.db.InTx(ctx, func(ctx context.Context) error { return l.record(ctx, batch) })
-		for _, o := range batch {
-			o.done <- err
+		var lost []bool
+		err := l.outbox.db.InTx(ctx, func(ctx context.Context) (err error) {
+			lost, err = l.record(ctx, batch)
+			return err
+		})
+		for i, o := range batch {
+			if err == nil && lost[i] {
+				o.done <- errLost
+			} else {
+				o.done <- err
+			}
 		}
 	}
 }
 
-func (l *lane) record(ctx context.Context, batch []outcome) error {
-	var done []claimedRow
+// record also says of which the lease was lost.
+func (l *lane) record(ctx context.Context, batch []outcome) (lost []bool, err error) {
+	var handled []claimedRow
 	for _, o := range batch {
 		if !o.skipped && o.failure == "" {
-			done = append(done, o.row)
+			handled = append(handled, o.row)
 		}
 	}
-	if err := l.outbox.store.done(ctx, done); err != nil {
-		return err
+	done, err := l.outbox.store.done(ctx, handled)
+	if err != nil {
+		return nil, err
 	}
+	lost = make([]bool, len(batch))
 	now := database.Now()
-	for _, o := range batch {
+	for i, o := range batch {
 		var err error
 		switch {
+		case !o.skipped && o.failure == "":
+			lost[i] = !slices.Contains(done, key{o.row.EventSeq, o.row.Target})
 		case o.skipped:
 			err = l.outbox.store.giveBack(ctx, o.rest, now)
 		case o.dead:
@@ -283,10 +342,10 @@ func (l *lane) record(ctx context.Context, batch []outcome) error {
 			err = errors.Join(l.outbox.store.giveBack(ctx, o.rest, next), l.outbox.store.failed(ctx, o.row, next, o.failure))
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return lost, nil
 }
 
 // errGone is the failure of a consumer that called runtime.Goexit.

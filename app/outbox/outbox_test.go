@@ -523,3 +523,32 @@ func TestEventsArePurgedWhenTheyAreOldAndDelivered(t *testing.T) {
 		}
 	})
 }
+
+// A lease is short, and renewed while its consumer is at work.
+func TestAConsumerThatTakesLongerThanALeaseIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		db := at.Open(t, outbox.Migrations())
+		var s seen
+		slow := outbox.On("c", func(_ context.Context, d outbox.Delivery, e happened) error {
+			s.add(d, e)
+			if e.N == 1 {
+				time.Sleep(2500 * time.Millisecond)
+			}
+			return nil
+		})
+		for range 2 {
+			node := open(t, db, slow)
+			node.SetLease(time.Second)
+			run(t, node)
+		}
+		o := open(t, db, slow)
+		if err := o.Emit(t.Context(), happened{"x", 1}, happened{"x", 2}); err != nil {
+			t.Fatal(err)
+		}
+		drained(t, o)
+		if got := s.all(); !slices.Equal(got, []happened{{"x", 1}, {"x", 2}}) {
+			t.Errorf("handled were %v", got)
+		}
+	})
+}

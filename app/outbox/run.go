@@ -10,12 +10,12 @@ import (
 const HandleTime = 10 * time.Second
 
 const (
-	leaseTime     = HandleTime + 5*time.Second // after which another node, or the next start, takes over
-	pollTime      = 2 * time.Second            // how soon events of other nodes and of the command line are noticed
-	workers       = 16                         // of one name at once
-	targetWorkers = 4                          // of one target at once
-	linger        = 5 * time.Millisecond       // how long a free worker waits for others to be free, too
-	maxWait       = 10 * time.Minute           // between two attempts
+	leaseTime     = 5 * time.Second      // of who is not heard of any more: then another node, or the next start, takes over
+	pollTime      = 2 * time.Second      // how soon events of other nodes and of the command line are noticed
+	workers       = 16                   // of one name at once
+	targetWorkers = 4                    // of one target at once
+	linger        = 5 * time.Millisecond // how long a free worker waits for others to be free, too
+	maxWait       = 10 * time.Minute     // between two attempts
 )
 
 // Run delivers until ctx ends. Then it takes no more, and returns when the consumers that are at work have finished; what

@@ -2,6 +2,8 @@ package outbox
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -233,7 +235,9 @@ func (s store) claim(ctx context.Context, q query, heads []head, until time.Time
 		at[c.stream()] = i
 	}
 	all := append(firsts, following...)
-	_, err = s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Where("?", anyOf("(event_seq = ? AND consumer = ? AND target = ?)", all, key)).
+	_, err = s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Where("?", anyOf("(event_seq = ? AND consumer = ? AND target = ?)", all, func(c claimedRow) []any {
+		return []any{c.EventSeq, c.Consumer, c.Target}
+	})).
 		Set("attempts = attempts + 1").Set("next_at = ?", until).Set("leased_until = ?", until).Exec(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
@@ -249,12 +253,10 @@ func (s store) claim(ctx context.Context, q query, heads []head, until time.Time
 // followers are how many events of a stream are taken at once beside the first, on average.
 const followers = 15
 
-func key(c claimedRow) []any { return []any{c.EventSeq, c.Consumer, c.Target} }
-
 // ours has it be about those of them of which the lease has not ended and nobody else has them now.
 const ours = "(event_seq = ? AND consumer = ? AND target = ? AND attempts = ?)"
 
-func keyAndAttempt(c claimedRow) []any { return append(key(c), c.Attempts) }
+func keyAndAttempt(c claimedRow) []any { return []any{c.EventSeq, c.Consumer, c.Target, c.Attempts} }
 
 // anyOf is the condition that one of the alternatives holds, each with its arguments.
 func anyOf[T any](condition string, of []T, args func(T) []any) schema.QueryWithArgs {
@@ -269,14 +271,31 @@ func anyOf[T any](condition string, of []T, args func(T) []any) schema.QueryWith
 	return bun.SafeQuery("("+string(query)+")", all...)
 }
 
-// done removes the deliveries, but for those that somebody else has now.
-func (s store) done(ctx context.Context, rows []claimedRow) error {
+// key is a delivery among those of its lane.
+type key struct {
+	EventSeq int64
+	Target   string
+}
+
+// done removes the deliveries, but for those that somebody else has now, and returns which.
+func (s store) done(ctx context.Context, rows []claimedRow) (done []key, err error) {
 	if len(rows) == 0 {
-		return nil
+		return nil, nil
 	}
-	_, err := s.db.Conn(ctx).NewDelete().Model((*deliveryRow)(nil)).Where("?", anyOf(ours, rows, keyAndAttempt)).Exec(ctx)
+	err = s.db.Conn(ctx).NewDelete().Model((*deliveryRow)(nil)).Where("?", anyOf(ours, rows, keyAndAttempt)).
+		Returning("event_seq, target").Scan(ctx, &done)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("close deliveries: %w", err)
+	}
+	return done, nil
+}
+
+// renew has the deliveries be ours for longer.
+func (s store) renew(ctx context.Context, rows []claimedRow, until time.Time) error {
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Where("?", anyOf(ours, rows, keyAndAttempt)).Where("leased_until IS NOT NULL").
+		Set("next_at = ?", until).Set("leased_until = ?", until).Exec(ctx)
 	if err != nil {
-		return fmt.Errorf("close deliveries: %w", err)
+		return fmt.Errorf("renew leases: %w", err)
 	}
 	return nil
 }
