@@ -54,6 +54,7 @@ func consume(from, to string) error {
 	for _, name := range []string{"a", "b"} {
 		if err := o.Register(outbox.On(name, func(_ context.Context, d outbox.Delivery, e happened) error {
 			_, err := fmt.Fprintf(file, "%s %s %s %d\n", name, d.ID, e.To, e.N) // one write: a line is whole
+			time.Sleep(time.Millisecond)                                        // in which it may be killed
 			return err
 		})); err != nil {
 			return err
