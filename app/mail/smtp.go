@@ -81,7 +81,7 @@ func (o SMTPOptions) addr() string {
 // same, Message-ID and Date included, so that a mailbox that drops what it has shows it once.
 //
 // It returns nil as soon as the server has taken the mail, and ErrRefused if the server will never take it.
-type SMTP struct{ options *SMTPOptions } // behind a pointer, because fmt prints the fields of unexported fields
+type SMTP struct{ options func() SMTPOptions } // a function, because fmt prints the fields of unexported fields
 
 // NewSMTP returns a Sender. It connects to nobody yet.
 func NewSMTP(o SMTPOptions) (*SMTP, error) {
@@ -100,7 +100,7 @@ func NewSMTP(o SMTPOptions) (*SMTP, error) {
 	case o.Timeout < 0 || o.Timeout > MaxTimeout:
 		return nil, fmt.Errorf("mail: Timeout must be at most %v", MaxTimeout)
 	}
-	return &SMTP{&o}, nil
+	return &SMTP{func() SMTPOptions { return o }}, nil
 }
 
 // IsLoopback reports whether the host is this machine, by its name or address.
@@ -110,7 +110,7 @@ func IsLoopback(host string) bool {
 }
 
 // String says which server it is.
-func (s *SMTP) String() string { return s.options.String() }
+func (s *SMTP) String() string { return s.options().String() }
 
 // GoString is String.
 func (s *SMTP) GoString() string { return s.String() }
@@ -128,9 +128,10 @@ func (s *SMTP) Send(ctx context.Context, m Message) error {
 	if err != nil {
 		return err // before anybody is bothered
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
+	o := s.options()
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	c := &conversation{options: s.options, to: m.To, at: "connect"}
+	c := &conversation{options: o, to: m.To, at: "connect"}
 	defer c.end()
 	if err := c.send(ctx, from, data); err != nil {
 		return c.failure(ctx, err)
@@ -140,7 +141,7 @@ func (s *SMTP) Send(ctx context.Context, m Message) error {
 
 // conversation is one with the server, over one mail.
 type conversation struct {
-	options *SMTPOptions
+	options SMTPOptions
 	conn    net.Conn
 	client  *smtp.Client
 	to      string
