@@ -13,6 +13,7 @@ import (
 	"mime/quotedprintable"
 	"net"
 	netmail "net/mail"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -322,6 +323,9 @@ func TestNothingInAMessageAddsAHeaderOrARecipient(t *testing.T) {
 		}
 		if err != nil || len(h) != 8 || len(got.To) != 1 || got.To[0] != "user1@example.com" || got.From != "latchkey@example.com" || strings.ContainsFunc(subject, invisible) {
 			t.Errorf("%v: from %s to %v\n%s", err, got.From, got.To, got.Data)
+		}
+		if id := h.Get("Message-Id"); !regexp.MustCompile(`^<[A-Za-z0-9_.-]+@example\.com>$`).MatchString(id) {
+			t.Errorf("Message-ID %q", id)
 		}
 		if from, err := h.AddressList("From"); err != nil || len(from) != 1 || from[0].Address != "latchkey@example.com" || strings.ContainsFunc(from[0].Name, invisible) {
 			t.Errorf("from %q, %v", h.Get("From"), err)

@@ -207,7 +207,7 @@ func (c *session) AuthMechanisms() []string {
 func (c *session) Auth(mech string) (sasl.Server, error) {
 	check := func(username, password string) error {
 		if username != c.server.options.Username || password != c.server.options.Password {
-			return smtp.ErrAuthFailed
+			return Answer(535, 5, 7, 8, "nobody is "+username+" with "+password) // as no server should
 		}
 		c.mail.User = username
 		return nil
