@@ -163,7 +163,7 @@ func (c *conversation) send(ctx context.Context, from string, data []byte) (err 
 	if c.conn, err = new(net.Dialer).DialContext(ctx, "tcp", c.options.addr()); err != nil {
 		return err
 	}
-	c.release = context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
+	c.release = context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
 	if err := c.greet(ctx); err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (c *conversation) send(ctx context.Context, from string, data []byte) (err 
 		return context.Cause(ctx)
 	}
 	c.at = atAnswer
-	c.conn.SetDeadline(time.Now().Add(answerTime))
+	_ = c.conn.SetDeadline(time.Now().Add(answerTime))
 	err = w.Close()
 	c.polite = err == nil || isReply(err)
 	return err
@@ -258,11 +258,11 @@ func (c *conversation) end() {
 	c.release()
 	switch {
 	case !c.polite:
-		c.conn.Close()
+		_ = c.conn.Close()
 	default:
-		c.conn.SetDeadline(time.Now().Add(2 * time.Second))
+		_ = c.conn.SetDeadline(time.Now().Add(2 * time.Second))
 		go func() {
-			defer c.conn.Close()
+			defer c.conn.Close() //nolint:errcheck // it is over
 			_ = c.client.Quit()
 		}()
 	}
