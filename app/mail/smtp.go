@@ -44,7 +44,7 @@ const (
 	// MaxTimeout is the most of SMTPOptions.Timeout. With answerTime it is less than an outbox waits before somebody else
 	// sends the same mail.
 	MaxTimeout = 10 * time.Second
-	answerTime = 4 * time.Second // for what the server says when it has all of a mail
+	answerTime = 3 * time.Second // for what the server says when it has all of a mail
 )
 
 // SMTPOptions say by which server mails leave.
