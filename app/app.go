@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
@@ -242,24 +243,19 @@ func mailOptions(c *Config, at *listener, terminal io.Writer, log *slog.Logger) 
 	if at != nil {
 		o.URL = at.url
 	}
+	var err error
+	if o.Sender, err = newSender(c, terminal); err != nil {
+		return mail.Options{}, err
+	}
 	switch c.Mail.driver(c.Production()) {
 	case "log":
-		o.Sender = mail.NewLog(terminal)
 	case "file":
-		path := c.Mail.Path
-		if path == "" {
-			if err := makeDataDir(c); err != nil {
-				return mail.Options{}, err
-			}
-			path = filepath.Join(c.DataDir, "mail.jsonl")
-		}
-		file, err := mail.NewFile(path)
-		if err != nil {
-			return mail.Options{}, fmt.Errorf("mail.path: %w", err)
-		}
-		o.Sender = file
 		if c.Production() && c.Mail.From == DefaultConfig().Mail.From && at != nil {
 			log.Warn("mail.from is not set: mails say that they are from nobody", "from", c.Mail.From)
+		}
+	case "smtp":
+		if c.Mail.SMTP.TLS == mail.NoTLS && !mail.IsLoopback(c.Mail.SMTP.Host) && at != nil {
+			log.Warn("mail.smtp.tls is none: mails, with links that open accounts, travel in clear", "mail.smtp.host", c.Mail.SMTP.Host)
 		}
 	default:
 		if c.Mail.Driver == "auto" && at != nil {
@@ -271,6 +267,45 @@ func mailOptions(c *Config, at *listener, terminal io.Writer, log *slog.Logger) 
 		}
 	}
 	return o, nil
+}
+
+// newSender is who takes the mails, or nil if nobody does.
+func newSender(c *Config, terminal io.Writer) (mail.Sender, error) {
+	switch c.Mail.driver(c.Production()) {
+	case "log":
+		return mail.NewLog(terminal), nil
+	case "file":
+		path := c.Mail.Path
+		if path == "" {
+			if err := makeDataDir(c); err != nil {
+				return nil, err
+			}
+			path = filepath.Join(c.DataDir, "mail.jsonl")
+		}
+		file, err := mail.NewFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("mail.path: %w", err)
+		}
+		return file, nil
+	case "smtp":
+		m := c.Mail.SMTP
+		o := mail.SMTPOptions{Host: m.Host, Port: m.Port, TLS: m.TLS, Username: m.Username, Password: string(m.Password.Bytes()), Timeout: m.Timeout}
+		if m.CAFile != "" {
+			known, err := os.ReadFile(m.CAFile)
+			if err != nil {
+				return nil, fmt.Errorf("mail.smtp.ca_file: %w", err)
+			}
+			if o.RootCAs = x509.NewCertPool(); !o.RootCAs.AppendCertsFromPEM(known) {
+				return nil, fmt.Errorf("mail.smtp.ca_file: %s holds no certificate in PEM", m.CAFile)
+			}
+		}
+		smtp, err := mail.NewSMTP(o)
+		if err != nil {
+			return nil, err
+		}
+		return smtp, nil
+	}
+	return nil, nil
 }
 
 // providersChecked says that the configuration speaks of providers that there are.

@@ -50,6 +50,7 @@ Usage:
   server doctor [--json] [--full]         look whether what must always hold in the database does, while servers run; changes nothing
   server mail templates DIR               write the templates of mails into a directory, to start your own from
   server mail preview DIR                 write every mail as it would leave, with samples, as files to open
+  server mail test --to ADDRESS           send a mail that says nothing, as the server would, and say how far it came
   server config                           show every setting, its value and where that comes from, without secrets
   server calibrate [--target 250ms]       measure what hashing passwords costs here, and propose a cost
   server --help                           this text; 'server COMMAND --help' for a command's flags

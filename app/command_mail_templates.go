@@ -11,6 +11,8 @@ import (
 )
 
 const mailUsage = `Usage of server mail:
+  server mail test --to ADDRESS
+                               send a mail that says nothing, by the driver that the server would use, and say how far it came
   server mail templates DIR    write the built-in templates of mails into a directory, to start your own from: keep those
                                that you change, name the directory in mail.templates, and start the server anew
   server mail preview DIR      write every mail as it would leave, with samples of what can be in it, as files to open:
@@ -26,6 +28,9 @@ func (m *command) mail(args []string) error {
 	flags.Usage = func() { fmt.Fprint(flags.Output(), mailUsage) }
 	if len(args) == 0 || helpAsked(args) {
 		return m.parse(flags, []string{"--help"})
+	}
+	if args[0] == "test" {
+		return m.mailTest(args[1:])
 	}
 	if err := m.parse(flags, args[1:]); err != nil {
 		return err

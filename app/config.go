@@ -186,14 +186,26 @@ type AdminConfig struct {
 
 // MailConfig says how mails leave. Driver answers for auto.
 type MailConfig struct {
-	Driver string `key:"driver" def:"auto" oneof:"auto|log|file|none"`
+	Driver string `key:"driver" def:"auto" oneof:"auto|smtp|file|log|none"`
 	// Path is the file of the driver file. Empty means mail.jsonl in the data directory.
 	Path string `key:"path" def:""`
 	From string `key:"from" def:"Latchkey <latchkey@localhost>"`
 	// Name is how mails call the site. Empty means its host.
 	Name string `key:"name" def:""`
 	// Templates is a directory of templates that count before the built-in ones. Empty means none.
-	Templates string `key:"templates" def:""`
+	Templates string     `key:"templates" def:""`
+	SMTP      SMTPConfig `key:"smtp"`
+}
+
+// SMTPConfig names the server of the driver smtp.
+type SMTPConfig struct {
+	Host     string        `key:"host" def:""`
+	Port     int           `key:"port" def:"0" min:"0" max:"65535"` // 0: what is usual for TLS
+	TLS      string        `key:"tls" def:"starttls" oneof:"starttls|tls|none"`
+	Username string        `key:"username" def:""`
+	Password Secret        `key:"password" def:""`
+	CAFile   string        `key:"ca_file" def:""` // who else may vouch for the server; empty: whom the system trusts
+	Timeout  time.Duration `key:"timeout" def:"8s"`
 }
 
 // EventsConfig is about the events that are recorded with every change.
@@ -296,6 +308,8 @@ func (m MailConfig) driver(production bool) string {
 	switch {
 	case m.Driver != "auto":
 		return m.Driver
+	case m.SMTP.Host != "":
+		return "smtp"
 	case production:
 		return "none"
 	default:
@@ -383,6 +397,9 @@ func printValue(v reflect.Value) string {
 			texts[i] = printValue(v.Index(i))
 		}
 		return strings.Join(texts, ",")
+	}
+	if s, ok := v.Interface().(Secret); ok && len(s.Bytes()) == 0 {
+		return "" // that there is none is no secret
 	}
 	text := fmt.Sprint(v.Interface())
 	if _, ok := v.Interface().(time.Duration); !ok {

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/mail"
+	netmail "net/mail"
 	"net/netip"
 	"net/url"
 	"reflect"
@@ -20,6 +20,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/latchkey-go/latchkey/app/httpapi"
+	"github.com/latchkey-go/latchkey/app/mail"
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -44,6 +45,7 @@ var checks = map[string]func(string) string{
 	"roles.*":                       checkPermission,
 	"mail.from":                     checkFrom,
 	"mail.name":                     checkName,
+	"mail.smtp.host":                checkSMTPHost,
 }
 
 const howToMakeSecret = "make one with: openssl rand -base64 32 | tr '+/' '-_' | tr -d '='"
@@ -116,10 +118,11 @@ func (c *Config) together(add func(key, format string, args ...any)) {
 	if given, ok := c.Roles[user.RoleAdmin]; ok && !slices.Contains(given, "*") {
 		add("roles."+user.RoleAdmin, `must be ["*"], because somebody has to be able to do everything: make a role of another name for less`)
 	}
+	c.checkSMTP(add)
 	if !c.Production() {
 		return
 	}
-	if u, err := url.Parse(c.HTTP.URL()); err == nil && u.Scheme == "http" && (!isLoopback(u.Hostname()) || c.HTTP.PublicURL == "" && !listensOnLoopback(c.HTTP.Addr)) {
+	if u, err := url.Parse(c.HTTP.URL()); err == nil && u.Scheme == "http" && (!mail.IsLoopback(u.Hostname()) || c.HTTP.PublicURL == "" && !listensOnLoopback(c.HTTP.Addr)) {
 		add("http.public_url", "must be set to https://… in production, because passwords and sessions travel over it")
 	}
 	if c.Auth.Password.BcryptCost < 10 {
@@ -129,7 +132,15 @@ func (c *Config) together(add func(key, format string, args ...any)) {
 		add("auth.password.breach_url", "must be https:// in production: http on this machine is for tests")
 	}
 	if c.Mail.Driver == "log" {
-		add("mail.driver", "must not be log in production, because mails hold links that open accounts: use file, or none")
+		add("mail.driver", "must not be log in production, because mails hold links that open accounts: use smtp, file, or none")
+	}
+	if c.Mail.driver(true) == "smtp" {
+		if c.Mail.From == DefaultConfig().Mail.From {
+			add("mail.from", "must be set to an address of yours, such as Latchkey <latchkey@example.com>: no server takes mails from localhost")
+		}
+		if c.Mail.SMTP.TLS == mail.NoTLS && !mail.IsLoopback(c.Mail.SMTP.Host) {
+			add("mail.smtp.tls", "must be starttls or tls in production, because mails hold links that open accounts: none is for a server on this machine")
+		}
 	}
 	for _, list := range []struct {
 		key     string
@@ -138,6 +149,29 @@ func (c *Config) together(add func(key, format string, args ...any)) {
 		if wrong := checkMade(list.secrets); wrong != "" {
 			add(list.key, "%s", wrong)
 		}
+	}
+}
+
+// checkSMTP says what is wrong with the settings of the driver smtp together.
+func (c *Config) checkSMTP(add func(key, format string, args ...any)) {
+	m, password := c.Mail.SMTP, len(c.Mail.SMTP.Password.Bytes()) > 0
+	if m.Host == "" && c.Mail.Driver == "smtp" {
+		add("mail.smtp.host", "must be the server that takes our mails, such as smtp.example.com, because mail.driver is smtp")
+	}
+	if def := DefaultConfig().Mail.SMTP; m.Host == "" && c.Mail.Driver == "auto" && (m.Port != def.Port || m.TLS != def.TLS || m.Username != "" || password || m.CAFile != "") {
+		add("mail.smtp.host", "must be set, too: without it no mail is sent by SMTP")
+	}
+	if m.Username != "" && !password {
+		add("mail.smtp.password", "must be set with mail.smtp.username, best as file:/run/secrets/smtp")
+	}
+	if m.Username == "" && password {
+		add("mail.smtp.username", "must be set with mail.smtp.password")
+	}
+	if m.TLS == mail.NoTLS && password && !mail.IsLoopback(m.Host) {
+		add("mail.smtp.tls", "must be starttls or tls: a password is sent without TLS only to a server on this machine")
+	}
+	if m.Timeout > mail.MaxTimeout {
+		add("mail.smtp.timeout", "must be at most %v", mail.MaxTimeout)
 	}
 }
 
@@ -357,7 +391,7 @@ func checkPermission(name string) string {
 }
 
 func checkFrom(s string) string {
-	if _, err := mail.ParseAddress(s); err != nil || strings.ContainsAny(s, "\r\n") {
+	if _, err := netmail.ParseAddress(s); err != nil || strings.ContainsAny(s, "\r\n") {
 		return "must be an address, such as Latchkey <latchkey@example.com>"
 	}
 	return ""
@@ -370,13 +404,15 @@ func checkName(s string) string {
 	return ""
 }
 
+func checkSMTPHost(s string) string {
+	if _, err := netip.ParseAddr(s); err != nil && strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || strings.ContainsRune(":/@[]", r) }) {
+		return "must be the name of a host or an IP address, such as smtp.example.com; the port is mail.smtp.port"
+	}
+	return ""
+}
+
 // listensOnLoopback reports whether only this machine can reach the address.
 func listensOnLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
-	return err == nil && isLoopback(host)
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
+	return err == nil && mail.IsLoopback(host)
 }

@@ -88,7 +88,7 @@ func (t *table) add(structType reflect.Type, section string, index []int, named 
 			t.names = append(t.names, n)
 			t.sections[pattern], t.sections[pattern+".*"] = n, nil
 			t.add(field.Type.Elem(), pattern+".*", nil, n)
-		case field.Type.Kind() == reflect.Struct:
+		case field.Type.Kind() == reflect.Struct && field.Type != reflect.TypeFor[Secret]():
 			t.sections[pattern] = nil
 			t.add(field.Type, pattern, at, named)
 		default:
@@ -285,6 +285,8 @@ func (s *setting) parse(texts []string) (value reflect.Value, ok bool) {
 		*into = texts[0]
 	case *DSN:
 		*into = DSN(texts[0])
+	case *Secret: // a text that somebody else has given; lists are of secrets that were made for us
+		*into = NewSecret([]byte(texts[0]))
 	case *int:
 		n, err := strconv.Atoi(texts[0])
 		if err != nil || len(texts[0]) > 1 && texts[0][0] == '0' { // 012 is octal to some readers

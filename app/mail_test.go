@@ -222,9 +222,12 @@ func TestMailsThatCouldNotLeaveAreToldAtTheStart(t *testing.T) {
 		"to the terminal in production": {append(production, "LATCHKEY_MAIL_DRIVER=log"), 2, "LATCHKEY_MAIL_DRIVER: must not be log in production"},
 		"to a directory that is not there": {append(env, "LATCHKEY_MAIL_DRIVER=file", "LATCHKEY_MAIL_PATH="+filepath.Join(dir, "not there", "mail.jsonl")), 1,
 			"mail.path: open " + filepath.Join(dir, "not there", "mail.jsonl") + ": no such file or directory"},
-		"to a directory":       {append(env, "LATCHKEY_MAIL_DRIVER=file", "LATCHKEY_MAIL_PATH="+dir), 1, "mail.path: open " + dir},
-		"from nobody":          {append(env, "LATCHKEY_MAIL_FROM=nobody"), 2, "LATCHKEY_MAIL_FROM: must be an address"},
-		"in a way there isn't": {append(env, "LATCHKEY_MAIL_DRIVER=smtp"), 2, "LATCHKEY_MAIL_DRIVER: must be one of"},
+		"to a directory":             {append(env, "LATCHKEY_MAIL_DRIVER=file", "LATCHKEY_MAIL_PATH="+dir), 1, "mail.path: open " + dir},
+		"from nobody":                {append(env, "LATCHKEY_MAIL_FROM=nobody"), 2, "LATCHKEY_MAIL_FROM: must be an address"},
+		"in a way there isn't":       {append(env, "LATCHKEY_MAIL_DRIVER=pigeon"), 2, "LATCHKEY_MAIL_DRIVER: must be one of"},
+		"by a server without a name": {append(env, "LATCHKEY_MAIL_DRIVER=smtp"), 2, "mail.smtp.host: must be the server that takes our mails"},
+		"vouched for by nobody": {append(env, "LATCHKEY_MAIL_SMTP_HOST=localhost", "LATCHKEY_MAIL_SMTP_CA_FILE="+filepath.Join(dir, "ca.pem")), 1,
+			"mail.smtp.ca_file: open " + filepath.Join(dir, "ca.pem")},
 	} {
 		out, errs, code := run(t, c.env)
 		if code != c.code || out != "" || !strings.Contains(errs, c.says) {

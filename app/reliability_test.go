@@ -30,7 +30,7 @@ import (
 // What the experiments of docs/reliability.md have in common. They are small in an ordinary run of the tests; these, in the
 // environment, make them as large as there:
 //
-//	LATCHKEY_TEST_ROUNDS       how many identities come to be, for each fault (once_test.go)
+//	LATCHKEY_TEST_ROUNDS       how many identities come to be, for each fault (once_test.go); how many outages, or kills (smtp_test.go)
 //	LATCHKEY_TEST_OPERATIONS   of each client (history_test.go), or in all (failing_test.go)
 //	LATCHKEY_TEST_SEEDS        how many histories (history_test.go)
 //	LATCHKEY_TEST_SEED         the first seed; without it another one each time, which is printed

@@ -230,10 +230,14 @@ func (m *Mailer) send(ctx context.Context, d outbox.Delivery, name, to string, c
 		return fmt.Errorf("write mail %s: %w", name, err)
 	}
 	err = m.options.Sender.Send(ctx, Message{
-		ID: d.ID, From: m.options.From, To: to, Subject: subject, Text: text, HTML: page, Repeated: d.Attempt > 1,
+		ID: d.ID, From: m.options.From, To: to, Subject: subject, Text: text, HTML: page, Repeated: d.Attempt > 1, At: d.At,
 	})
 	if err != nil {
-		return fmt.Errorf("send mail %s: %w", name, err)
+		err = fmt.Errorf("send mail %s: %w", name, err)
+		if errors.Is(err, ErrRefused) {
+			return outbox.Permanent(err)
+		}
+		return err
 	}
 	m.log.Info("sent", "mail", name, "event", d.ID)
 	return nil

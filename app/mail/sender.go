@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 )
 
 // Message is one mail to one person. It holds links that open accounts: it must not be logged.
@@ -24,6 +25,9 @@ type Message struct {
 	// Repeated says that the same message may have been sent before, by somebody who was then not heard of again. A
 	// Sender that can tell sends it once.
 	Repeated bool `json:"-"`
+
+	// At is when what it is about happened: the same when it is sent again. Zero: now.
+	At time.Time `json:"-"`
 }
 
 // String says to whom the message is, and hides the rest.
@@ -37,9 +41,15 @@ func (m Message) LogValue() slog.Value { return slog.StringValue(m.String()) }
 
 // Sender takes mails. After an error the message is sent again later; nil says that it will not be lost any more. The
 // error is logged and kept, so it must not repeat what the message says. A Sender is safe for concurrent use.
+//
+// An error that wraps ErrRefused says that sending the same message again is of no use.
 type Sender interface {
 	Send(ctx context.Context, m Message) error
 }
+
+// ErrRefused says that a message will never be taken, such as for an address that nobody has: it is not sent again by
+// itself. What may mend, such as a wrong password of ours or a full queue, is another error.
+var ErrRefused = errors.New("the mail was refused for good")
 
 // Log writes mails for people to read, as in a terminal, links included: it is for development.
 type Log struct {

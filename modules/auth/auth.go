@@ -114,6 +114,7 @@ type Service struct {
 	tellAt    []func(context.Context, IdentityID) (string, error)
 	keys      *keyring.Ring
 	gates     gates
+	counting  chan struct{} // a place for each transaction over counts; nil: any number
 }
 
 // New returns the auth module's service. It fails if a provider's name cannot be used or is used twice, or if a provider
@@ -139,6 +140,9 @@ func New(p Params) (*Service, error) {
 			Throttle:    p.Options.Throttle.filled(),
 		},
 		keys: p.Keys,
+	}
+	if p.DB.Dialect() == database.Postgres {
+		s.counting = make(chan struct{}, countingAtOnce)
 	}
 	switch o := s.options; {
 	case o.TokenTTL < 0 || o.SessionTTL < 0 || o.MaxSessions < 0:

@@ -342,7 +342,7 @@ func (s *Service) reserve(ctx context.Context, buckets []bucket) (places []held,
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		var rows []throttleRow
 		now := database.Now()
-		err := s.db.InTx(ctx, func(ctx context.Context) (err error) {
+		err := s.count(ctx, patience.C, func(ctx context.Context) (err error) {
 			if rows, err = s.store.reserve(ctx, buckets, now); err != nil {
 				return err
 			}
@@ -374,6 +374,26 @@ func (s *Service) reserve(ctx context.Context, buckets []bucket) (places []held,
 			return nil, 0, ctx.Err()
 		}
 	}
+}
+
+// countingAtOnce is how many transactions over counts a node has under way on PostgreSQL: half of the connections that it has
+// unless something else is said. They are short; but if somebody has locked the table, such as for a migration, or a count hangs
+// otherwise, those who are signed in already, and everybody else, find a connection still.
+const countingAtOnce = 8
+
+// count runs a transaction over counts when there is a place for it: ErrBusy if there is none when patience has ended.
+func (s *Service) count(ctx context.Context, patience <-chan time.Time, do func(context.Context) error) error {
+	if s.counting != nil {
+		select {
+		case s.counting <- struct{}{}:
+			defer func() { <-s.counting }()
+		case <-patience:
+			return ErrBusy.After(time.Second)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return s.db.InTx(ctx, do)
 }
 
 // verdict says whether the counts, in which a place was taken, leave room for it: ErrThrottled if too many have failed, and
@@ -418,7 +438,7 @@ func (s *Service) settle(ctx context.Context, c Client, who IdentityID, places [
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	var rows []throttleRow
-	err := s.db.InTx(ctx, func(ctx context.Context) (err error) {
+	err := s.count(ctx, nil, func(ctx context.Context) (err error) {
 		rows, err = s.store.settle(ctx, places, forget, failed)
 		return err
 	})
