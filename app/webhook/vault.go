@@ -69,7 +69,8 @@ func openBy(k keyring.Key, r secretRow) (Secret, bool) {
 // Kept is how the secrets are kept.
 type Kept struct {
 	Secrets int          // how many there are
-	Lost    []EndpointID // whose secret no master secret here opens
+	Closed  int          // of them, those that no master secret here opens
+	Lost    []EndpointID // whose are all closed: they are sent nothing
 }
 
 // Status says how the secrets are kept. It changes nothing.
@@ -86,15 +87,20 @@ func (v *Vault) Status(ctx context.Context) (Kept, error) {
 func (v *Vault) look(rows []secretRow) (kept Kept, stale []secretRow) {
 	names := v.names()
 	kept.Secrets = len(rows)
+	opened := map[EndpointID]bool{}
 	for _, r := range rows {
 		if _, err := v.open(r); err != nil {
-			if !slices.Contains(kept.Lost, r.EndpointID) {
-				kept.Lost = append(kept.Lost, r.EndpointID)
-			}
+			kept.Closed++
 			continue
 		}
+		opened[r.EndpointID] = true
 		if len(r.Seals) != len(names) || slices.ContainsFunc(names, func(name string) bool { return r.Seals[name] == nil }) {
 			stale = append(stale, r)
+		}
+	}
+	for _, r := range rows {
+		if !opened[r.EndpointID] && !slices.Contains(kept.Lost, r.EndpointID) {
+			kept.Lost = append(kept.Lost, r.EndpointID)
 		}
 	}
 	return kept, stale
