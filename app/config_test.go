@@ -161,6 +161,7 @@ var everySetting = []setting{
 	{"mail.smtp.timeout", "3s", `3s`, "3s"},
 	{"events.retention", "48h", `48h`, "48h"},
 	{"events.max_attempts", "20", `20`, "20"},
+	{"webhooks.private_addresses", "true", `true`, "true"},
 	{"audit.retention", "0s", `0s`, "0s"},
 	{"log.level", "debug", `debug`, "debug"},
 	{"log.format", "json", `json`, "json"},
