@@ -143,7 +143,7 @@ func (m *command) listWebhooks(s *webhook.Service, f *webhookFlags, _ []string) 
 	}
 	table := tabwriter.NewWriter(m.out, 0, 0, 2, ' ', 0)
 	for _, e := range endpoints {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", e.ID, webhookState(e), visible(e.URL), topicsOf(e), visible(e.Description))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", e.ID, webhookState(e), visible(e.URL), topicsOf(e), described(e))
 	}
 	if count > most {
 		fmt.Fprintf(table, "and %d more\n", count-most)
@@ -166,7 +166,14 @@ func topicsOf(e webhook.Endpoint) string {
 	if len(e.Topics) == 0 {
 		return "every topic"
 	}
-	return visibles(e.Topics)
+	return strings.Join(e.Topics, ",")
+}
+
+func described(e webhook.Endpoint) string {
+	if e.Description == "" {
+		return ""
+	}
+	return visible(e.Description)
 }
 
 func (m *command) createWebhook(s *webhook.Service, f *webhookFlags, args []string) error {
@@ -193,10 +200,10 @@ func (m *command) printWebhook(f *webhookFlags, e webhook.Endpoint) error {
 	if f.json {
 		return m.printJSON(httpapi.WebhookJSON(e, nil))
 	}
+	fmt.Fprintf(m.out, "%s  %s\n", e.ID, webhookState(e))
 	table := tabwriter.NewWriter(m.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "%s\t%s\n", e.ID, webhookState(e))
 	for _, row := range [][2]string{
-		{"address", visible(e.URL)}, {"topics", topicsOf(e)}, {"description", visible(e.Description)}, {"secrets that sign", fmt.Sprint(e.Secrets)},
+		{"address", visible(e.URL)}, {"topics", topicsOf(e)}, {"description", described(e)}, {"secrets that sign", fmt.Sprint(e.Secrets)},
 		{"made", moment(e.CreatedAt)}, {"changed", moment(e.UpdatedAt)},
 	} {
 		if row[1] != "" {
@@ -279,7 +286,7 @@ func (m *command) webhookDeliveries(s *webhook.Service, f *webhookFlags, args []
 	}
 	table := tabwriter.NewWriter(m.out, 0, 0, 2, ' ', 0)
 	for _, d := range deliveries {
-		fmt.Fprintf(table, "%s\t%s\t%s\tattempt %d\t%s\t%v\n", moment(d.At), d.EventID, visible(d.Topic), d.Attempt, outcomeOf(d), d.Duration)
+		fmt.Fprintf(table, "%s\t%s\t%s\tattempt %d\t%s\t%v\n", moment(d.At), d.EventID, d.Topic, d.Attempt, outcomeOf(d), d.Duration)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -295,7 +302,7 @@ func (m *command) webhookDeliveries(s *webhook.Service, f *webhookFlags, args []
 
 func outcomeOf(d webhook.Delivery) string {
 	if d.Failed() {
-		return "failed: " + visible(d.Error)
+		return "failed: " + d.Error
 	}
 	return fmt.Sprintf("delivered, it answered %d", d.Status)
 }
