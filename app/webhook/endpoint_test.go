@@ -32,8 +32,8 @@ func keysOf(t *testing.T, letters ...string) *keyring.Ring {
 	return keys
 }
 
-// exec runs a statement in a transaction.
-func exec(t *testing.T, db *database.DB, statement string, args ...any) {
+// execute runs a statement in a transaction.
+func execute(t *testing.T, db *database.DB, statement string, args ...any) {
 	t.Helper()
 	err := db.InTx(t.Context(), func(ctx context.Context) error {
 		_, err := db.Conn(ctx).NewRaw(statement, args...).Exec(ctx)
@@ -278,7 +278,7 @@ func TestARotationHasBothSecretsSignForAWhile(t *testing.T) {
 		if n := count(t, p.db, "latchkey_webhook_secret WHERE expires_at IS NULL"); n != 1 {
 			t.Errorf("%d secrets are current", n)
 		}
-		exec(t, p.db, "UPDATE latchkey_webhook_secret SET expires_at = ? WHERE expires_at IS NOT NULL", database.Now().Add(-time.Second)) // the day is over
+		execute(t, p.db, "UPDATE latchkey_webhook_secret SET expires_at = ? WHERE expires_at IS NOT NULL", database.Now().Add(-time.Second)) // the day is over
 		e.Secrets = 1
 		verified("when the overlap is over", []string{second}, []string{first})
 		third := rotate(webhook.Rotation{Overlap: time.Hour})
@@ -292,7 +292,7 @@ func TestARotationHasBothSecretsSignForAWhile(t *testing.T) {
 		if _, _, err := p.RotateSecret(t.Context(), e.ID, webhook.Rotation{}); !errors.Is(err, webhook.ErrRotating) {
 			t.Errorf("a ninth secret: %v", err)
 		}
-		exec(t, p.db, "UPDATE latchkey_webhook_secret SET expires_at = ? WHERE expires_at IS NOT NULL", database.Now().Add(-time.Second))
+		execute(t, p.db, "UPDATE latchkey_webhook_secret SET expires_at = ? WHERE expires_at IS NOT NULL", database.Now().Add(-time.Second))
 		if n, err := p.PurgeSecrets(t.Context(), 5); n != 5 || err != nil {
 			t.Errorf("purged %d, %v", n, err)
 		}
@@ -355,7 +355,7 @@ func TestSecretsOutliveTheMasterSecrets(t *testing.T) {
 
 		// A sealed secret is that of its endpoint, and of no other.
 		other, _ := newProgram(t, p.db, keysOf(t, "y"), open).create(t, r.URL)
-		exec(t, p.db, "UPDATE latchkey_webhook_secret SET seals = (SELECT o.seals FROM latchkey_webhook_secret o WHERE o.endpoint_id = ?) WHERE endpoint_id = ?", string(other.ID), string(e.ID))
+		execute(t, p.db, "UPDATE latchkey_webhook_secret SET seals = (SELECT o.seals FROM latchkey_webhook_secret o WHERE o.endpoint_id = ?) WHERE endpoint_id = ?", string(other.ID), string(e.ID))
 		check("with the seal of another", newProgram(t, p.db, keysOf(t, "y"), open), true)
 	})
 }

@@ -436,7 +436,7 @@ func TestTheLogIsPurged(t *testing.T) {
 			}
 		}
 		old := p.deliveries(t, kept)[1]
-		exec(t, p.db, "UPDATE latchkey_webhook_delivery SET sent_at = ? WHERE id = ?", database.Now().Add(-25*time.Hour), old.ID)
+		execute(t, p.db, "UPDATE latchkey_webhook_delivery SET sent_at = ? WHERE id = ?", database.Now().Add(-25*time.Hour), old.ID)
 		if err := p.DeleteEndpoint(t.Context(), gone.ID); err != nil {
 			t.Fatal(err)
 		}
