@@ -55,6 +55,84 @@ func (a answer) names(t *testing.T, name string) (names []string) {
 	}
 }
 
+// webhookJSON is a webhook's fields in their order, up to the last.
+func webhookJSON(id, description, enabled, secrets string) string {
+	return `{"id":"` + id + `","url":"` + nobodyListens + `","topics":["user.created"],"description":` + description + `,"enabled":` + enabled +
+		`,"active_secrets":` + secrets + `,"created_at":"<time>","updated_at":"<time>"`
+}
+
+const (
+	on        = `true,"disabled_at":null,"disabled_reason":null`
+	off       = `false,"disabled_at":"<time>","disabled_reason":"manual"`
+	notTried  = `{"id":"<whdel id>","webhook_id":"{hook}","event_id":"<evt id>","topic":"webhook.test","attempt":1,"sent_at":"<time>","duration_ms":<n>,"status":null,"error":"the connection was refused"}`
+	noWebhook = `{"type":"not_found","message":"No such webhook.","reason":"webhook_not_found"}`
+)
+
+var webhooksRoutes = []fixture{
+	{"list by nobody", "", "GET /admin/webhooks", "", 401, unauthorized},
+	{"list by a member", "member", "GET /admin/webhooks", "", 403, forbidden},
+	{"list", "admin", "GET /admin/webhooks", "", 200, `{"webhooks":[` + webhookJSON("{hook}", "null", on, "1") + `}],"count":1,"offset":0,"limit":50}`},
+	{"list none of them", "admin", "GET /admin/webhooks?limit=0&offset=5", "", 200, `{"webhooks":[],"count":1,"offset":5,"limit":0}`},
+	{"list by what is no parameter", "admin", "GET /admin/webhooks?q=x", "", 400, invalid("Unrecognized fields: 'q'; use limit, offset, fields")},
+	{"create", "admin", "POST /admin/webhooks", `{"url":"` + nobodyListens + `","topics":["user.created"],"description":"shop"}`, 200,
+		`{"webhook":` + webhookJSON("<whep id>", `"shop"`, on, "1") + `,"secret":"<secret>"}}`},
+	{"create one with few fields", "admin", "POST /admin/webhooks?fields=url", `{"url":"` + nobodyListens + `"}`, 200, `{"webhook":{"url":"` + nobodyListens + `","id":"<whep id>","secret":"<secret>"}}`},
+	{"create nothing", "admin", "POST /admin/webhooks", `{}`, 400, invalid("Field 'url' is required")},
+	{"create with a bad address", "admin", "POST /admin/webhooks", `{"url":"https://ada:x@example.com"}`, 400, problem("invalid_data", "Invalid webhook: url must not hold a user or password", "webhook_value_invalid")},
+	{"create by a member", "member", "POST /admin/webhooks", `{}`, 403, forbidden},
+	{"one", "admin", "GET /admin/webhooks/{hook}", "", 200, `{"webhook":` + webhookJSON("{hook}", "null", on, "1") + `}}`},
+	{"none", "admin", "GET /admin/webhooks/whep_none", "", 404, noWebhook},
+	{"update", "admin", "POST /admin/webhooks/{hook}", `{"description":"x","enabled":false}`, 200, `{"webhook":` + webhookJSON("{hook}", `"x"`, off, "1") + `}}`},
+	{"update none", "admin", "POST /admin/webhooks/whep_none", `{}`, 404, noWebhook},
+	{"rotate", "admin", "POST /admin/webhooks/{hook}/rotate-secret", `{}`, 200, `{"webhook":` + webhookJSON("{hook}", `"x"`, off, "2") + `,"secret":"<secret>"}}`},
+	{"rotate none", "admin", "POST /admin/webhooks/whep_none/rotate-secret", `{}`, 404, noWebhook},
+	{"rotate with a strange overlap", "admin", "POST /admin/webhooks/{hook}/rotate-secret", `{"overlap":"1h"}`, 400, invalid("Expected type: 'number' for field 'overlap', got: 'string'")},
+	{"test", "admin", "POST /admin/webhooks/{hook}/test", "", 200, `{"delivery":` + notTried + `}`},
+	{"test none", "admin", "POST /admin/webhooks/whep_none/test", "", 404, noWebhook},
+	{"deliveries", "admin", "GET /admin/webhooks/{hook}/deliveries?failed=true&topic=webhook.test", "", 200, `{"deliveries":[` + notTried + `],"limit":50}`},
+	{"deliveries of another topic", "admin", "GET /admin/webhooks/{hook}/deliveries?topic=user.created", "", 200, `{"deliveries":[],"limit":50}`},
+	{"deliveries of none", "admin", "GET /admin/webhooks/whep_none/deliveries", "", 404, noWebhook},
+	{"delete by a member", "member", "DELETE /admin/webhooks/{hook}", "", 403, forbidden},
+	{"delete", "admin", "DELETE /admin/webhooks/{hook}", "", 200, `{"id":"{hook}","object":"webhook","deleted":true}`},
+	{"delete again", "admin", "DELETE /admin/webhooks/{hook}", "", 200, `{"id":"{hook}","object":"webhook","deleted":true}`},
+}
+
+func TestWebhooksAnswer(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		sc := newScene(t, s)
+		e, _, err := s.hooks.CreateEndpoint(t.Context(), webhook.EndpointDraft{URL: nobodyListens, Topics: []string{"user.created"}})
+		check(t, err)
+		sc.ids["hook"] = string(e.ID)
+		nextID()
+		sc.run(t, webhooksRoutes)
+	})
+}
+
+// An application that has none says so.
+func TestWithoutWebhooksTheRoutesSaySo(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		admin := bearer(s.admin(t, "admin@example.com"))
+		api, err := httpapi.New(httpapi.Params{DB: s.db, Users: s.users, Auth: s.auth, Link: s.link})
+		check(t, err)
+		bare := httptest.NewServer(api)
+		defer bare.Close()
+		s.URL = bare.URL
+		for _, route := range httpapi.Routes() {
+			method, path, _ := strings.Cut(route, " ")
+			if !strings.HasPrefix(path, "/admin/webhooks") {
+				continue
+			}
+			body := ""
+			if route == "POST /admin/webhooks" {
+				body = `{"url":"` + nobodyListens + `"}`
+			}
+			if a := s.do(t, method, strings.ReplaceAll(path, "{id}", id.New("whep")), body, admin); a.status != 404 || a.get("reason") != "no_webhooks" {
+				t.Errorf("%s: %d %s", route, a.status, a.body)
+			}
+		}
+	})
+}
+
 func TestWebhooksAreManagedOverHTTP(t *testing.T) {
 	each(t, func(t *testing.T, s *server) {
 		var mu sync.Mutex
