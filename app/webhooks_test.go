@@ -245,7 +245,7 @@ func TestTheCommandWebhooks(t *testing.T) {
 			{1, "was not found", []string{"delete", id}},
 			{1, "was not found", []string{"test", id}},
 			{1, "No such webhook.", []string{"rotate", "nonsense"}},
-			{1, "there is no topic 'user.made'", []string{"create", s.URL, "--topic", "user.made"}},
+			{1, "topics[0] is none that there is", []string{"create", s.URL, "--topic", "user.made"}},
 			{1, "url must begin with https://", []string{"create", "ftp://example.com"}},
 			{1, "for at most 30 days", []string{"rotate", id, "--overlap", "1000h"}},
 		} {

@@ -207,7 +207,7 @@ func TestWebhooksAreManagedOverHTTP(t *testing.T) {
 			{"POST", "", `{}`, 400, "Field 'url' is required"},
 			{"POST", "", `{"url":"ftp://example.com/"}`, 400, `Invalid webhook: url must begin with https://","reason":"webhook_value_invalid"`},
 			{"POST", "", `{"url":"https://example.com/","secret":"mine"}`, 400, "Unrecognized fields: 'secret'"},
-			{"POST", "", `{"url":"https://example.com/","topics":["user"]}`, 400, "there is no topic 'user'"},
+			{"POST", "", `{"url":"https://example.com/","topics":["user"]}`, 400, "topics[0] is none that there is"},
 			{"POST", "/" + hook, `{"enabled":null}`, 400, "'enabled' must not be null"},
 			{"POST", "/" + hook, `{"enabled":"no"}`, 400, "Expected type: 'boolean' for field 'enabled', got: 'string'"},
 			{"POST", "/" + hook + "/rotate-secret", `{"overlap":0}`, 400, "overlap must be 1 to 2592000 seconds"},

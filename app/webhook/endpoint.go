@@ -115,15 +115,14 @@ func (s *Service) check(r *endpointRow) error {
 	case len(r.Topics) > MaxTopics:
 		return ErrInvalid.Msg("Invalid webhook: topics must be at most %d", MaxTopics)
 	}
-	topics := slices.Clone(r.Topics)
-	slices.Sort(topics)
-	topics = slices.Compact(topics)
-	for _, t := range topics {
-		if !slices.Contains(s.topics, t) {
-			return ErrInvalid.Msg("Invalid webhook: there is no topic '%s'; topics are whole names, such as user.created, and none given is every one%s", strings.ToValidUTF8(t[:min(len(t), 64)], ""), s.similar(t))
+	for i, t := range r.Topics {
+		if !slices.Contains(s.topics, t) { // which is not repeated: it may have been meant for another field
+			return ErrInvalid.Msg("Invalid webhook: topics[%d] is none that there is. A topic is a whole name, such as user.created, and none given is every one%s", i, s.similar(t))
 		}
 	}
-	r.Topics = topics
+	topics := slices.Clone(r.Topics)
+	slices.Sort(topics)
+	r.Topics = slices.Compact(topics)
 	return nil
 }
 
