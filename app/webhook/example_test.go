@@ -76,9 +76,9 @@ func withWebhooks() (users *user.Service, webhooks *webhook.Service, end func())
 			},
 			func() (*keyring.Ring, error) { return keyring.New([]byte("at least 32 bytes that nobody knows")) },
 		),
-		fx.Supply(webhook.Options{PrivateAddresses: true}), // the shop is on this machine
+		fx.Invoke(func(lc fx.Lifecycle, db *database.DB) { lc.Append(fx.StopHook(db.Close)) }), // after all that follow have stopped
+		fx.Supply(webhook.Options{PrivateAddresses: true}),                                     // the shop is on this machine
 		user.Module, outbox.Module, outbox.Deliver, webhook.Module, webhook.Run,
-		fx.Invoke(func(lc fx.Lifecycle, db *database.DB) { lc.Append(fx.StopHook(db.Close)) }),
 		fx.Populate(&users, &webhooks),
 	)
 	if err := app.Start(context.Background()); err != nil {
