@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -145,5 +146,28 @@ func TestCertificatesAreVerifiedAndRedirectsNotFollowed(t *testing.T) {
 	defer plain.Close()
 	if _, why := get(t, trusting, strings.Replace(plain.URL, "http:", "https:", 1)); why != "the receiver does not speak TLS" {
 		t.Errorf("a receiver without TLS: %q", why)
+	}
+}
+
+// What is no HTTP may be anything, and is not repeated.
+func TestAnAnswerThatIsNoneIsNotRepeated(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conn.Write([]byte("s3cret of ours\r\n\r\n"))
+			conn.Close()
+		}
+	}()
+	_, why := get(t, outward.NewClient(outward.Options{PrivateAddresses: true}), "http://"+l.Addr().String()+"/?token=hunter2")
+	if why == "" || strings.Contains(why, "s3cret") || strings.Contains(why, "hunter2") {
+		t.Errorf("it says %q", why)
 	}
 }
