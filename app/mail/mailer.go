@@ -95,10 +95,10 @@ func (m *Mailer) Consumers() []outbox.Consumer {
 		outbox.On(consumerName, m.move),
 		outbox.On(consumerName, m.verify),
 		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e user.EmailChangeRequested) error {
-			return m.notice(ctx, d, "moving", e.From, e.To)
+			return m.notice(ctx, d, "moving", e.From, e.To, e.Unproved)
 		}),
 		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e user.EmailChanged) error {
-			return m.notice(ctx, d, "moved", e.From, e.To)
+			return m.notice(ctx, d, "moved", e.From, e.To, e.Unproved)
 		}),
 		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e auth.CredentialsChanged) error {
 			if e.Moved {
@@ -184,10 +184,11 @@ func (m *Mailer) verify(ctx context.Context, d outbox.Delivery, e auth.Verificat
 	return m.send(ctx, d, "verify", t.Email, content{URL: m.options.link("/app/verify-email", t.Token), expires: t.ExpiresAt, Registers: t.Registers})
 }
 
-// notice tells an address that its account is about to have another one, or has. It holds no token.
-func (m *Mailer) notice(ctx context.Context, d outbox.Delivery, name, address, other string) error {
-	if address == "" {
-		return nil // there was none
+// notice tells an address that its account is about to have another one, or has. It holds no token. One that nobody has proved is
+// told nothing: it may be a stranger's, as whoever registers can name any.
+func (m *Mailer) notice(ctx context.Context, d outbox.Delivery, name, address, other string, unproved bool) error {
+	if address == "" || unproved {
+		return nil
 	}
 	return m.send(ctx, d, name, address, content{URL: m.options.URL + resetPath, Other: other})
 }

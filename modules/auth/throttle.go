@@ -40,7 +40,7 @@ var (
 	limitResetAsk         = Limit{"reset_ask", 30, time.Hour}              // the same, by address
 	limitEmailChange      = Limit{"email_change", 5, time.Hour}            // requests for another address, by identity
 	limitVerificationAsk  = Limit{"verification_ask", 5, 15 * time.Minute} // requests for a mail that proves an address, by identity
-	limitVerificationMail = Limit{"verification_mail", 10, time.Hour}      // such mails, by where they go and who has them sent
+	limitVerificationMail = Limit{"verification_mail", 10, time.Hour}      // such mails, those of changes to it as well, by where they go and who has them sent
 	limitVerificationAll  = Limit{"verification_all", 100, time.Hour}      // such mails, by where they go
 	limitResetToken       = Limit{"reset_token", 30, 15 * time.Minute}     // reset tokens that are no good, by address
 	limitPair             = Limit{"account_address", 10, 15 * time.Minute} // what ThrottleOptions defaults to
