@@ -33,8 +33,8 @@ type Options struct {
 	Templates fs.FS
 }
 
-// site is how mails call the site.
-func (o Options) site() string {
+// Site is how mails call the site.
+func (o Options) Site() string {
 	u, err := url.Parse(o.URL)
 	if o.Name != "" || err != nil {
 		return o.Name
@@ -225,7 +225,7 @@ const resetPath = "/app/reset-password"
 var addresses = regexp.MustCompile(`(:|[.\x{3002}\x{ff0e}\x{ff61}])(//|\pL[\pL\pM\pN\p{Cf}-]|\pN+[.\x{3002}\x{ff0e}\x{ff61}]\pN)`)
 
 func (m *Mailer) send(ctx context.Context, d outbox.Delivery, name, to string, c content) error {
-	c.To, c.Site = to, m.options.site()
+	c.To, c.Site = to, m.options.Site()
 	subject, text, page, err := m.pages[name].write(name, c)
 	if err != nil {
 		return fmt.Errorf("write mail %s: %w", name, err)

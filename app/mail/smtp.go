@@ -412,6 +412,13 @@ func (m Message) compose() (from string, data []byte, err error) {
 	return sender.Address, buf.Bytes(), nil
 }
 
+// CheckSender says what is wrong with who mails are from, for SMTP: it is as Options.From, by an address that all servers know, which
+// is in ASCII and of a domain with a dot.
+func CheckSender(from string) error {
+	_, err := parseSender(from)
+	return err
+}
+
 // parseSender reads who mails are from, as everything on the way to the recipient understands it.
 func parseSender(from string) (*mail.Address, error) {
 	sender, err := mail.ParseAddress(from)

@@ -81,7 +81,7 @@ type letter struct {
 
 // letters are all there are, with samples of what can be in them.
 func letters(o Options) []letter {
-	base := content{Site: o.site(), To: "ada@example.com"}
+	base := content{Site: o.Site(), To: "ada@example.com"}
 	with := func(change func(*content)) content {
 		c := base
 		change(&c)
@@ -107,7 +107,7 @@ func letters(o Options) []letter {
 	other := func(c *content) { c.URL, c.Other = o.URL+resetPath, "ada@lovelace.example" }
 	provider := func(c *content) { c.Provider = "Example Account" }
 	return []letter{
-		{"invite", true, leads("/app/invite", func(c *content) { c.message = "Welcome to the team!\nAsk me anything." })},
+		{"invite", true, leads("/app/invite", func(c *content) { c.message = "Welcome to the team!\nAsk me anything." }, func(c *content) { c.message = "Hello." })},
 		{"reset", true, leads(resetPath)},
 		{"move", true, leads("/app/email/confirm", func(c *content) { c.Other = "ada@lovelace.example" })},
 		{"verify", true, leads("/app/verify-email", func(c *content) { c.Registers = true })},
