@@ -71,6 +71,9 @@ func New(p Params) (*Mailer, error) {
 	if err != nil || (site.Scheme != "http" && site.Scheme != "https") || site.Host == "" {
 		return nil, errors.New("mail: URL must be set, because mails hold links, and be such as https://id.example.com")
 	}
+	if site.User != nil || site.RawQuery != "" || site.Fragment != "" || strings.ContainsAny(m.options.URL, "?#") || strings.HasSuffix(m.options.URL, "/") {
+		return nil, errors.New("mail: URL must end with the host or a path, without a slash, because paths are put behind it")
+	}
 	if strings.ContainsFunc(m.options.Name, unicode.IsControl) {
 		return nil, errors.New("mail: Name must be one line, such as Example")
 	}

@@ -66,6 +66,8 @@ func TestATemplateThatCannotBeUsedStopsTheStart(t *testing.T) {
 		"without the link in HTML":   {files("invite.html", "<p>Come!</p>"), []string{"invite.html: the link is missing"}},
 		"with the link in a script":  {files("reset.html", "<a style=\"background:{{.URL}}\" href=\"{{.URL}}\">x</a>"), []string{"reset.html: a value stands where it could do harm"}},
 		"of two lines":               {files("invite.txt", "{{define \"invite.subject\"}}x{{end}}{{.URL}}{{with .Message}}{{index . 1}}{{end}}"), []string{"invite.txt", "index out of range"}},
+		"no UTF-8":                   {files("invite.txt", "{{define \"invite.subject\"}}Gr\xfc\xdfe{{end}}{{.URL}}"), []string{"invite.txt: it is no UTF-8"}},
+		"nothing to see":             {files("invite.txt", "{{define \"invite.subject\"}}\u200b\u202e{{end}}{{.URL}}"), []string{`the subject "invite.subject" is empty`}},
 		"with a page of its own":     {files("reset.html", "<!doctype html><HTML>"+link+"</HTML>"), []string{"reset.html: it is what stands within layout.html"}},
 		"a layout without a content": {files("layout.html", "<p>{{.Site}}</p>"), []string{"layout.html: it does not show what the mails say"}},
 		"several":                    {files("reset.txt", link, "moved.txt", ""), []string{"reset.txt: it has no subject", "moved.txt: it has no subject"}},
