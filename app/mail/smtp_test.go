@@ -16,6 +16,7 @@ import (
 	netmail "net/mail"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -535,6 +536,55 @@ func TestAServerThatRepeatsThePasswordDoesNotGetItIntoOurErrors(t *testing.T) {
 		return "451 not for " + smtpPassword + "\r\n"
 	})
 	wantError(t, tells.Send(t.Context(), message(1)), false, "name the sender: 451 …")
+}
+
+// Whoever is in between can put answers behind the last one in clear (CVE-2011-0411): they must not count as said over TLS.
+func TestWhatIsSaidBeforeTLSDoesNotCountAfterIt(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{TLS: mail.STARTTLS})
+	upstream := net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	put := make(chan bool, 1)
+	go func() {
+		client, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer client.Close()
+		server, err := net.Dial("tcp", upstream)
+		if err != nil {
+			return
+		}
+		defer server.Close()
+		go io.Copy(server, client) //nolint:errcheck // until one of them hangs up
+		buf := make([]byte, 64<<10)
+		for greetings := 0; ; {
+			n, err := server.Read(buf)
+			if err != nil {
+				return
+			}
+			said := buf[:n:n]
+			if bytes.HasPrefix(said, []byte("220 ")) {
+				if greetings++; greetings == 2 { // to STARTTLS
+					said = append(said, "250-mail.example.com\r\n250 AUTH PLAIN\r\n"...)
+					put <- true
+				}
+			}
+			if _, err := client.Write(said); err != nil {
+				return
+			}
+		}
+	}()
+	s.Port = l.Addr().(*net.TCPAddr).Port
+	err = by(t, s, mail.SMTPOptions{Username: "latchkey", Password: smtpPassword}).Send(t.Context(), message(1))
+	wantError(t, err, false, "sign in", "neither PLAIN nor LOGIN")
+	if len(put) != 1 {
+		t.Error("nothing was put in")
+	}
 }
 
 func TestOptionsOfSMTPThatCannotBeMeantAreRefused(t *testing.T) {
