@@ -394,6 +394,8 @@ func TestWhatIsWrongInTheFileIsOneLineEach(t *testing.T) {
 		{"mail: {smtp: {host: smtp.example.com, password: hunter2}}", "mail.smtp.username: must be set with mail.smtp.password"},
 		{"mail: {smtp: {host: smtp.example.com, tls: none, username: ada, password: hunter2}}", "mail.smtp.tls: must be starttls or tls: a password is sent without TLS only to a server on this machine"},
 		{"mail: {smtp: {host: smtp.example.com, username: ada, password: 'file:/does/not/exist'}}", "mail.smtp.password: the file /does/not/exist cannot be read: "},
+		{"mail: {smtp: {host: smtp.example.com}, from: 'Keys <keys@intranet>'}", "mail.from: must be an address that all servers know"},
+		{"mail: {smtp: {host: smtp.example.com}, from: 'Keys <keys@schlüssel.example>'}", "mail.from: must be an address that all servers know"},
 		{"mail: {smtp: {host: smtp.example.com, timeout: 11s}}", "mail.smtp.timeout: must be at most 10s"},
 		{"log: {level: loud}", "log.level: must be one of debug, info, warn, error"},
 		{"log: {format: on}", "log.format: must be one of auto, text, json"},
