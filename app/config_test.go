@@ -396,7 +396,7 @@ func TestWhatIsWrongInTheFileIsOneLineEach(t *testing.T) {
 		{"mail: {smtp: {host: smtp.example.com, username: ada, password: 'file:/does/not/exist'}}", "mail.smtp.password: the file /does/not/exist cannot be read: "},
 		{"mail: {smtp: {host: smtp.example.com}, from: 'Keys <keys@intranet>'}", "mail.from: must be an address that all servers know"},
 		{"mail: {smtp: {host: smtp.example.com}, from: 'Keys <keys@schlüssel.example>'}", "mail.from: must be an address that all servers know"},
-		{"mail: {smtp: {host: smtp.example.com, timeout: 11s}}", "mail.smtp.timeout: must be at most 10s"},
+		{"mail: {smtp: {host: smtp.example.com, timeout: 11s}}", "mail.smtp.timeout: must be at most 9s"},
 		{"log: {level: loud}", "log.level: must be one of debug, info, warn, error"},
 		{"log: {format: on}", "log.format: must be one of auto, text, json"},
 		{"log: {format: file:relative}", "log.format: file: must be followed by an absolute path"},

@@ -43,7 +43,7 @@ const (
 	defaultTimeout = 8 * time.Second
 	// MaxTimeout is the most of SMTPOptions.Timeout. With answerTime it is less than an outbox waits before somebody else
 	// sends the same mail.
-	MaxTimeout = 10 * time.Second
+	MaxTimeout = 9 * time.Second
 	answerTime = 3 * time.Second // for what the server says when it has all of a mail
 	mostHeard  = 128 << 10       // bytes of a server, its certificates included: one that does not stop talking would fill the memory
 )
