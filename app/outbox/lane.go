@@ -329,17 +329,18 @@ func (l *lane) record(ctx context.Context, batch []outcome) (lost []bool, err er
 	lost = make([]bool, len(batch))
 	now := database.Now()
 	for i, o := range batch {
-		var err error
+		if !o.skipped && o.failure == "" {
+			if lost[i] = !slices.Contains(done, key{o.row.EventSeq, o.row.Target}); !lost[i] {
+				continue // to the rest
+			}
+		}
+		err := l.outbox.store.giveBack(ctx, o.rest, now)
 		switch {
-		case !o.skipped && o.failure == "":
-			lost[i] = !slices.Contains(done, key{o.row.EventSeq, o.row.Target})
-		case o.skipped:
-			err = l.outbox.store.giveBack(ctx, o.rest, now)
+		case err != nil:
 		case o.dead:
-			err = errors.Join(l.outbox.store.dead(ctx, o.row, now, o.failure), l.outbox.store.giveBack(ctx, o.rest, now))
+			err = l.outbox.store.dead(ctx, o.row, now, o.failure)
 		case o.failure != "":
-			next := now.Add(backoff(o.row.tries()))
-			err = errors.Join(l.outbox.store.giveBack(ctx, o.rest, next), l.outbox.store.failed(ctx, o.row, next, o.failure))
+			err = l.outbox.store.failed(ctx, o.row, now.Add(backoff(o.row.tries())), o.failure)
 		}
 		if err != nil {
 			return nil, err

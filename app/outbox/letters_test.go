@@ -385,3 +385,38 @@ func TestDeadLettersArePurgedAsLongAfterAsDeliveredEvents(t *testing.T) {
 		}
 	})
 }
+
+// An event that stops its program takes nobody along: those after it were not begun, however often they were taken with it.
+func TestWhatWasTakenWithAnEventThatNobodySurvivesIsHandled(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		var s seen
+		stop := make(chan struct{})
+		t.Cleanup(func() { close(stop) })
+		deadly := outbox.On("c", func(_ context.Context, d outbox.Delivery, e happened) error {
+			if e.N == 1 {
+				<-stop // as if it had been killed: its node is not heard of again
+			}
+			s.add(d, e)
+			return nil
+		})
+		options := outbox.Options{MaxAttempts: 2}
+		db := at.Open(t, outbox.Migrations())
+		emit(t, withOptions(t, db, options, deadly), happened{"x", 1}, happened{"x", 2}, happened{"x", 3})
+		for n := range 2 {
+			node := withOptions(t, db, options, deadly)
+			node.SetLease(time.Hour)
+			ctx, cancel := context.WithCancel(t.Context())
+			go node.Run(ctx)
+			until(t, "it is begun", func() bool { return list(t, node, outbox.Filter{})[0].Attempts == n+1 })
+			cancel()
+			sql(t, db, "UPDATE latchkey_outbox_delivery SET next_at = ?, leased_until = ?", database.Now().Add(-time.Second), database.Now().Add(-time.Second))
+		}
+		o := withOptions(t, db, options, deadly)
+		run(t, o)
+		drained(t, o)
+		if got, dead := s.all(), list(t, o, outbox.Filter{Dead: true}); !slices.Equal(got, []happened{{"x", 2}, {"x", 3}}) || len(dead) != 1 {
+			t.Errorf("handled %v, dead are %+v", got, dead)
+		}
+	})
+}

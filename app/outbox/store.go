@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -212,7 +213,8 @@ func (s store) open(ctx context.Context, q query) *bun.SelectQuery {
 }
 
 // claim takes the heads until the lease ends, but for those that another node has taken, and of each stream what follows. Only who
-// holds the first of a stream takes others of it, so that nobody overtakes.
+// holds the first of a stream takes others of it, so that nobody overtakes. An attempt at one that follows is forgiven until it has
+// failed: should this program end, it was the first that was begun.
 func (s store) claim(ctx context.Context, q query, heads []head, until time.Time) ([][]claimedRow, error) {
 	const columns = "d.event_seq, d.consumer, d.target, d.attempts, d.forgiven, e.id, e.topic, e.aggregate_id, e.payload, e.created_at"
 	var firsts, following []claimedRow
@@ -234,11 +236,13 @@ func (s store) claim(ctx context.Context, q query, heads []head, until time.Time
 	for i, c := range firsts {
 		at[c.stream()] = i
 	}
-	all := append(firsts, following...)
-	_, err = s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Where("?", anyOf("(event_seq = ? AND consumer = ? AND target = ?)", all, func(c claimedRow) []any {
-		return []any{c.EventSeq, c.Consumer, c.Target}
-	})).
-		Set("attempts = attempts + 1").Set("next_at = ?", until).Set("leased_until = ?", until).Exec(ctx)
+	all := slices.Concat(firsts, following)
+	these := func(rows []claimedRow) schema.QueryWithArgs {
+		return anyOf("(event_seq = ? AND consumer = ? AND target = ?)", rows, func(c claimedRow) []any { return []any{c.EventSeq, c.Consumer, c.Target} })
+	}
+	_, err = s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Where("?", these(all)).
+		Set("attempts = attempts + 1").Set("forgiven = forgiven + CASE WHEN ? THEN 0 ELSE 1 END", these(firsts)).
+		Set("next_at = ?", until).Set("leased_until = ?", until).Exec(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
 	}
@@ -300,13 +304,13 @@ func (s store) renew(ctx context.Context, rows []claimedRow, until time.Time) er
 	return nil
 }
 
-// giveBack undoes the claim of deliveries that were not begun: others have them from then on.
-func (s store) giveBack(ctx context.Context, rows []claimedRow, next time.Time) error {
+// giveBack undoes the claim of deliveries that were not begun, which are never the first of their stream: others have them now.
+func (s store) giveBack(ctx context.Context, rows []claimedRow, now time.Time) error {
 	if len(rows) == 0 {
 		return nil
 	}
 	_, err := s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Where("?", anyOf(ours, rows, keyAndAttempt)).
-		Set("attempts = attempts - 1").Set("next_at = ?", next).Set("leased_until = NULL").Exec(ctx)
+		Set("attempts = attempts - 1").Set("forgiven = forgiven - 1").Set("next_at = ?", now).Set("leased_until = NULL").Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("give deliveries back: %w", err)
 	}
@@ -316,7 +320,7 @@ func (s store) giveBack(ctx context.Context, rows []claimedRow, next time.Time) 
 // failed puts the delivery off, and with it what waits for it, so that nobody looks at that in vain.
 func (s store) failed(ctx context.Context, c claimedRow, next time.Time, why string) error {
 	res, err := s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Where(ours, keyAndAttempt(c)...).
-		Set("next_at = ?", next).Set("leased_until = NULL").Set("last_error = ?", database.Clip(why, maxError)).Exec(ctx)
+		Set("forgiven = ?", c.Forgiven).Set("next_at = ?", next).Set("leased_until = NULL").Set("last_error = ?", database.Clip(why, maxError)).Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("put delivery off: %w", err)
 	}
