@@ -180,7 +180,7 @@ func (l *lane) claim(ctx context.Context) (claimed [][]claimedRow, err error) {
 		return nil, err
 	}
 	err = l.outbox.db.InTx(ctx, func(ctx context.Context) (err error) {
-		claimed, err = l.outbox.store.claim(ctx, q, heads, q.now.Add(l.outbox.lease))
+		claimed, err = l.outbox.store.claim(ctx, q, heads, database.Now().Add(l.outbox.lease)) // now: there may have been a queue
 		return err
 	})
 	return claimed, err
@@ -230,8 +230,9 @@ func (l *lane) keep(ctx context.Context) {
 		if len(rows) == 0 {
 			continue
 		}
-		until := database.Now().Add(l.outbox.lease)
-		err := l.outbox.db.InTx(ctx, func(ctx context.Context) error { return l.outbox.store.renew(ctx, rows, until) })
+		err := l.outbox.db.InTx(ctx, func(ctx context.Context) error {
+			return l.outbox.store.renew(ctx, rows, database.Now().Add(l.outbox.lease))
+		})
 		if err != nil && ctx.Err() == nil {
 			l.outbox.log.Error("renew the leases of events", "consumer", l.name, "error", err)
 		}

@@ -420,3 +420,47 @@ func TestWhatWasTakenWithAnEventThatNobodySurvivesIsHandled(t *testing.T) {
 		}
 	})
 }
+
+// A dead letter that is tried again waits until nobody is at a later event of its aggregate, and takes nothing from who is.
+func TestADeadLetterIsTriedAgainWhenNobodyIsAtItsAggregate(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		db := at.Open(t, outbox.Migrations())
+		var s seen
+		var mended atomic.Bool
+		var atWork, most atomic.Int64
+		begun, release := make(chan struct{}), make(chan struct{})
+		c := outbox.On("c", func(_ context.Context, d outbox.Delivery, e happened) error {
+			if e.N == 1 && !mended.Load() {
+				return outbox.Permanent(errors.New("no"))
+			}
+			if n := atWork.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			defer atWork.Add(-1)
+			s.add(d, e)
+			if e.N == 2 && d.Attempt == 1 {
+				close(begun)
+				<-release
+			}
+			return nil
+		})
+		o := open(t, db, c)
+		emit(t, o, happened{"x", 1}, happened{"x", 2}, happened{"x", 3})
+		run(t, o)
+		<-begun
+		mended.Store(true)
+		if n, err := o.Retry(t.Context(), outbox.Filter{Dead: true}); n != 1 || err != nil {
+			t.Fatalf("tried again: %d, %v", n, err)
+		}
+		run(t, open(t, db, c)) // another node
+		time.Sleep(300 * time.Millisecond)
+		close(release)
+		drained(t, o)
+		got := s.all()
+		slices.SortFunc(got, func(a, b happened) int { return a.N - b.N })
+		if !slices.Equal(got, []happened{{"x", 1}, {"x", 2}, {"x", 3}}) || most.Load() != 1 {
+			t.Errorf("handled %v, %d at a time", s.all(), most.Load())
+		}
+	})
+}

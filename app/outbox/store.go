@@ -72,6 +72,7 @@ type claimedRow struct {
 	Aggregate string `bun:"aggregate_id"`
 	Payload   []byte
 	CreatedAt time.Time
+	Taken     bool // somebody else is at it
 
 	until time.Time
 }
@@ -154,27 +155,30 @@ type query struct {
 }
 
 // heads are the streams, at most so many, that have something due which waits for nothing: their earliest delivery. Topics that
-// this program does not hear are left to those that do.
+// this program does not hear are left to those that do. What was tried before may be a dead letter that is tried again: it waits
+// for whoever is at a later one.
 //
 // Asked is about a window of what is due for longest, so that it costs the same whatever there is behind it, and whatever
 // PostgreSQL believes about a table that was empty a moment ago. If the window is full of what waits for others it is widened.
 func (s store) heads(ctx context.Context, q query, most int) (heads []head, err error) {
 	for window := 30 * most; ; window *= 10 {
-		due := s.open(ctx, q).Column("d.target", "d.aggregate_id", "d.event_seq").Where("d.next_at <= ?", q.now).OrderExpr("d.next_at").Limit(int64(window))
+		due := s.open(ctx, q).Column("d.target", "d.aggregate_id", "d.event_seq", "d.attempts").Where("d.next_at <= ?", q.now).OrderExpr("d.next_at").Limit(int64(window))
 		streams := s.db.Conn(ctx).NewSelect().TableExpr("(?) AS due", due).
-			ColumnExpr("due.target, due.aggregate_id, min(due.event_seq) AS event_seq, count(*) AS among").Group("due.target", "due.aggregate_id")
+			ColumnExpr("due.target, due.aggregate_id, min(due.event_seq) AS event_seq, max(due.attempts) AS tried, count(*) AS among").Group("due.target", "due.aggregate_id")
 		earliest := s.db.Conn(ctx).NewSelect().TableExpr("latchkey_outbox_delivery AS b").ColumnExpr("min(b.event_seq)").
 			Where("b.consumer = ? AND b.target = s.target AND b.aggregate_id = s.aggregate_id AND b.dead_at IS NULL", q.consumer)
 		if len(q.topics) > 0 {
 			earliest = earliest.Where("b.topic IN (?)", bun.List(q.topics))
 		}
+		atWork := s.db.Conn(ctx).NewSelect().TableExpr("latchkey_outbox_delivery AS b").ColumnExpr("1").
+			Where("b.consumer = ? AND b.target = s.target AND b.aggregate_id = s.aggregate_id AND b.leased_until > ?", q.consumer, q.now).Where("b.dead_at IS NULL")
 		var found []struct {
 			head  `bun:",extend"`
 			Among int
 			First bool
 		}
 		err := s.db.Conn(ctx).NewSelect().TableExpr("(?) AS s", streams).
-			ColumnExpr("s.target, s.aggregate_id, s.event_seq, s.among, s.event_seq = (?) AS first", earliest).Scan(ctx, &found)
+			ColumnExpr("s.target, s.aggregate_id, s.event_seq, s.among, s.event_seq = (?) AND (s.tried = 0 OR NOT EXISTS (?)) AS first", earliest, atWork).Scan(ctx, &found)
 		if err != nil {
 			return nil, fmt.Errorf("look for due deliveries: %w", err)
 		}
@@ -212,31 +216,43 @@ func (s store) open(ctx context.Context, q query) *bun.SelectQuery {
 	return sel
 }
 
-// claim takes the heads until the lease ends, but for those that another node has taken, and of each stream what follows. Only who
-// holds the first of a stream takes others of it, so that nobody overtakes. An attempt at one that follows is forgiven until it has
-// failed: should this program end, it was the first that was begun.
+// claim takes the heads until the lease ends, and of each stream what follows, but for the streams that another node is taking, or
+// of which things have changed since they were looked for: somebody is at work there, or a dead letter before is tried again. An
+// attempt at one that follows is forgiven until it has failed: should this program end, it was the first that was begun.
 func (s store) claim(ctx context.Context, q query, heads []head, until time.Time) ([][]claimedRow, error) {
 	const columns = "d.event_seq, d.consumer, d.target, d.attempts, d.forgiven, e.id, e.topic, e.aggregate_id, e.payload, e.created_at"
+	lock := "false AS taken" // on SQLite there is no other transaction
+	if s.db.Dialect() == database.Postgres {
+		lock = "NOT pg_try_advisory_xact_lock(hashtextextended(d.consumer || '/' || d.target || '/' || d.aggregate_id, 0)) AS taken"
+	}
 	var firsts, following []claimedRow
-	sel := s.open(ctx, q).ColumnExpr(columns).Join("JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq").Where("d.next_at <= ?", q.now).
+	sel := s.open(ctx, q).ColumnExpr(columns).ColumnExpr(lock).Join("JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq").Where("d.next_at <= ?", q.now).
 		Where("?", anyOf("(d.event_seq = ? AND d.target = ?)", heads, func(h head) []any { return []any{h.EventSeq, h.Target} })).OrderExpr("d.event_seq, d.target")
 	if err := s.db.ForUpdate(sel, "UPDATE OF d SKIP LOCKED").Scan(ctx, &firsts); err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
 	}
+	firsts = slices.DeleteFunc(firsts, func(c claimedRow) bool { return c.Taken })
 	if len(firsts) == 0 {
 		return nil, nil
 	}
-	after := anyOf("(d.target = ? AND d.aggregate_id = ? AND d.event_seq > ?)", firsts, func(c claimedRow) []any { return []any{c.Target, c.Aggregate, c.EventSeq} })
-	err := s.open(ctx, q).ColumnExpr(columns).Join("JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq").
-		Where("?", after).OrderExpr("d.event_seq").Limit(int64(followers*len(firsts))).Scan(ctx, &following)
+	others := anyOf("(d.target = ? AND d.aggregate_id = ? AND d.event_seq <> ?)", firsts, func(c claimedRow) []any { return []any{c.Target, c.Aggregate, c.EventSeq} })
+	err := s.open(ctx, q).ColumnExpr(columns).ColumnExpr("coalesce(d.leased_until > ?, false) AS taken", q.now).
+		Join("JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq").Where("?", others).OrderExpr("d.event_seq").Limit(int64(followers*len(firsts))).Scan(ctx, &following)
 	if err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
 	}
-	at, claimed := map[stream]int{}, make([][]claimedRow, len(firsts))
-	for i, c := range firsts {
-		at[c.stream()] = i
+	first, changed := map[stream]int64{}, map[stream]bool{}
+	for _, c := range firsts {
+		first[c.stream()] = c.EventSeq
 	}
-	all := slices.Concat(firsts, following)
+	for _, c := range following {
+		changed[c.stream()] = changed[c.stream()] || c.Taken || c.EventSeq < first[c.stream()]
+	}
+	gone := func(c claimedRow) bool { return changed[c.stream()] }
+	if firsts = slices.DeleteFunc(firsts, gone); len(firsts) == 0 {
+		return nil, nil
+	}
+	all := slices.Concat(firsts, slices.DeleteFunc(following, gone))
 	these := func(rows []claimedRow) schema.QueryWithArgs {
 		return anyOf("(event_seq = ? AND consumer = ? AND target = ?)", rows, func(c claimedRow) []any { return []any{c.EventSeq, c.Consumer, c.Target} })
 	}
@@ -246,9 +262,15 @@ func (s store) claim(ctx context.Context, q query, heads []head, until time.Time
 	if err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
 	}
+	at := map[stream]int{}
+	var claimed [][]claimedRow
 	for _, c := range all {
 		c.Attempts, c.until = c.Attempts+1, until
-		i := at[c.stream()]
+		i, ok := at[c.stream()]
+		if !ok {
+			i = len(claimed)
+			at[c.stream()], claimed = i, append(claimed, nil)
+		}
 		claimed[i] = append(claimed[i], c)
 	}
 	return claimed, nil
