@@ -251,6 +251,7 @@ func TestTargetsComeAndGoWithTheirTransactions(t *testing.T) {
 		must(o.RemoveTarget(t.Context(), "hooks", "all"))
 		both(2)
 		until(t, "it is told", func() bool { mu.Lock(); defer mu.Unlock(); return len(got["some"]) == 2 })
+		until(t, "that is recorded", func() bool { return len(list(t, o, outbox.Filter{Target: "some"})) == 0 })
 		left := list(t, o, outbox.Filter{Consumer: "hooks"})
 		if len(left) != 2 || left[0].Target != "broken" || left[1].Target != "broken" {
 			t.Errorf("left are %+v", left)
@@ -461,6 +462,38 @@ func TestADeadLetterIsTriedAgainWhenNobodyIsAtItsAggregate(t *testing.T) {
 		slices.SortFunc(got, func(a, b happened) int { return a.N - b.N })
 		if !slices.Equal(got, []happened{{"x", 1}, {"x", 2}, {"x", 3}}) || most.Load() != 1 {
 			t.Errorf("handled %v, %d at a time", s.all(), most.Load())
+		}
+	})
+}
+
+// Whatever waited for an event that is tried again now, or dropped, waits no longer than it.
+func TestWhatIsPutOffWithAnEventIsReleasedWithIt(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		for name, settle := range map[string]func(*outbox.Outbox, context.Context, outbox.Filter) (int, error){"retry": (*outbox.Outbox).Retry, "discard": (*outbox.Outbox).Discard} {
+			t.Run(name, func(t *testing.T) {
+				db := at.Open(t, outbox.Migrations())
+				var s seen
+				var mended atomic.Bool
+				o := open(t, db, outbox.On("c", func(_ context.Context, d outbox.Delivery, e happened) error {
+					if e.N == 0 && !mended.Load() {
+						return errors.New("not now")
+					}
+					s.add(d, e)
+					return nil
+				}))
+				for n := range 40 {
+					emit(t, o, happened{"x", n})
+				}
+				sql(t, db, "UPDATE latchkey_outbox_delivery SET attempts = 10 WHERE aggregate_id = 'x'")
+				run(t, o)
+				until(t, "it fails", func() bool { l := list(t, o, outbox.Filter{}); return len(l) > 0 && l[0].Error != "" })
+				mended.Store(true)
+				if n, err := settle(o, t.Context(), outbox.Filter{ID: list(t, o, outbox.Filter{})[0].ID}); n != 1 || err != nil {
+					t.Fatalf("%d, %v", n, err)
+				}
+				drained(t, o)
+			})
 		}
 	})
 }
