@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -72,7 +73,7 @@ type claimedRow struct {
 	Aggregate string `bun:"aggregate_id"`
 	Payload   []byte
 	CreatedAt time.Time
-	Taken     bool // somebody else is at it
+	Taken     bool // somebody else is at it, or it is dead
 
 	until time.Time
 }
@@ -221,13 +222,17 @@ func (s store) open(ctx context.Context, q query) *bun.SelectQuery {
 // attempt at one that follows is forgiven until it has failed: should this program end, it was the first that was begun.
 func (s store) claim(ctx context.Context, q query, heads []head, until time.Time) ([][]claimedRow, error) {
 	const columns = "d.event_seq, d.consumer, d.target, d.attempts, d.forgiven, e.id, e.topic, e.aggregate_id, e.payload, e.created_at"
-	lock := "false AS taken" // on SQLite there is no other transaction
-	if s.db.Dialect() == database.Postgres {
-		lock = "NOT pg_try_advisory_xact_lock(hashtextextended(d.consumer || '/' || d.target || '/' || d.aggregate_id, 0)) AS taken"
+	const event = "JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq"
+	taken := "d.dead_at IS NOT NULL"
+	if s.db.Dialect() == database.Postgres { // where others may be at the same stream, by another delivery of it
+		taken += " OR NOT pg_try_advisory_xact_lock(hashtextextended(d.consumer || '/' || d.target || '/' || d.aggregate_id, 0))"
 	}
+	// PostgreSQL, when it does not know how much waits for a consumer, is ready to look through all of that. Here it cannot, because the
+	// indexes that would do are of deliveries that are not dead, and this does not ask for them. Those that follow are asked for by stream.
 	var firsts, following []claimedRow
-	sel := s.open(ctx, q).ColumnExpr(columns).ColumnExpr(lock).Join("JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq").Where("d.next_at <= ?", q.now).
-		Where("?", anyOf("(d.event_seq = ? AND d.target = ?)", heads, func(h head) []any { return []any{h.EventSeq, h.Target} })).OrderExpr("d.event_seq, d.target")
+	sel := s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).ColumnExpr(columns).ColumnExpr(taken+" AS taken").Join(event).
+		Where("?", anyOf("(d.event_seq = ? AND d.consumer = ? AND d.target = ?)", heads, func(h head) []any { return []any{h.EventSeq, q.consumer, h.Target} })).
+		Where("d.next_at <= ?", q.now).OrderExpr("d.event_seq, d.target")
 	if err := s.db.ForUpdate(sel, "UPDATE OF d SKIP LOCKED").Scan(ctx, &firsts); err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
 	}
@@ -235,10 +240,13 @@ func (s store) claim(ctx context.Context, q query, heads []head, until time.Time
 	if len(firsts) == 0 {
 		return nil, nil
 	}
-	others := anyOf("(d.target = ? AND d.aggregate_id = ? AND d.event_seq <> ?)", firsts, func(c claimedRow) []any { return []any{c.Target, c.Aggregate, c.EventSeq} })
-	err := s.open(ctx, q).ColumnExpr(columns).ColumnExpr("coalesce(d.leased_until > ?, false) AS taken", q.now).
-		Join("JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq").Where("?", others).OrderExpr("d.event_seq").Limit(int64(followers*len(firsts))).Scan(ctx, &following)
-	if err != nil {
+	others := make([]any, len(firsts))
+	for i, c := range firsts {
+		others[i] = s.open(ctx, q).ColumnExpr(columns).ColumnExpr("coalesce(d.leased_until > ?, false) AS taken", q.now).Join(event).
+			Where("d.target = ? AND d.aggregate_id = ? AND d.event_seq <> ?", c.Target, c.Aggregate, c.EventSeq).OrderExpr("d.event_seq").Limit(followers)
+	}
+	each := strings.Repeat(" UNION ALL SELECT * FROM (?) AS s", len(others))[len(" UNION ALL "):]
+	if err := s.db.Conn(ctx).NewRaw(each, others...).Scan(ctx, &following); err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
 	}
 	first, changed := map[stream]int64{}, map[stream]bool{}
@@ -256,7 +264,7 @@ func (s store) claim(ctx context.Context, q query, heads []head, until time.Time
 	these := func(rows []claimedRow) schema.QueryWithArgs {
 		return anyOf("(event_seq = ? AND consumer = ? AND target = ?)", rows, func(c claimedRow) []any { return []any{c.EventSeq, c.Consumer, c.Target} })
 	}
-	_, err = s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Where("?", these(all)).
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).Where("?", these(all)).
 		Set("attempts = attempts + 1").Set("forgiven = forgiven + CASE WHEN ? THEN 0 ELSE 1 END", these(firsts)).
 		Set("next_at = ?", until).Set("leased_until = ?", until).Exec(ctx)
 	if err != nil {
@@ -276,7 +284,7 @@ func (s store) claim(ctx context.Context, q query, heads []head, until time.Time
 	return claimed, nil
 }
 
-// followers are how many events of a stream are taken at once beside the first, on average.
+// followers are how many events of a stream are taken at once beside the first.
 const followers = 15
 
 // ours has it be about those of them of which the lease has not ended and nobody else has them now.
