@@ -22,6 +22,7 @@ type lane struct {
 
 	mu   sync.Mutex
 	busy map[stream]*work // what is being handled here
+	slow map[string]bool  // the targets whose last event took long
 }
 
 // work is a stream that is being handled.
@@ -56,8 +57,14 @@ func (l *lane) topics() (topics []string) {
 func (l *lane) query(now time.Time) query {
 	q := query{consumer: l.name, topics: l.topics(), now: now}
 	if l.consumers[0].targets {
-		for target, n := range l.busyOf() {
-			if n >= targetWorkers {
+		c := l.crowd()
+		for target, n := range c.of {
+			if n >= targetWorkers && !c.slow[target] {
+				q.butTargets = append(q.butTargets, target)
+			}
+		}
+		for target := range c.slow {
+			if c.atSlow >= slowWorkers || c.of[target] >= targetWorkers {
 				q.butTargets = append(q.butTargets, target)
 			}
 		}
@@ -68,15 +75,55 @@ func (l *lane) query(now time.Time) query {
 	return q
 }
 
-// busyOf is how many streams of each target are at work.
-func (l *lane) busyOf() map[string]int {
+// crowd is who has the workers.
+type crowd struct {
+	of     map[string]int  // how many streams of each target are at work
+	slow   map[string]bool // the targets that are slow now
+	atSlow int             // how many streams of those are at work
+}
+
+// crowd also has a target be slow that has kept a worker for long and is not done.
+func (l *lane) crowd() crowd {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	of := map[string]int{}
-	for s := range l.busy {
-		of[s.target]++
+	c := crowd{of: map[string]int{}, slow: map[string]bool{}}
+	maps.Copy(c.slow, l.slow)
+	for s, w := range l.busy {
+		c.of[s.target]++
+		if time.Since(w.since) > slowTime {
+			c.slow[s.target] = true
+		}
 	}
-	return of
+	for target := range c.slow {
+		c.atSlow += c.of[target]
+	}
+	return c
+}
+
+// take has a stream have one more worker, if its target may.
+func (c *crowd) take(target string) bool {
+	if c.of[target] >= targetWorkers || c.slow[target] && c.atSlow >= slowWorkers {
+		return false
+	}
+	c.of[target]++
+	if c.slow[target] {
+		c.atSlow++
+	}
+	return true
+}
+
+// took says how long an event of a target has taken.
+func (l *lane) took(target string, d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if d <= slowTime {
+		delete(l.slow, target)
+		return
+	}
+	if l.slow == nil {
+		l.slow = map[string]bool{}
+	}
+	l.slow[target] = true
 }
 
 // at says which rows of a stream are not done yet.
@@ -184,16 +231,14 @@ func (l *lane) claim(ctx context.Context) (claimed [][]claimedRow, err error) {
 	return claimed, err
 }
 
-// share leaves out what would give a target more workers than it may have.
+// share leaves out what would give a target more workers than it may have, or all those that are slow together: else a few that
+// hang would keep every worker, and nobody would be told anything.
 func (l *lane) share(heads []head) []head {
 	if !l.consumers[0].targets {
 		return heads
 	}
-	of := l.busyOf()
-	return slices.DeleteFunc(heads, func(h head) bool {
-		of[h.Target]++
-		return of[h.Target] > targetWorkers
-	})
+	c := l.crowd()
+	return slices.DeleteFunc(heads, func(h head) bool { return !c.take(h.Target) })
 }
 
 // outcome is what came of a delivery, and who waits for it to be recorded.
@@ -358,6 +403,7 @@ func (l *lane) handle(ctx context.Context, c claimedRow) (err error) {
 	defer cancel()
 	ended := make(chan struct{})
 	err = errGone
+	began := time.Now()
 	go func() {
 		defer close(ended)
 		defer func() {
@@ -369,6 +415,9 @@ func (l *lane) handle(ctx context.Context, c claimedRow) (err error) {
 		err = l.consumers[i].handle(ctx, c.delivery(), c.Payload)
 	}()
 	<-ended
+	if c.Target != "" {
+		l.took(c.Target, time.Since(began))
+	}
 	return err
 }
 

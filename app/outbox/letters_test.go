@@ -304,6 +304,53 @@ func TestATargetThatHangsHoldsUpNobodyElse(t *testing.T) {
 	})
 }
 
+// However many targets hang, half of the workers are for those that do not.
+func TestManyTargetsThatHangHoldUpNobodyElse(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		var hanging, served atomic.Int64
+		first, release := make(chan struct{}), make(chan struct{})
+		o := open(t, at.Open(t, outbox.Migrations()), outbox.ToTargets("hooks", func(_ context.Context, target string, e outbox.Event) error {
+			switch {
+			case target == "quick":
+				served.Add(1)
+				return nil
+			case strings.HasPrefix(e.Aggregate, "first"):
+				hanging.Add(1)
+				<-first
+			default:
+				hanging.Add(1)
+				<-release
+			}
+			return nil
+		}))
+		for n := range 4 {
+			if err := o.AddTarget(t.Context(), "hooks", fmt.Sprint("slow", n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := range 4 {
+			emit(t, o, happened{fmt.Sprint("first", n), n})
+		}
+		run(t, o)
+		until(t, "they have all workers, as nobody knows them", func() bool { return hanging.Load() == 16 })
+		time.Sleep(1100 * time.Millisecond)
+		if err := o.AddTarget(t.Context(), "hooks", "quick"); err != nil {
+			t.Fatal(err)
+		}
+		for n := range 40 {
+			emit(t, o, happened{fmt.Sprint("then", n), n})
+		}
+		close(first)
+		until(t, "the quick one is served", func() bool { return served.Load() == 40 })
+		if n := hanging.Load() - 16; n > 8 {
+			t.Errorf("%d workers hang", n)
+		}
+		close(release)
+		drained(t, o)
+	})
+}
+
 // Of many events of one aggregate several are taken at once: those that are not begun when one fails, or the program stops,
 // have lost no attempt.
 func TestEventsThatWereTakenTogetherAreGivenBack(t *testing.T) {

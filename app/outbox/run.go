@@ -15,6 +15,8 @@ const (
 	pollTime      = 2 * time.Second      // how soon events of other nodes and of the command line are noticed
 	workers       = 16                   // of one name at once
 	targetWorkers = 4                    // of one target at once
+	slowWorkers   = workers / 2          // of all targets together that are slow
+	slowTime      = time.Second          // after which a target is
 	linger        = 5 * time.Millisecond // how long a free worker waits for others to be free, too
 	clockTime     = 30 * time.Second     // how often the clock is compared with the database's
 	maxWait       = 10 * time.Minute     // between two attempts
