@@ -25,6 +25,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 )
 
 // Options are what a client may do. The zero value is the strict one.
@@ -70,9 +71,10 @@ func checkDialled(address string) error {
 	return nil
 }
 
-// special are the networks that are not, or not for sure, of the public internet (IANA's special-purpose registries).
+// special are the networks that are not, or not for sure, of the public internet (IANA's special-purpose registries), and
+// 168.63.129.16, at which Azure answers its virtual machines alone.
 var special = prefixes(
-	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
+	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
 	"192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
 	"2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", // protocols (Teredo among them), documentation, 6to4
 )
@@ -120,8 +122,8 @@ func CheckURL(text string, o Options) error {
 	if len(text) > MaxURL {
 		return fmt.Errorf("must be at most %d bytes", MaxURL)
 	}
-	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return errors.New("must not have blanks or control characters")
+	if strings.ContainsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
+		return errors.New("must not have blanks, control characters or others that cannot be seen")
 	}
 	u, err := url.Parse(text)
 	switch {

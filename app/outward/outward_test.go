@@ -24,7 +24,7 @@ func TestWhichAddressesArePublic(t *testing.T) {
 		"127.0.0.1": false, "127.255.255.254": false, "0.0.0.0": false, "0.1.2.3": false, "10.0.0.1": false, "172.16.0.1": false, "172.31.255.255": false,
 		"192.168.1.1": false, "169.254.169.254": false, "100.64.0.1": false, "100.127.255.255": false, "192.0.0.1": false, "192.0.2.1": false,
 		"198.18.0.1": false, "198.19.255.255": false, "198.51.100.1": false, "203.0.113.1": false, "224.0.0.1": false, "239.255.255.250": false,
-		"240.0.0.1": false, "255.255.255.255": false, "192.88.99.1": false,
+		"240.0.0.1": false, "255.255.255.255": false, "192.88.99.1": false, "168.63.129.16": false, "::ffff:168.63.129.16": false,
 		"::": false, "::1": false, "fe80::1": false, "fe80::1%eth0": false, "fc00::1": false, "fd00:ec2::254": false, "fec0::1": false, "ff02::1": false,
 		"::ffff:127.0.0.1": false, "::ffff:169.254.169.254": false, "::ffff:10.0.0.1": false, "::127.0.0.1": false, "::8.8.8.8": false,
 		"64:ff9b::7f00:1": false, "64:ff9b::a9fe:a9fe": false, "64:ff9b:1::808:808": false, "2002:7f00:1::": false, "2002:808:808::": false,
@@ -46,6 +46,7 @@ func TestWhichURLsMayBeChosen(t *testing.T) {
 		"https://ada:secret@example.com/": "user", "https://ada@example.com/": "user", "https://example.com/#x": "fragment", "https://example.com/#": "fragment",
 		"https://example.com/\n": "blanks", "https://exa mple.com/": "blanks", "https://example.com:0/": "port", "https://example.com:65536/": "port", "https://example.com:x/": "whole",
 		"https://127.0.0.1/": "public", "https://[::1]/": "public", "https://[::ffff:127.0.0.1]/": "public", "https://[::ffff:7f00:1]/": "public", "https://169.254.169.254/": "public", "https://0.0.0.0/": "public",
+		"https://example.com/\u009b2J": "cannot be seen", "https://example.com/\u202e": "cannot be seen", "https://example.com\u200b/": "cannot be seen", "https://exa\u3000mple.com/": "blanks", "https://exämple.com/ö": "",
 		"https://" + strings.Repeat("a", 2048): "2048",
 	} {
 		err := outward.CheckURL(url, outward.Options{})
