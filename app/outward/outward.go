@@ -5,7 +5,8 @@
 //   - dials public addresses alone. It looks at the address that is really dialled, after the name was resolved, so that a
 //     name that leads elsewhere the second time gains nothing;
 //   - speaks https alone, verifies certificates, and wants TLS 1.2 at least;
-//   - follows no redirect, and takes no proxy from the environment: one would resolve names by itself, past all of this.
+//   - follows no redirect, and takes no proxy from the environment: one would resolve names by itself, past all of this;
+//   - hands over no connection (101 Switching Protocols), which no context would end.
 //
 // Options.PrivateAddresses takes the first two away, for development and for receivers in one's own network.
 package outward
@@ -37,7 +38,8 @@ type Options struct {
 // idleAtOnce is how many connections to one host are kept for the next request.
 const idleAtOnce = 4
 
-// NewClient returns a client that keeps to the rules. The caller bounds how long a request takes, by its context, and how
+// NewClient returns a client that keeps to the rules. It speaks HTTP/1.1: of a connection that died without a word, such as one
+// whose receiver has moved, HTTP/2 would have every request wait in vain for as long as there are others. The caller bounds how long a request takes, by its context, and how
 // much of an answer it reads.
 func NewClient(o Options) *http.Client {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
@@ -45,18 +47,30 @@ func NewClient(o Options) *http.Client {
 		dialer.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error { return checkDialled(address) }
 	}
 	return &http.Client{
-		Transport: &http.Transport{
+		Transport: transport{&http.Transport{
 			DialContext:            dialer.DialContext,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
 			TLSHandshakeTimeout:    5 * time.Second,
-			ForceAttemptHTTP2:      true,
 			DisableCompression:     true, // nothing that is read here may be more than was sent
 			MaxIdleConnsPerHost:    idleAtOnce,
 			IdleConnTimeout:        30 * time.Second,
 			MaxResponseHeaderBytes: 16 << 10,
-		},
+		}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// transport is http.Transport, but for 101 Switching Protocols: that has the body be the connection itself, which no context ends,
+// so whoever reads it waits for as long as the receiver likes.
+type transport struct{ *http.Transport }
+
+func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	rsp, err := t.Transport.RoundTrip(req)
+	if err == nil && rsp.StatusCode == http.StatusSwitchingProtocols {
+		_ = rsp.Body.Close() // nothing was asked that could be switched
+		rsp.Body = http.NoBody
+	}
+	return rsp, err
 }
 
 // ErrPrivate is about an address that is not public.

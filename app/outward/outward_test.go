@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,5 +171,114 @@ func TestAnAnswerThatIsNoneIsNotRepeated(t *testing.T) {
 	_, why := get(t, outward.NewClient(outward.Options{PrivateAddresses: true}), "http://"+l.Addr().String()+"/?token=hunter2")
 	if why == "" || strings.Contains(why, "s3cret") || strings.Contains(why, "hunter2") {
 		t.Errorf("it says %q", why)
+	}
+}
+
+// Who switches protocols would have whoever reads the answer wait for as long as they like, whatever the context says.
+func TestNoReceiverSwitchesProtocols(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		_, _ = conn.Read(make([]byte, 1)) // until the other side hangs up
+	}))
+	defer server.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsp, err := outward.NewClient(outward.Options{PrivateAddresses: true}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rsp.Body.Close()
+	read := make(chan int64)
+	go func() {
+		n, _ := io.Copy(io.Discard, rsp.Body)
+		read <- n
+	}()
+	select {
+	case n := <-read:
+		if n != 0 || rsp.StatusCode != http.StatusSwitchingProtocols {
+			t.Errorf("%d, %d bytes", rsp.StatusCode, n)
+		}
+	case <-time.After(3 * time.Second):
+		t.Error("who reads the answer waits in vain")
+		server.CloseClientConnections()
+	}
+}
+
+// A connection that has died without a word costs one request, and not those after it.
+func TestAConnectionThatDiesIsNotUsedAgain(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var dead atomic.Bool // the connections that there are: what comes over them is lost
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			dead.Store(false)
+			behind, err := net.Dial("tcp", server.Listener.Addr().String())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, way := range [][2]net.Conn{{conn, behind}, {behind, conn}} {
+				go func() {
+					defer way[0].Close()
+					defer way[1].Close()
+					for chunk := make([]byte, 4096); ; {
+						n, err := way[0].Read(chunk)
+						if err == nil && !dead.Load() {
+							_, err = way[1].Write(chunk[:n])
+						}
+						if err != nil {
+							return
+						}
+					}
+				}()
+			}
+		}
+	}()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	client := outward.NewClient(outward.Options{PrivateAddresses: true, RootCAs: roots})
+	ask := func() int {
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+l.Addr().String(), strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rsp, err := client.Do(req)
+		if err != nil {
+			return 0
+		}
+		_, _ = io.Copy(io.Discard, rsp.Body)
+		rsp.Body.Close()
+		return rsp.StatusCode
+	}
+	first := ask()
+	dead.Store(true)
+	second, third := ask(), ask()
+	if first != 404 || second != 0 || third != 404 {
+		t.Errorf("answers %d, %d, %d, want 404, none, 404", first, second, third)
 	}
 }

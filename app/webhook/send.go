@@ -19,7 +19,8 @@ import (
 const (
 	sendTime  = outbox.HandleTime - time.Second // for an answer; what is left is for the log
 	noteTime  = 3 * time.Second                 // for the log
-	maxAnswer = 64 << 10                        // bytes of an answer that are read, and thrown away
+	drainTime = time.Second                     // for what comes after the head of an answer
+	maxAnswer = 64 << 10                        // bytes of that which are read, and thrown away
 )
 
 // TopicTest is the topic of what SendTest sends.
@@ -112,7 +113,8 @@ func (s *Service) post(ctx context.Context, url string, headers map[string]strin
 	if err != nil {
 		return 0, outward.Explain(err)
 	}
-	defer rsp.Body.Close()                                          //nolint:errcheck // nobody reads on
+	defer rsp.Body.Close() //nolint:errcheck // nobody reads on
+	defer time.AfterFunc(drainTime, cancel).Stop()
 	_, _ = io.Copy(io.Discard, io.LimitReader(rsp.Body, maxAnswer)) // so that the connection can be used again; the status says it all
 	return rsp.StatusCode, judge(rsp.StatusCode)
 }

@@ -254,6 +254,33 @@ func TestAReceiverThatHangsHoldsUpNobody(t *testing.T) {
 	})
 }
 
+// Whether it was taken is known when the head of the answer is there: no receiver keeps a worker by what comes after it.
+func TestAnAnswerThatDoesNotEndKeepsNobody(t *testing.T) {
+	each(t, open, func(t *testing.T, p *program) {
+		r := newReceiver(t, func(n int, w http.ResponseWriter, req *http.Request) {
+			if n == 2 {
+				if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+					defer conn.Close()
+					fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+					_, _ = conn.Read(make([]byte, 1))
+				}
+				return
+			}
+			w.WriteHeader(200)
+			_ = http.NewResponseController(w).Flush()
+			<-req.Context().Done()
+		})
+		e, _ := p.create(t, r.URL)
+		for _, want := range []int{200, 101} {
+			began := time.Now()
+			d, err := p.SendTest(t.Context(), e.ID)
+			if took := time.Since(began); err != nil || d.Status != want || d.Failed() != (want != 200) || took > 3*time.Second {
+				t.Errorf("%d: %+v, %v, after %v", want, d, err, took)
+			}
+		}
+	})
+}
+
 func TestNoMoreOfAnAnswerIsReadThanIsNeeded(t *testing.T) {
 	each(t, open, func(t *testing.T, p *program) {
 		var written atomic.Int64
