@@ -3,6 +3,7 @@ package webhook
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -233,19 +234,31 @@ func (s *Service) change(ctx context.Context, before, row *endpointRow) error {
 	return s.record(ctx, "webhook.updated", row, details)
 }
 
-// disableGone disables an endpoint that has said that it is no more. If it was deleted or disabled meanwhile, it is as well.
-func (s *Service) disableGone(ctx context.Context, id EndpointID) error {
+// errMoved has an event sent once more, to where the endpoint is now.
+var errMoved = errors.New("it is gone from the address of before; the one of now is asked next")
+
+// disableGone disables an endpoint that has said that it is no more. If it was deleted or disabled meanwhile, it is as well; that
+// it has another address by now is errMoved, for that one has said nothing.
+func (s *Service) disableGone(ctx context.Context, asked *endpointRow) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		before, err := s.store.hold(ctx, id)
+		before, err := s.store.hold(ctx, asked.ID)
 		if isNotFound(err) || err == nil && !before.DisabledAt.IsZero() {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
+		if before.URL != asked.URL {
+			return errMoved
+		}
 		row := *before
 		row.DisabledAt, row.DisabledReason = database.Now(), DisabledGone
-		return s.change(ctx, before, &row)
+		if err := s.change(ctx, before, &row); err != nil {
+			return err
+		}
+		return s.db.AfterCommit(ctx, func(context.Context) {
+			s.log.Warn("a webhook said that it is gone and was disabled", "webhook", asked.ID)
+		})
 	})
 }
 

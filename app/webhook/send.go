@@ -40,8 +40,7 @@ func (s *Service) publish(ctx context.Context, target string, e outbox.Event) er
 		return err
 	}
 	if d.Status == http.StatusGone {
-		s.log.Warn("a webhook said that it is gone and was disabled", "webhook", endpoint.ID)
-		return s.disableGone(ctx, endpoint.ID)
+		return s.disableGone(ctx, endpoint)
 	}
 	if d.Failed() {
 		return errors.New(d.Error)

@@ -281,6 +281,30 @@ func TestAnAnswerThatDoesNotEndKeepsNobody(t *testing.T) {
 	})
 }
 
+// That the address of before is gone says nothing about the one of now.
+func TestAWebhookThatMovedIsNotDisabledByWhatTheOldAddressSays(t *testing.T) {
+	each(t, open, func(t *testing.T, p *program) {
+		moved := newReceiver(t, nil)
+		var e webhook.Endpoint
+		old := newReceiver(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+			if _, err := p.UpdateEndpoint(t.Context(), webhook.EndpointUpdate{ID: e.ID, URL: &moved.URL}); err != nil {
+				t.Error(err)
+			}
+			w.WriteHeader(http.StatusGone)
+		})
+		e, _ = p.create(t, old.URL)
+		p.tell(t, "user_1")
+		p.run(t)
+		p.settled(t)
+		if e, err := p.RetrieveEndpoint(t.Context(), e.ID); err != nil || !e.Enabled() {
+			t.Errorf("it is %+v, %v", e, err)
+		}
+		if got := moved.requests(); len(got) != 1 || got[0].aggregate() != "user_1" {
+			t.Errorf("the new address got %d requests", len(got))
+		}
+	})
+}
+
 func TestNoMoreOfAnAnswerIsReadThanIsNeeded(t *testing.T) {
 	each(t, open, func(t *testing.T, p *program) {
 		var written atomic.Int64
