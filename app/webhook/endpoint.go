@@ -64,6 +64,7 @@ type Rotation struct {
 
 // The bounds of what is kept.
 const (
+	MaxEndpoints   = 100 // every change that is told of writes a row for each that hears of it
 	MaxDescription = 256
 	MaxTopics      = 64
 	MaxOverlap     = 30 * 24 * time.Hour
@@ -71,7 +72,7 @@ const (
 )
 
 // CreateEndpoint makes an endpoint, which is sent what happens from now on, and returns its secret, which is shown this once.
-// ErrInvalid: an address that may not be, a topic that there is none of.
+// ErrInvalid: an address that may not be, a topic that there is none of. ErrTooMany.
 func (s *Service) CreateEndpoint(ctx context.Context, d EndpointDraft) (Endpoint, Secret, error) {
 	now := database.Now()
 	row := &endpointRow{ID: EndpointID(id.New("whep")), URL: d.URL, Topics: d.Topics, Description: d.Description, CreatedAt: now, UpdatedAt: now}
@@ -80,6 +81,11 @@ func (s *Service) CreateEndpoint(ctx context.Context, d EndpointDraft) (Endpoint
 	}
 	secret := newSecret()
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
+		if _, n, err := s.store.list(ctx, 0, 0); err != nil {
+			return err
+		} else if n >= MaxEndpoints {
+			return ErrTooMany
+		}
 		if err := s.store.insert(ctx, row); err != nil {
 			return err
 		}

@@ -110,6 +110,32 @@ func TestWhatAWebhookMayBe(t *testing.T) {
 	})
 }
 
+// Every change costs a row for each, so there is an end to them.
+func TestThereIsAnEndToWebhooks(t *testing.T) {
+	each(t, webhook.Options{}, func(t *testing.T, p *program) {
+		draft := webhook.EndpointDraft{URL: "https://example.com/", Topics: []string{"user.created"}}
+		var last webhook.Endpoint
+		err := p.db.InTx(t.Context(), func(ctx context.Context) (err error) {
+			for n := 0; n < webhook.MaxEndpoints && err == nil; n++ {
+				last, _, err = p.CreateEndpoint(ctx, draft)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := p.CreateEndpoint(t.Context(), draft); !errors.Is(err, webhook.ErrTooMany) {
+			t.Errorf("one more: %v", err)
+		}
+		if err := p.DeleteEndpoint(t.Context(), last.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := p.CreateEndpoint(t.Context(), draft); err != nil {
+			t.Errorf("when one was deleted: %v", err)
+		}
+	})
+}
+
 func count(t *testing.T, db *database.DB, from string) (n int) {
 	t.Helper()
 	if err := db.Conn(t.Context()).NewRaw("SELECT count(*) FROM "+from).Scan(t.Context(), &n); err != nil {
