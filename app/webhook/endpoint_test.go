@@ -312,6 +312,17 @@ func TestARotationHasBothSecretsSignForAWhile(t *testing.T) {
 		fourth := rotate(webhook.Rotation{Now: true})
 		verified("at once", []string{fourth}, []string{first, second, third})
 
+		rotate(webhook.Rotation{Overlap: 30 * 24 * time.Hour})
+		rotate(webhook.Rotation{Overlap: time.Minute}) // which is for all of before
+		if n := count(t, p.db, "latchkey_webhook_secret"); n != 3 {
+			t.Errorf("%d secrets, want 3", n)
+		}
+		var last time.Time
+		if err := p.db.Conn(t.Context()).NewRaw("SELECT expires_at FROM latchkey_webhook_secret ORDER BY expires_at IS NULL, expires_at DESC LIMIT 1").Scan(t.Context(), &last); err != nil || time.Until(last) > time.Minute {
+			t.Errorf("a secret of before signs until %v, %v", last, err)
+		}
+		rotate(webhook.Rotation{Now: true})
+
 		for range 7 {
 			rotate(webhook.Rotation{})
 		}

@@ -187,10 +187,10 @@ func (s store) reseal(ctx context.Context, secret string, seals database.Object)
 	return nil
 }
 
-// retireSecret has the current secret of an endpoint run out.
+// retireSecret has the current secret of an endpoint run out, and those of before as soon at the latest.
 func (s store) retireSecret(ctx context.Context, endpoint EndpointID, until time.Time) error {
 	_, err := s.db.Conn(ctx).NewUpdate().Model((*secretRow)(nil)).Set("expires_at = ?", until).
-		Where("endpoint_id = ?", endpoint).Where("expires_at IS NULL").Exec(ctx)
+		Where("endpoint_id = ?", endpoint).Where("(expires_at IS NULL OR expires_at > ?)", until).Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("have the secret of a webhook run out: %w", err)
 	}
