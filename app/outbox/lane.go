@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"runtime/debug"
 	"slices"
@@ -23,6 +24,8 @@ type lane struct {
 	mu   sync.Mutex
 	busy map[stream]*work // what is being handled here
 	slow map[string]bool  // the targets whose last event took long
+
+	warned map[string]time.Time // when it was last said that a target fails
 }
 
 // work is a stream that is being handled.
@@ -109,6 +112,21 @@ func (c *crowd) take(target string) bool {
 	if c.slow[target] {
 		c.atSlow++
 	}
+	return true
+}
+
+// warns reports whether a failure of a target is worth a warning: one that is down fails with whatever waits for it, so a warning a
+// minute will do.
+func (l *lane) warns(target string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if last, ok := l.warned[target]; ok && time.Since(last) < time.Minute {
+		return false
+	}
+	if l.warned == nil {
+		l.warned = map[string]time.Time{}
+	}
+	l.warned[target] = time.Now()
 	return true
 }
 
@@ -319,7 +337,11 @@ func (l *lane) deliver(ctx context.Context, rows []claimedRow, outcomes chan<- o
 			log.Error("an event was not handled and is a dead letter: 'server events' lists them and tries them again", "error", o.failure)
 			return
 		case o.failure != "":
-			log.Warn("an event was not handled and will be tried again", "in", backoff(c.tries()), "error", o.failure)
+			level := slog.LevelWarn
+			if c.Target != "" && !l.warns(c.Target) {
+				level = slog.LevelDebug
+			}
+			log.Log(ctx, level, "an event was not handled and will be tried again", "in", backoff(c.tries()), "error", o.failure)
 			return
 		default:
 			log.Debug("delivered")

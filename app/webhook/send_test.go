@@ -254,6 +254,25 @@ func TestAReceiverThatHangsHoldsUpNobody(t *testing.T) {
 	})
 }
 
+// A receiver that is down fails with whatever waits for it. The log of deliveries has it all; that of the server says it once a minute.
+func TestAReceiverThatIsDownDoesNotFillTheLog(t *testing.T) {
+	each(t, open, func(t *testing.T, p *program) {
+		r := newReceiver(t, status(503))
+		e, _ := p.create(t, r.URL)
+		var ids []string
+		for i := range 20 {
+			ids = append(ids, fmt.Sprintf("user_%d", i))
+		}
+		p.tell(t, ids...)
+		stop := p.run(t)
+		until(t, "all were tried", func() bool { return len(r.requests()) >= 20 })
+		stop()
+		if n := strings.Count(p.log.String(), `"level":"WARN"`); n != 1 || !strings.Contains(p.log.String(), string(e.ID)) {
+			t.Errorf("it is warned of %d times", n)
+		}
+	})
+}
+
 // Whether it was taken is known when the head of the answer is there: no receiver keeps a worker by what comes after it.
 func TestAnAnswerThatDoesNotEndKeepsNobody(t *testing.T) {
 	each(t, open, func(t *testing.T, p *program) {
