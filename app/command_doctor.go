@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -47,10 +46,7 @@ func (m *command) doctor(args []string) error {
 		return exitCode(exitUnseen)
 	}
 	if *asJSON {
-		out := json.NewEncoder(m.out)
-		out.SetIndent("", "  ")
-		out.SetEscapeHTML(false)
-		err = out.Encode(report)
+		err = m.json(report)
 	} else {
 		_, err = fmt.Fprint(m.out, report)
 	}

@@ -1,14 +1,18 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/latchkey-go/latchkey/app/audit"
@@ -223,12 +227,27 @@ func settle(ctx context.Context, trail *audit.Trail, action, done string, ids []
 	return fmt.Sprintf("%s %s.", counted(sum, "delivery", "deliveries"), done), nil
 }
 
-// json writes what a command has found for programs.
+// json writes what a command has found for programs. What cannot be seen is escaped, as a terminal may take it for more than text.
 func (m *command) json(v any) error {
-	enc := json.NewEncoder(m.out)
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	var out strings.Builder
+	for _, r := range text.String() {
+		if r == '\n' || unicode.IsPrint(r) {
+			out.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&out, `\u%04x`, unit)
+		}
+	}
+	_, err := io.WriteString(m.out, out.String())
+	return err
 }
 
 // stamp is a time in a table; a dash if there is none.

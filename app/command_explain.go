@@ -2,7 +2,6 @@ package app
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -60,10 +59,7 @@ func (m *command) explain(args []string) error {
 			return err
 		}
 		if *asJSON {
-			enc := json.NewEncoder(m.out)
-			enc.SetEscapeHTML(false)
-			enc.SetIndent("", "  ")
-			return enc.Encode(httpapi.ExplanationJSON(e, refusals))
+			return m.json(httpapi.ExplanationJSON(e, refusals))
 		}
 		return showExplanation(m.out, e, refusals)
 	})

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"strings"
@@ -121,13 +120,6 @@ func (m *command) mixed(flags *flag.FlagSet, args []string) (given []string, err
 	return given, nil
 }
 
-func (m *command) printJSON(v any) error {
-	enc := json.NewEncoder(m.out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
-}
-
 func (m *command) listWebhooks(s *webhook.Service, f *webhookFlags, _ []string) error {
 	const most = 1000
 	endpoints, count, err := s.ListEndpoints(commanded(), webhook.Page{Limit: most})
@@ -135,7 +127,7 @@ func (m *command) listWebhooks(s *webhook.Service, f *webhookFlags, _ []string) 
 		return err
 	}
 	if f.json {
-		return m.printJSON(httpapi.WebhooksJSON(endpoints, count, 0, most))
+		return m.json(httpapi.WebhooksJSON(endpoints, count, 0, most))
 	}
 	if count == 0 {
 		fmt.Fprintln(m.out, "There are no webhooks. 'server webhooks create URL' makes one.")
@@ -182,7 +174,7 @@ func (m *command) createWebhook(s *webhook.Service, f *webhookFlags, args []stri
 		return err
 	}
 	if f.json {
-		return m.printJSON(httpapi.WebhookJSON(e, &secret))
+		return m.json(httpapi.WebhookJSON(e, &secret))
 	}
 	fmt.Fprintf(m.out, "Made webhook %s, which is sent %s from now on.\nIts secret, shown this once:\n  %s\n", e.ID, topicsOf(e), secret.Reveal())
 	return nil
@@ -198,7 +190,7 @@ func (m *command) showWebhook(s *webhook.Service, f *webhookFlags, args []string
 
 func (m *command) printWebhook(f *webhookFlags, e webhook.Endpoint) error {
 	if f.json {
-		return m.printJSON(httpapi.WebhookJSON(e, nil))
+		return m.json(httpapi.WebhookJSON(e, nil))
 	}
 	fmt.Fprintf(m.out, "%s  %s\n", e.ID, webhookState(e))
 	table := tabwriter.NewWriter(m.out, 0, 0, 2, ' ', 0)
@@ -222,7 +214,7 @@ func (m *command) rotateWebhook(s *webhook.Service, f *webhookFlags, args []stri
 		return err
 	}
 	if f.json {
-		return m.printJSON(httpapi.WebhookJSON(e, &secret))
+		return m.json(httpapi.WebhookJSON(e, &secret))
 	}
 	old := "The old one signs no more."
 	if !f.now {
@@ -250,7 +242,7 @@ func (m *command) switchWebhook(s *webhook.Service, f *webhookFlags, id string, 
 	case err != nil:
 		return err
 	case f.json:
-		return m.printJSON(httpapi.WebhookJSON(e, nil))
+		return m.json(httpapi.WebhookJSON(e, nil))
 	case enabled:
 		fmt.Fprintf(m.out, "Webhook %s is enabled, and is sent what happens from now on.\n", e.ID)
 	default:
@@ -278,7 +270,7 @@ func (m *command) webhookDeliveries(s *webhook.Service, f *webhookFlags, args []
 		return err
 	}
 	if f.json {
-		return m.printJSON(httpapi.WebhookDeliveriesJSON(deliveries, f.limit))
+		return m.json(httpapi.WebhookDeliveriesJSON(deliveries, f.limit))
 	}
 	more := len(deliveries) > f.limit
 	if more {
@@ -313,7 +305,7 @@ func (m *command) testWebhook(s *webhook.Service, f *webhookFlags, args []string
 		return err
 	}
 	if f.json {
-		err = m.printJSON(httpapi.WebhookDeliveryJSON(d))
+		err = m.json(httpapi.WebhookDeliveryJSON(d))
 	} else {
 		fmt.Fprintf(m.out, "Sent %s of the topic %s: %s, within %v.\n", d.EventID, d.Topic, outcomeOf(d), d.Duration)
 	}

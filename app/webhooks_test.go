@@ -209,6 +209,8 @@ func TestTheCommandWebhooks(t *testing.T) {
 			t.Errorf("the list:\n%s", list)
 		}
 		command(0, "secrets that sign  1", "webhooks", "show", id)
+		odd := regexp.MustCompile(`whep_\w{26}`).FindString(command(0, `"\u009b2J \u202e\udb40\udc41 Grüße"`, "webhooks", "create", "https://example.com/", "--json", "--description", "\u009b2J \u202e\U000e0041 Grüße"))
+		command(0, "", "webhooks", "delete", odd)
 
 		out = command(0, "signs beside it until", "webhooks", "rotate", id, "--overlap", "2h")
 		command(0, "delivered", "webhooks", "test", id) // by the old one
@@ -252,7 +254,7 @@ func TestTheCommandWebhooks(t *testing.T) {
 			command(c.code, c.want, append([]string{"webhooks"}, c.args...)...)
 		}
 		db := at.Open(t)
-		for action, want := range map[string]int{"webhook.created": 2, "webhook.secret_rotated": 2, "webhook.updated": 2, "webhook.deleted": 1} {
+		for action, want := range map[string]int{"webhook.created": 3, "webhook.secret_rotated": 2, "webhook.updated": 2, "webhook.deleted": 2} {
 			if n := countOf(t, db, "SELECT count(*) FROM latchkey_audit_event WHERE action = ? AND actor_type = 'command' AND target_type = 'webhook'", action); n != want {
 				t.Errorf("%s is recorded %d times, want %d", action, n, want)
 			}
