@@ -178,8 +178,15 @@ func (x *trial) throttle(name string) {
 	if !x.service.HasSecret(x.provider.Name()) {
 		return // limited by address alone
 	}
-	if _, ok := x.provider.(auth.Authenticator); !ok {
+	p, ok := x.provider.(auth.Authenticator)
+	if !ok {
 		return
+	}
+	_, err := p.Authenticate(x.Context(), auth.Attempt{Input: x.Bad[name], Secret: func(context.Context, string) ([]byte, error) {
+		return nil, auth.ErrThrottled
+	}})
+	if !errors.Is(err, auth.ErrThrottled) {
+		x.Errorf("%s: %v, where Attempt.Secret says ErrThrottled: the provider asks it for whom there is not, too, and returns its error", name, err)
 	}
 	ctx := auth.WithClient(x.Context(), auth.Client{IP: "192.0.2.1"})
 	for i := range mayFail + 1 {
