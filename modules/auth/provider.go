@@ -25,7 +25,8 @@ type Authenticator interface {
 }
 
 // Challenger proves in two steps, with a redirect or a challenge between them: OpenID Connect, a passkey, a mailed link.
-// It works by Service.Begin and Finish; the HTTP API has no routes for it yet.
+// It works by Service.Begin and Finish, and over HTTP by /auth/{actor}/{provider} and its /callback. Who comes back with an
+// "error" is not asked about: the flow has ended.
 type Challenger interface {
 	Begin(context.Context, Attempt) (Challenge, error)
 	Finish(context.Context, Attempt) (Assertion, error)
@@ -82,7 +83,7 @@ type Attempt struct {
 
 	State       []byte // on Finish: the State of the Challenge that began this flow
 	FlowID      string // on Begin: what the caller must bring back as "state"
-	CallbackURL string // on Begin and Finish: where the caller comes back to; empty, as no front end sets it yet
+	CallbackURL string // on Begin and Finish: where the caller comes back to, to be repeated exactly; empty: the front end has none
 }
 
 // Challenge is what a caller must do next.

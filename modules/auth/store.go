@@ -76,6 +76,14 @@ type flowRow struct {
 	Provider  string
 	State     []byte
 	ExpiresAt time.Time
+
+	ActorType   string
+	BrowserHash string
+	Portable    bool
+	CallbackURL string
+	ReturnTo    string
+	SessionID   SessionID
+	SessionVer  int64
 }
 
 func (r identityRow) identity(providers []ProviderIdentity) Identity {
@@ -451,11 +459,22 @@ func (s store) insertFlow(ctx context.Context, r *flowRow) error {
 	return nil
 }
 
-// takeFlow deletes the flow and returns it; nil if there is none.
-func (s store) takeFlow(ctx context.Context, hash, provider string) (*flowRow, error) {
+// takeFlow deletes the flow, if it is bound to who comes back, and returns it; nil if there is none. It is one statement, so
+// that of several at once one has it.
+func (s store) takeFlow(ctx context.Context, hash, provider string, r Return) (*flowRow, error) {
 	var rows []flowRow
-	err := s.db.Conn(ctx).NewDelete().Model((*flowRow)(nil)).
-		Where("id_hash = ?", hash).Where("provider = ?", provider).Returning("*").Scan(ctx, &rows)
+	sessions := []SessionID{""} // a flow that is bound to none
+	for _, session := range r.Sessions {
+		sessions = append(sessions, session.ID)
+	}
+	q := s.db.Conn(ctx).NewDelete().Model((*flowRow)(nil)).
+		Where("id_hash = ?", hash).Where("provider = ?", provider).Where("actor_type = ?", r.ActorType).Where("session_id IN (?)", database.List(sessions...))
+	if r.Browser != "" {
+		q = q.Where("browser_hash = ?", hashed(r.Browser))
+	} else {
+		q = q.Where("portable")
+	}
+	err := q.Returning("*").Scan(ctx, &rows)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("take flow: %w", err)
 	}
