@@ -214,7 +214,10 @@ func apiOptions(c *Config, log *slog.Logger) httpapi.Options {
 			log.Warn("invites are for a role that roles does not name: it gives no permission", "invite.default_roles", role)
 		}
 	}
-	return httpapi.Options{ResetTokenInResponse: c.Admin.ResetTokenInResponse, Roles: c.Roles}
+	return httpapi.Options{
+		ResetTokenInResponse: c.Admin.ResetTokenInResponse, Roles: c.Roles,
+		CallbackURLs: c.HTTP.CallbackURLs, RequireFlowCookie: c.HTTP.RequireFlowCookie, SignInPage: "/app/login",
+	}
 }
 
 // warnOfNewcomers says what the settings about first sign-ins give to more people than meant, or to nobody.

@@ -68,6 +68,11 @@ type HTTPConfig struct {
 	// CORSOrigins are the origins whose pages may call with credentials, exactly as
 	// browsers write them.
 	CORSOrigins []string `key:"cors_origins" def:""`
+	// CallbackURLs are the pages of an application's own that a provider of two
+	// steps may send people back to, each exactly as the application asks for it.
+	CallbackURLs []string `key:"callback_urls" def:""`
+	// RequireFlowCookie refuses, at those too, who has not kept our cookie.
+	RequireFlowCookie bool `key:"require_flow_cookie" def:"false"`
 }
 
 // DatabaseConfig chooses the database.

@@ -132,6 +132,9 @@ type view struct {
 	Sent    string // the address that a link was mailed to
 	Secret  bool   // the form asks for the password
 
+	Password  bool                // one can sign in by a password
+	Providers []auth.ProviderInfo // by which one can sign in by a link
+
 	Elsewhere bool // who it is about signs in on pages of the application's own
 }
 
