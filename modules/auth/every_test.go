@@ -486,6 +486,42 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				UnknownIs: auth.ErrFlow,
 				Without:   "a refusal uses the flow up as well, as flow_test.go says",
 			},
+			"BeginBound": {
+				Does: databasetest.WritesSilently,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.BeginBound(ctx, "oidc", nil, auth.Binding{ActorType: "user", Browser: "secret", Session: p.session, Again: p.again})
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.BeginBound(ctx, "nobody", nil, auth.Binding{})
+				},
+				UnknownIs: auth.ErrUnknownProvider,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.BeginBound(ctx, "oidc", nil, auth.Binding{Session: p.session})
+				},
+				BadIs: auth.ErrInvalidCredentials,
+			},
+			"FinishBound": {
+				Does: databasetest.WritesSilently, // the flow is used up
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.FinishBound(ctx, "oidc", comeBack(p.flow, "good"), auth.Return{})
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.FinishBound(ctx, "oidc", comeBack(p.flow, "good"), auth.Return{ActorType: "user"})
+				},
+				UnknownIs: auth.ErrFlow,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.FinishBound(ctx, "oidc", comeBack(p.flow, "good"), auth.Return{Browser: "another"})
+				},
+				BadIs: auth.ErrFlow,
+			},
+			"Renew": {
+				Does:      databasetest.Reads,
+				One:       func(ctx context.Context, p people) (any, error) { return p.Renew(ctx, p.proof) },
+				Unknown:   func(ctx context.Context, p people) (any, error) { return p.Renew(ctx, auth.Proof{}) },
+				UnknownIs: auth.ErrProofOutdated,
+				Bad:       func(ctx context.Context, p people) (any, error) { return p.Renew(ctx, p.proofOfEve) },
+				BadIs:     auth.ErrProofOutdated,
+			},
 			"ValidateCallback": {
 				Does: databasetest.WritesSilently, // of somebody who is known
 				One: func(ctx context.Context, p people) (any, error) {
