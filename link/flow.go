@@ -12,7 +12,7 @@ type Returned struct {
 	Way      auth.ProviderIdentity // the way that was added; its ID is empty: somebody signed in
 	ReturnTo string                // where the caller wanted to go
 
-	Adds bool // a way was to be added, whether or not it was
+	Session auth.Session // to whose account a way was to be added, whether or not it was; the zero Session: somebody signs in
 }
 
 // Begin starts a sign-in with a provider of two steps as an actor of the binding's type.
@@ -43,15 +43,21 @@ func (s *Service) BeginLink(ctx context.Context, session auth.Session, again aut
 
 // Finish is the second step: it lets in who comes back, as SignIn does, or adds the way to the account of the session in which
 // the flow was begun, as LinkProof does. What was proved is used up, so nobody is asked for it again. Along with an error it
-// says, as far as it is known, what was to be done and where the caller wanted to go.
-func (s *Service) Finish(ctx context.Context, provider string, in auth.Input, back auth.Return, c auth.Client) (r Returned, err error) {
+// says, as far as it is known, what was to be done and where the caller wanted to go. Who acts where a way is added, as is told the
+// context, is not known before: acting is asked then; it may be nil.
+func (s *Service) Finish(ctx context.Context, provider string, in auth.Input, back auth.Return, c auth.Client,
+	acting func(context.Context, auth.Session) context.Context) (r Returned, err error) {
 	o, err := s.allow(back.ActorType, provider)
 	if err != nil {
 		return Returned{}, err
 	}
 	ctx = auth.WithClient(ctx, c)
 	f, err := s.auth.FinishBound(ctx, provider, in, back)
-	r.ReturnTo, r.Adds = f.ReturnTo, f.Session.ID != ""
+	r.ReturnTo, r.Session = f.ReturnTo, f.Session
+	adds := f.Session.ID != ""
+	if adds && acting != nil {
+		ctx = acting(ctx, f.Session)
+	}
 	if err != nil {
 		return r, err
 	}
@@ -64,14 +70,14 @@ func (s *Service) Finish(ctx context.Context, provider string, in auth.Input, ba
 		return s.auth.Renew(ctx, f.Proof)
 	}
 	_, err = s.proveAndRecord(ctx, prove, func(ctx context.Context, p auth.Proof, known auth.IdentityID) (l Login, err error) {
-		if r.Adds {
+		if adds {
 			r.Way, err = s.linkProof(ctx, f.Session, f.Again, p)
 			return Login{}, err
 		}
 		r.Login, err = s.enter(ctx, entry{actorType: back.ActorType, policy: o.Policy, proof: p, known: known, client: c})
 		return r.Login, err
 	})
-	if err != nil || r.Adds {
+	if err != nil || adds {
 		return r, err
 	}
 	r.Login, err = s.withToken(ctx, r.Login)

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -118,8 +120,11 @@ func (a *API) begun(c *call, f auth.Flow, secret string) outcome {
 
 // beginByGet is begin for what the query says. Credentials do not travel there: only providers of two steps take it.
 func (a *API) beginByGet(c *call) (outcome, error) {
-	if _, err := a.link.Providers(c.PathValue("actor")); err == nil && (!c.inTwoSteps(a) || c.Method == http.MethodHead) {
+	switch _, err := a.link.Providers(c.PathValue("actor")); {
+	case err == nil && !c.inTwoSteps(a):
 		return outcome{}, otherMethod(c, "POST")
+	case err == nil && c.Method == http.MethodHead:
+		return outcome{}, otherMethod(c, "GET, POST")
 	}
 	in, err := readQueryInput(c)
 	if err != nil {
@@ -305,10 +310,11 @@ func (a *API) finish(c *call, in auth.Input) (outcome, error) {
 	if back.Browser = secret; secret == "" && kept {
 		back.Browser = "another" // it keeps cookies of ours, and would have kept that one: it was begun elsewhere
 	}
-	r, err := a.link.Finish(c.Context(), c.PathValue("provider"), in, back, a.site.Client(c.Request))
-	if r.Adds {
-		c.tried = link.ProviderLinked{}.Topic()
-	}
+	r, err := a.link.Finish(c.Context(), c.PathValue("provider"), in, back, a.site.Client(c.Request), func(ctx context.Context, session auth.Session) context.Context {
+		c.tried, c.caller = link.ProviderLinked{}.Topic(), caller{session: session}
+		a.acting(c)
+		return audit.WithActor(ctx, audit.ActorOf(c.Context()))
+	})
 	switch {
 	case errors.Is(err, auth.ErrSession):
 		return outcome{}, errUnauthorized
@@ -316,7 +322,7 @@ func (a *API) finish(c *call, in auth.Input) (outcome, error) {
 		return outcome{}, onPage{err}
 	case err != nil:
 		return outcome{}, err
-	case r.Adds:
+	case r.Session.ID != "":
 		return outcome{body: wayAnswer{a.showWay(r.Way, wayAttributes)}}, nil
 	}
 	a.knows(c, r.Login.Session)

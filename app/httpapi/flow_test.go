@@ -449,6 +449,7 @@ func TestAWayOfTwoStepsIsAddedInTheSessionThatAskedForIt(t *testing.T) {
 		mine := s.vouched(t, "ada", "ada@example.com", true)
 		other := s.vouched(t, "ada", "ada@example.com", true)
 		theirs := s.vouched(t, "eve", "eve@example.com", true)
+		eve := actor(t, theirs)
 		begin := func(credential, body string) string {
 			t.Helper()
 			a := s.do(t, "POST", "/auth/user/okta/link", body, credential)
@@ -511,11 +512,13 @@ func TestAWayOfTwoStepsIsAddedInTheSessionThatAskedForIt(t *testing.T) {
 		}
 		var outcomes []string
 		for _, e := range s.trail(t, "limit=1000&action=link.provider_linked") {
-			outcomes = append(outcomes, fmt.Sprint(e["outcome"]))
+			outcomes = append(outcomes, fmt.Sprint(e["outcome"], " ", e["reason"], " by ", e["actor_id"] == any(actor(t, mine)), " ", e["actor_id"] == any(eve)))
 		}
 		slices.Sort(outcomes)
-		if !slices.Contains(outcomes, "refused") || !slices.Contains(outcomes, "success") {
-			t.Errorf("the trail has %v", outcomes)
+		for _, want := range []string{"success <nil> by true false", "refused invalid_credentials by false true"} {
+			if !slices.Contains(outcomes, want) {
+				t.Errorf("the trail has %q, not %s", outcomes, want)
+			}
 		}
 	})
 }

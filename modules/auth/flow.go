@@ -126,19 +126,22 @@ func (s *Service) finish(ctx context.Context, provider string, in Input, r Retur
 	if err != nil {
 		return Finished{}, err
 	}
+	// What leads nowhere costs a read, so that nobody keeps others from writing by it.
+	if there, err := s.store.hasFlow(ctx, hashed(named.State), provider, r); err != nil {
+		return Finished{}, err
+	} else if !there {
+		return Finished{}, ErrFlow
+	}
 	var flow *flowRow
-	err = s.watchByPlace(ctx, limitFlow, func(ctx context.Context) error {
-		err := s.db.InTx(ctx, func(ctx context.Context) (err error) {
-			flow, err = s.store.takeFlow(ctx, hashed(named.State), provider, r)
-			return err
-		})
-		if err == nil && (flow == nil || !flow.ExpiresAt.After(time.Now())) {
-			err = ErrFlow
-		}
+	err = s.db.InTx(ctx, func(ctx context.Context) (err error) {
+		flow, err = s.store.takeFlow(ctx, hashed(named.State), provider, r)
 		return err
 	})
 	if err != nil {
 		return Finished{}, err
+	}
+	if flow == nil || !flow.ExpiresAt.After(time.Now()) {
+		return Finished{}, ErrFlow
 	}
 	f := Finished{ReturnTo: flow.ReturnTo}
 	if flow.SessionID != "" {

@@ -459,21 +459,35 @@ func (s store) insertFlow(ctx context.Context, r *flowRow) error {
 	return nil
 }
 
-// takeFlow deletes the flow, if it is bound to who comes back, and returns it; nil if there is none. It is one statement, so
-// that of several at once one has it.
-func (s store) takeFlow(ctx context.Context, hash, provider string, r Return) (*flowRow, error) {
-	var rows []flowRow
+// hasFlow reports whether there is a flow that takeFlow would take.
+func (s store) hasFlow(ctx context.Context, hash, provider string, r Return) (bool, error) {
+	there, err := s.db.Conn(ctx).NewSelect().Model((*flowRow)(nil)).ApplyQueryBuilder(ofReturn(hash, provider, r)).Exists(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for flow: %w", err)
+	}
+	return there, nil
+}
+
+// ofReturn is the condition that a flow is bound to who comes back.
+func ofReturn(hash, provider string, r Return) func(bun.QueryBuilder) bun.QueryBuilder {
 	sessions := []SessionID{""} // a flow that is bound to none
 	for _, session := range r.Sessions {
 		sessions = append(sessions, session.ID)
 	}
-	q := s.db.Conn(ctx).NewDelete().Model((*flowRow)(nil)).
-		Where("id_hash = ?", hash).Where("provider = ?", provider).Where("actor_type = ?", r.ActorType).Where("session_id IN (?)", database.List(sessions...))
-	if r.Browser != "" {
-		q = q.Where("browser_hash = ?", hashed(r.Browser))
-	} else {
-		q = q.Where("portable")
+	return func(q bun.QueryBuilder) bun.QueryBuilder {
+		q = q.Where("id_hash = ?", hash).Where("provider = ?", provider).Where("actor_type = ?", r.ActorType).Where("session_id IN (?)", database.List(sessions...))
+		if r.Browser != "" {
+			return q.Where("browser_hash = ?", hashed(r.Browser))
+		}
+		return q.Where("portable")
 	}
+}
+
+// takeFlow deletes the flow, if it is bound to who comes back, and returns it; nil if there is none. It is one statement, so
+// that of several at once one has it.
+func (s store) takeFlow(ctx context.Context, hash, provider string, r Return) (*flowRow, error) {
+	var rows []flowRow
+	q := s.db.Conn(ctx).NewDelete().Model((*flowRow)(nil)).ApplyQueryBuilder(ofReturn(hash, provider, r))
 	err := q.Returning("*").Scan(ctx, &rows)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("take flow: %w", err)

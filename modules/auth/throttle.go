@@ -44,7 +44,6 @@ var (
 	limitVerificationAll  = Limit{"verification_all", 100, time.Hour}      // such mails, by where they go
 	limitResetToken       = Limit{"reset_token", 30, 15 * time.Minute}     // reset tokens that are no good, by address
 	limitBegin            = Limit{"begin", 300, 15 * time.Minute}          // sign-ins of two steps that are begun, by address
-	limitFlow             = Limit{"flow", 100, 15 * time.Minute}           // those that lead nowhere when they are finished, by address
 	limitPair             = Limit{"account_address", 10, 15 * time.Minute} // what ThrottleOptions defaults to
 	limitAccount          = Limit{"account", 80, time.Hour}
 	limitAddress          = Limit{"address", 100, 15 * time.Minute}
