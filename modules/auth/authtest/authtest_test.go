@@ -137,62 +137,95 @@ func TestAProviderOfTwoStepsAsItShouldBePasses(t *testing.T) {
 	})
 }
 
-// broken are providers with one fault each, and what the kit must say of it.
+// cards is a provider of one step that vouches for the addresses of some.
+type cards struct{ credulous bool }
+
+func (cards) Name() string { return "cards" }
+
+func (c cards) Authenticate(_ context.Context, a auth.Attempt) (auth.Assertion, error) {
+	var in struct{ Card string }
+	if err := a.Input.Decode(&in); err != nil {
+		return auth.Assertion{}, err
+	}
+	owner, proved := strings.CutPrefix(in.Card, "proved-")
+	if owner != "ada-0001" && owner != "eve-0666" {
+		return auth.Assertion{}, auth.ErrInvalidCredentials
+	}
+	return auth.Assertion{EntityID: owner, Profile: auth.Profile{Email: "ada@example.com", EmailVerified: proved || c.credulous}}, nil
+}
+
+func cardCase(p auth.Provider) authtest.Case {
+	return authtest.Case{
+		New:        func(*testing.T) auth.Provider { return p },
+		Good:       auth.Input(`{"Card":"proved-ada-0001"}`),
+		Bad:        map[string]auth.Input{"forged card": auth.Input(`{"Card":"proved-max-0002"}`)},
+		Vouches:    true,
+		Unverified: func(testing.TB, string) auth.Input { return auth.Input(`{"Card":"eve-0666"}`) },
+	}
+}
+
+func TestAProviderOfOneStepThatVouchesForSomePasses(t *testing.T) {
+	authtest.Provider(t, cardCase(cards{}))
+}
+
+// broken are providers with one fault each, which part of the kit must find it, and what it must say of it.
 var broken = map[string]struct {
-	provider auth.Provider
-	vouches  bool
-	want     string
+	provider   auth.Provider
+	vouches    bool
+	part, want string
 }{
-	"a name that shadows a route": {provider: named{"session"}, want: "auth.New does not take the provider"},
-	"no capability":               {provider: nameOnly{}, want: "auth.New does not take the provider"},
-	"an entity id that changes":   {provider: &counting{}, want: "an entity id must not change"},
-	"asserts another spelling":    {provider: shouting{}, want: "what the provider asserts must be canonical itself"},
-	"vouches without a reason": {want: "vouches for the e-mail address, and the Case does not say so", provider: signIn(func(a auth.Assertion, err error) (auth.Assertion, error) {
+	"vouches for all cards":                       {part: "unverified", want: "of somebody who has not proved it", provider: cards{credulous: true}},
+	"counts no attempts at whom it does not know": {part: "throttle", want: "where Attempt.Secret says ErrThrottled", provider: forgetful{}},
+	"a name that shadows a route":                 {part: "start", provider: named{"session"}, want: "auth.New does not take the provider"},
+	"no capability":                               {part: "start", provider: nameOnly{}, want: "auth.New does not take the provider"},
+	"an entity id that changes":                   {part: "good", provider: &counting{}, want: "an entity id must not change"},
+	"asserts another spelling":                    {part: "good", provider: shouting{}, want: "what the provider asserts must be canonical itself"},
+	"vouches without a reason": {part: "good", want: "vouches for the e-mail address, and the Case does not say so", provider: signIn(func(a auth.Assertion, err error) (auth.Assertion, error) {
 		a.Profile.EmailVerified = true
 		return a, err
 	})},
-	"does not vouch": {vouches: true, provider: pins{}, want: "but it does not"},
-	"tells unknown from wrong": {want: "a stranger can tell them apart", provider: asked(func(in string, err error) error {
+	"does not vouch": {part: "good", vouches: true, provider: pins{}, want: "but it does not"},
+	"tells unknown from wrong": {part: "bad", want: "a stranger can tell them apart", provider: asked(func(in string, err error) error {
 		if errors.Is(err, auth.ErrInvalidCredentials) && strings.Contains(in, "eve@") {
 			return auth.ErrInvalidCredentials.Msg("Who is that?")
 		}
 		return err
 	})},
-	"a failure for the caller's fault": {want: "does not wrap auth.ErrInvalidCredentials", provider: asked(func(_ string, err error) error {
+	"a failure for the caller's fault": {part: "bad", want: "does not wrap auth.ErrInvalidCredentials", provider: asked(func(_ string, err error) error {
 		if errors.Is(err, auth.ErrInvalidCredentials) {
 			return errors.New("no match")
 		}
 		return err
 	})},
-	"a failure for junk": {want: "is answered as a failure of the provider", provider: asked(func(_ string, err error) error {
+	"a failure for junk": {part: "junk", want: "is answered as a failure of the provider", provider: asked(func(_ string, err error) error {
 		if errors.Is(err, auth.ErrInput) {
 			return errors.New("unexpected end of input")
 		}
 		return err
 	})},
-	"repeats the input": {want: "repeats what the caller sent", provider: asked(func(in string, err error) error {
+	"repeats the input": {part: "bad", want: "repeats what the caller sent", provider: asked(func(in string, err error) error {
 		if errors.Is(err, auth.ErrInvalidCredentials) {
 			return auth.ErrInvalidCredentials.Msg("not valid: %s", in)
 		}
 		return err
 	})},
-	"lets everybody in": {want: "is let in", provider: signIn(func(auth.Assertion, error) (auth.Assertion, error) {
+	"lets everybody in": {part: "bad", want: "is let in", provider: signIn(func(auth.Assertion, error) (auth.Assertion, error) {
 		return auth.Assertion{EntityID: "ada"}, nil
 	})},
-	"keeps the pin itself": {want: "what is kept as the secret is a value of the input", provider: registers(func(in string, a auth.Assertion) auth.Assertion {
+	"keeps the pin itself": {part: "secret", want: "what is kept as the secret is a value of the input", provider: registers(func(in string, a auth.Assertion) auth.Assertion {
 		if strings.Contains(in, "271828") {
 			a.Secret = []byte("271828")
 		}
 		return a
 	})},
-	"shows the secret": {want: "can be read in the identity", provider: registers(func(_ string, a auth.Assertion) auth.Assertion {
+	"shows the secret": {part: "secret", want: "can be read in the identity", provider: registers(func(_ string, a auth.Assertion) auth.Assertion {
 		a.Profile.Metadata = map[string]any{"check": a.Secret}
 		return a
 	})},
-	"not safe for concurrent use": {provider: &oneAtATime{}, want: "at once"},
-	"changes anybody's secret":    {provider: changing{anybody: true}, want: "whoever may set one password could set any"},
-	"changes without the old one": {provider: changing{unproved: true}, want: "does not prove the secret of now"},
-	"stops at a NUL": {want: "after a NUL is let in", provider: signIn(func(a auth.Assertion, err error) (auth.Assertion, error) {
+	"not safe for concurrent use": {part: "concurrency", provider: &oneAtATime{}, want: "at once"},
+	"changes anybody's secret":    {part: "change", provider: changing{anybody: true}, want: "whoever may set one password could set any"},
+	"changes without the old one": {part: "change", provider: changing{unproved: true}, want: "does not prove the secret of now"},
+	"stops at a NUL": {part: "junk", want: "after a NUL is let in", provider: signIn(func(a auth.Assertion, err error) (auth.Assertion, error) {
 		return a, err
 	}).cutAtNUL()},
 }
@@ -202,17 +235,20 @@ func TestTheKitFindsEachFault(t *testing.T) {
 		b, c := broken[name], pinCase
 		c.New = func(*testing.T) auth.Provider { return b.provider }
 		c.Vouches = b.vouches
+		if _, ok := b.provider.(cards); ok {
+			c = cardCase(b.provider)
+		}
 		authtest.Provider(t, c)
 		return
 	}
 	for name, b := range broken {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTheKitFindsEachFault$")
+			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTheKitFindsEachFault$/^"+b.part+"$")
 			child.Env = append(os.Environ(), "AUTHTEST_BROKEN="+name)
 			out, err := child.CombinedOutput()
 			if err == nil || !strings.Contains(string(out), b.want) {
-				t.Errorf("%v, want a failure that says %q; said:\n%s", err, b.want, out)
+				t.Errorf("%v, want a failure of %s that says %q; said:\n%s", err, b.part, b.want, out)
 			}
 		})
 	}
@@ -294,6 +330,16 @@ func (c *counting) Authenticate(_ context.Context, a auth.Attempt) (auth.Asserti
 	defer c.mu.Unlock()
 	c.n++
 	return auth.Assertion{EntityID: fmt.Sprint("entity-", c.n)}, nil
+}
+
+// forgetful does not ask for the secret of whom it does not know.
+type forgetful struct{ changing }
+
+func (f forgetful) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+	if person, _, err := readPin(a.Input); err == nil && strings.HasPrefix(person, "eve@") {
+		return auth.Assertion{}, auth.ErrInvalidCredentials
+	}
+	return f.pins.Authenticate(ctx, a)
 }
 
 // shouting has a canonical spelling, and asserts another one.
