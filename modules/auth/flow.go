@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"time"
 
@@ -87,11 +88,17 @@ func (s *Service) BeginBound(ctx context.Context, provider string, in Input, b B
 	if b.Browser != "" {
 		row.BrowserHash = hashed(b.Browser)
 	}
-	err = s.db.InTx(ctx, func(ctx context.Context) error { return s.store.insertFlow(ctx, row) })
+	err = s.db.InTx(ctx, func(ctx context.Context) error {
+		if err := s.store.insertFlow(ctx, row); err != nil || challenge.Mail == nil {
+			return err
+		}
+		return s.mail(ctx, provider, b.ActorType, challenge.Mail)
+	})
 	return f, err
 }
 
-// Finish proves the caller who comes back. The input's "state" names the flow, which is used up whatever comes of it.
+// Finish proves the caller who comes back. The input's "state" names the flow, which is used up whatever comes of it; that of a
+// Retrier by the right answer, or by the last of its tries. What fails counts as at a sign-in of one step.
 // ErrFlow: it is not one of this provider's, has expired, was finished already, or is bound to something.
 func (s *Service) Finish(ctx context.Context, provider string, in Input) (Proof, error) {
 	f, err := s.finish(ctx, provider, in, Return{}, false)
@@ -126,15 +133,20 @@ func (s *Service) finish(ctx context.Context, provider string, in Input, r Retur
 	if err != nil {
 		return Finished{}, err
 	}
+	tries := 1
+	if r, ok := c.(Retrier); ok {
+		tries = r.Tries()
+	}
+	hash := hashed(named.State)
 	// What leads nowhere costs a read, so that nobody keeps others from writing by it.
-	if there, err := s.store.hasFlow(ctx, hashed(named.State), provider, r); err != nil {
+	if there, err := s.store.hasFlow(ctx, hash, provider, r); err != nil {
 		return Finished{}, err
 	} else if !there {
 		return Finished{}, ErrFlow
 	}
 	var flow *flowRow
 	err = s.db.InTx(ctx, func(ctx context.Context) (err error) {
-		flow, err = s.store.takeFlow(ctx, hashed(named.State), provider, r)
+		flow, err = s.store.takeFlow(ctx, hash, provider, tries, r)
 		return err
 	})
 	if err != nil {
@@ -152,9 +164,23 @@ func (s *Service) finish(ctx context.Context, provider string, in Input, r Retur
 		f.Session, f.Again = r.Sessions[at], Proof{again: flow.SessionID}
 	}
 	if named.Error != nil {
+		if _, err := s.store.endFlow(ctx, hash); err != nil {
+			return f, err
+		}
 		return f, s.declined(provider, *named.Error)
 	}
-	f.Proof, err = s.prove(ctx, SignIn, provider, Attempt{Input: in, State: flow.State, CallbackURL: flow.CallbackURL}, nil, c.Finish)
+	f.Proof, err = s.prove(ctx, SignIn, provider, Attempt{Input: in, State: flow.State, CallbackURL: flow.CallbackURL}, s.tally(ctx, provider), c.Finish)
+	if tries <= 1 || err != nil && flow.Tries < tries {
+		return f, err
+	}
+	switch ended, failed := s.store.endFlow(ctx, hash); {
+	case failed != nil:
+		f.Proof, err = Proof{}, failed
+	case err == nil && !ended: // of several right answers at once, one counts
+		f.Proof, err = Proof{}, ErrFlow
+	case errors.Is(err, ErrInvalidCredentials):
+		err = ErrFlow
+	}
 	return f, err
 }
 

@@ -32,6 +32,10 @@ type Challenger interface {
 	Finish(context.Context, Attempt) (Assertion, error)
 }
 
+// Retrier is a Challenger whose answer people type, and mistype: an answer that Finish refuses does not end the flow, but that
+// many do. Without it, or with less than two tries, the first one ends it.
+type Retrier interface{ Tries() int }
+
 // Registrar has a sign-up of its own, other than a first sign-in.
 type Registrar interface {
 	Register(context.Context, Attempt) (Assertion, error)
@@ -90,6 +94,9 @@ type Attempt struct {
 type Challenge struct {
 	RedirectURL string // where to send the caller
 	State       []byte // kept until Finish, where it is in Attempt.State
+
+	// Mail is sent if and only if the flow begins; nil: none. State must be the one that Mailings made along with it.
+	Mail *Mailing
 }
 
 // Assertion is what a provider has established.
