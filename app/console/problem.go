@@ -40,6 +40,11 @@ var (
 	errCurrent    = fault.New(fault.Unauthorized, "password_wrong", "The password is not right.")
 	errOther      = fault.New(fault.Conflict, "visitor_changed", "Who is signed in here has changed meanwhile. Look again who would accept the invite.")
 
+	errNoCode         = fault.New(fault.Invalid, "code_missing", "Type the code that was mailed to you.")
+	errMagicLink      = fault.New(fault.Unauthorized, "magic_link_dead", "This link was used already, or has expired. Ask for a new one below.")
+	errMagicElsewhere = fault.New(fault.Forbidden, "magic_link_elsewhere", "This link is for the browser in which it was asked for, and for the latest mail. Open it there, or ask for a new one here.")
+	errMagicOver      = fault.New(fault.Unauthorized, "magic_over", "This sign-in was started in another browser, took too long, was finished already, or the code was wrong too often. Start again.")
+
 	errVerifyLink  = fault.New(fault.Invalid, "verify_link_dead", "This link was used already, has expired, or a newer one was sent. If your address is not confirmed yet, sign in and have another one sent.")
 	errOtherProves = fault.New(fault.Conflict, "visitor_changed", "Who is signed in here has changed meanwhile. Look again whose address would be confirmed.")
 
@@ -91,6 +96,8 @@ func problemOf(err error) *problem {
 	switch {
 	case is(errNoMethod):
 		p.Status = http.StatusMethodNotAllowed
+	case is(errNoCode):
+		p.Fields = []string{"code"}
 	case is(auth.ErrInvalidCredentials):
 		p.Fields = []string{"password", "email"} // which of them is wrong, nobody learns
 	case is(auth.ErrThrottled):
