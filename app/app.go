@@ -27,6 +27,7 @@ import (
 	"github.com/latchkey-go/latchkey/app/outbox"
 	"github.com/latchkey-go/latchkey/app/purge"
 	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/app/webhook"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
@@ -48,7 +49,7 @@ func Module(cfg *Config) fx.Option {
 	return fx.Options(
 		core(cfg),
 		fx.Provide(newListener, newSite, apiOptions),
-		outbox.Deliver, purge.Run,
+		outbox.Deliver, purge.Run, webhook.Run,
 		httpapi.Module,
 		console.Module,
 		fx.StopTimeout(stopTimeout),
@@ -72,6 +73,7 @@ func core(cfg *Config) fx.Option {
 			func(c *Config) outbox.Options {
 				return outbox.Options{Retention: c.Events.Retention, MaxAttempts: c.Events.MaxAttempts}
 			},
+			fx.Annotate(webhookOptions, fx.ParamTags(``, `optional:"true"`)),
 			func(c *Config) audit.Options { return audit.Options{Retention: c.Audit.Retention} },
 			purge.AsJobs(purgeJobs),
 		),
@@ -81,7 +83,7 @@ func core(cfg *Config) fx.Option {
 			l.UseErrorLevel(slog.LevelDebug) // whoever starts the program says what went wrong, once and in words
 			return l
 		}),
-		user.Module, auth.Module, emailpass.Module, mailedSignIns(cfg), link.Module, outbox.Module, mail.Module,
+		user.Module, auth.Module, emailpass.Module, mailedSignIns(cfg), link.Module, outbox.Module, mail.Module, webhook.Module,
 		audit.Module, audit.Feed, purge.Module,
 		fx.Invoke(func(actorsChecked) {}, openKeys),
 	)
@@ -323,6 +325,14 @@ func newSender(c *Config, terminal io.Writer) (mail.Sender, error) {
 		return smtp, nil
 	}
 	return nil, nil
+}
+
+// webhookOptions are the options of webhooks.
+func webhookOptions(c *Config, at *listener, log *slog.Logger) webhook.Options {
+	if c.Webhooks.PrivateAddresses && c.Production() && at != nil {
+		log.Warn("webhooks.private_addresses is true: whoever may register webhooks can have this server send requests into its own network")
+	}
+	return webhook.Options{PrivateAddresses: c.Webhooks.PrivateAddresses, Retention: c.Events.Retention}
 }
 
 // providersChecked says that the configuration speaks of providers that there are.

@@ -47,6 +47,7 @@ Usage:
   server keys rotate                      take the next step towards a new secret
   server purge [--only KIND]              delete what is dead now, as a running server does now and then, and say how much
   server events list|retry|discard …      show what is still to be delivered, and dead letters; have them tried again
+  server webhooks list|create|rotate …    manage where events are sent to: 'server webhooks --help' has all commands
   server doctor [--json] [--full]         look whether what must always hold in the database does, while servers run; changes nothing
   server mail templates DIR               write the templates of mails into a directory, to start your own from
   server mail preview DIR                 write every mail as it would leave, with samples, as files to open
@@ -145,7 +146,7 @@ func (m *command) run(args []string) error {
 	name := flags.Arg(0)
 	run, ok := map[string]func([]string) error{
 		"": m.serve, "user": m.user, "sessions": m.sessions, "explain": m.explain, "doctor": m.doctor, "migrate": m.migrate, "events": m.events,
-		"keys": m.keys, "purge": m.purge, "config": m.showConfig, "calibrate": m.calibrate, "mail": m.mail,
+		"keys": m.keys, "purge": m.purge, "config": m.showConfig, "calibrate": m.calibrate, "mail": m.mail, "webhooks": m.webhooks,
 	}[name]
 	if name == "help" {
 		fmt.Fprint(m.out, usage)

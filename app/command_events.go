@@ -13,6 +13,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/outbox"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
 )
 
 const eventsUsage = `Usage of server events: what is recorded and was not delivered yet, or never will be.
@@ -87,20 +88,30 @@ func (m *command) events(args []string) error {
 		return err
 	}
 	f.Dead = *dead || *all
-	return m.with(func(o *outbox.Outbox, trail *audit.Trail) error {
+	return m.with(func(db *database.DB, o *outbox.Outbox, trail *audit.Trail) error {
 		ctx := commanded()
 		switch verb {
 		case "list":
 			return m.listEvents(ctx, o, f, *limit, *asJSON)
 		case "consumers":
 			return m.listConsumers(ctx, o, *asJSON)
-		case "forget":
-			return m.forgetConsumer(ctx, o, trail, names[0])
-		case "retry":
-			return m.settle(ctx, trail, "events.retry", "will be tried again", names, f, o.Retry)
-		default:
-			return m.settle(ctx, trail, "events.discard", "dropped", names, f, o.Discard)
 		}
+		var say string
+		err := db.InTx(ctx, func(ctx context.Context) (err error) { // what is done is in the trail
+			switch verb {
+			case "forget":
+				say, err = forgetConsumer(ctx, o, trail, names[0])
+			case "retry":
+				say, err = settle(ctx, trail, "events.retry", "will be tried again", names, f, o.Retry)
+			default:
+				say, err = settle(ctx, trail, "events.discard", "dropped", names, f, o.Discard)
+			}
+			return err
+		})
+		if err == nil {
+			fmt.Fprintln(m.out, say)
+		}
+		return err
 	})
 }
 
@@ -164,57 +175,52 @@ func (m *command) listConsumers(ctx context.Context, o *outbox.Outbox, asJSON bo
 	return table.Flush()
 }
 
-func (m *command) forgetConsumer(ctx context.Context, o *outbox.Outbox, trail *audit.Trail, name string) error {
+func forgetConsumer(ctx context.Context, o *outbox.Outbox, trail *audit.Trail, name string) (say string, err error) {
 	list, err := o.Consumers(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if !slices.ContainsFunc(list, func(c outbox.Enrolled) bool { return c.Name == name }) {
-		return fmt.Errorf("there is no consumer %q: 'server events consumers' lists them", name)
+		return "", fmt.Errorf("there is no consumer %q: 'server events consumers' lists them", name)
 	}
 	n, err := o.Forget(ctx, name)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := trail.Record(ctx, audit.Entry{Action: "events.forget", Details: map[string]any{"consumer": name, "dropped": n}}); err != nil {
-		return err
+		return "", err
 	}
-	fmt.Fprintf(m.out, "Forgot %s, and %s that waited for it. A program that has it enrols it again at its next start.\n", name, counted(n, "event", "events"))
-	return nil
+	return fmt.Sprintf("Forgot %s, and %s that waited for it. A program that has it enrols it again at its next start.", name, counted(n, "event", "events")), nil
 }
 
-// settle does something to deliveries and says to how many. Events that are not there are an error, and stop none of the others.
-func (m *command) settle(ctx context.Context, trail *audit.Trail, action, done string, ids []string, f outbox.Filter, do func(context.Context, outbox.Filter) (int, error)) error {
+// settle does something to deliveries and says to how many. If one of the events is not there nothing is done.
+func settle(ctx context.Context, trail *audit.Trail, action, done string, ids []string, f outbox.Filter, do func(context.Context, outbox.Filter) (int, error)) (say string, err error) {
 	filters := []outbox.Filter{f}
 	if len(ids) > 0 {
 		filters = nil
-		for _, id := range ids {
+		for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
 			one := f
 			one.ID = id
 			filters = append(filters, one)
 		}
 	}
-	sum, missing := 0, []string{}
+	sum := 0
 	for _, f := range filters {
 		n, err := do(ctx, f)
-		if err != nil {
-			return err
-		}
-		if n == 0 && f.ID != "" {
-			missing = append(missing, f.ID)
+		switch {
+		case err != nil:
+			return "", err
+		case n == 0 && f.ID != "":
+			return "", fmt.Errorf("nothing of %s waits or is dead, or a consumer is at it now: nothing was changed", f.ID)
 		}
 		sum += n
 	}
 	if sum > 0 {
 		if err := trail.Record(ctx, audit.Entry{Action: action, Details: map[string]any{"deliveries": sum}}); err != nil {
-			return err
+			return "", err
 		}
 	}
-	fmt.Fprintf(m.out, "%s %s.\n", counted(sum, "delivery", "deliveries"), done)
-	if len(missing) > 0 {
-		return fmt.Errorf("nothing of %s waits or is dead, or a consumer is at it now", strings.Join(missing, ", "))
-	}
-	return nil
+	return fmt.Sprintf("%s %s.", counted(sum, "delivery", "deliveries"), done), nil
 }
 
 // json writes what a command has found for programs.

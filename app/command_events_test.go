@@ -59,7 +59,7 @@ func TestTheCommandEventsShowsWhatIsToBeDeliveredAndHasItTriedAgain(t *testing.T
 		want(0, []string{"STATE", list[0].ID, "waiting", "invite.created", "mail", "… and 1 more: --limit shows them"}, "events", "list", "--limit", "1")
 		want(0, []string{"no such dead letters"}, "events", "list", "--dead")
 		want(0, []string{"mail", "invite.created", "2"}, "events", "consumers")
-		want(1, []string{"evt_none", "0 deliveries"}, "events", "retry", "evt_none")
+		want(1, []string{"evt_none", "nothing was changed"}, "events", "retry", list[0].ID, "evt_none")
 
 		db := at.Open(t)
 		if err := db.InTx(t.Context(), func(ctx context.Context) error {

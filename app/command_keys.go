@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/app/audit"
+	"github.com/latchkey-go/latchkey/app/webhook"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
@@ -100,7 +101,7 @@ func newKeyParts(ctx context.Context, c *Config) (*keyParts, error) {
 	if p.db, err = OpenDatabase(ctx, c, quiet()); err != nil {
 		return nil, err
 	}
-	states, err := p.db.MigrationStatus(ctx, auth.Migrations(), audit.Migrations())
+	states, err := p.db.MigrationStatus(ctx, auth.Migrations(), audit.Migrations(), webhook.Migrations())
 	if err == nil && slices.ContainsFunc(states, func(s database.MigrationState) bool { return s.AppliedAt.IsZero() }) {
 		err = errors.New("the database is not up to date: start the server, or run 'server migrate', then try again")
 	}
@@ -148,6 +149,15 @@ func (p *keyParts) custody(lines []string) (*auth.Custody, error) {
 	return auth.NewCustody(auth.CustodyParams{DB: p.db, Keys: ring, Peppers: p.peppers, Passwords: passwords, Log: quiet()})
 }
 
+// vault is that of the secrets of webhooks, under the secrets in lines.
+func (p *keyParts) vault(lines []string) (*webhook.Vault, error) {
+	ring, err := ringOf(lines)
+	if err != nil {
+		return nil, err
+	}
+	return webhook.NewVault(p.db, ring), nil
+}
+
 // read returns the lines and how the keys stand.
 func (p *keyParts) read(ctx context.Context) (lines []string, custody *auth.Custody, status auth.KeyStatus, err error) {
 	if lines, err = p.source.lines(); err != nil {
@@ -161,7 +171,15 @@ func (p *keyParts) read(ctx context.Context) (lines []string, custody *auth.Cust
 }
 
 func (m *command) keyStatus(ctx context.Context, p *keyParts) error {
-	_, _, status, err := p.read(ctx)
+	lines, _, status, err := p.read(ctx)
+	if err != nil {
+		return err
+	}
+	vault, err := p.vault(lines)
+	if err != nil {
+		return err
+	}
+	kept, err := vault.Status(ctx)
 	if err != nil {
 		return err
 	}
@@ -189,6 +207,13 @@ func (m *command) keyStatus(ctx context.Context, p *keyParts) error {
 			role = "is missing"
 		}
 		fmt.Fprintf(table, "  %s\t%s\t%s\tpeople whose password hangs on it: %d\n", s.Name, role, cmp.Or(s.Source, "-"), s.People)
+	}
+	if kept.Secrets > 0 {
+		fmt.Fprintln(table, "Secrets of webhooks:")
+		fmt.Fprintf(table, "  %d, of which these secrets open\t%d\n", kept.Secrets, kept.Secrets-kept.Closed)
+		for _, id := range kept.Lost {
+			fmt.Fprintf(table, "  %s\tis sent nothing: put the secret that is missing back, or 'server webhooks rotate %s'\n", id, id)
+		}
 	}
 	fmt.Fprintln(table, "Servers that are up:")
 	for _, s := range status.Servers {
@@ -337,6 +362,18 @@ func (m *command) rotate(ctx context.Context, p *keyParts, another bool, drop st
 	if custody, err = p.custody(after); err == nil {
 		err = custody.Open(ctx, false)
 	}
+	if err != nil {
+		return err
+	}
+	return p.resealWebhooks(ctx, after)
+}
+
+// resealWebhooks encrypts the secrets of webhooks under the secrets in lines, and under no others.
+func (p *keyParts) resealWebhooks(ctx context.Context, lines []string) error {
+	vault, err := p.vault(lines)
+	if err == nil {
+		_, err = vault.Reseal(ctx)
+	}
 	return err
 }
 
@@ -400,6 +437,9 @@ func (m *command) take(ctx context.Context, p *keyParts, s step, lines []string)
 	}
 	if s.kind == "drop" {
 		if err := p.checkPeppers(ctx, after); err != nil {
+			return nil, err
+		}
+		if err := p.resealWebhooks(ctx, lines); err != nil { // under what stays, too
 			return nil, err
 		}
 	}

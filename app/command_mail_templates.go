@@ -107,7 +107,21 @@ func (m *command) mailPreview(dir string) error {
 func mailWords(c *Config) mail.Options {
 	o := mail.Options{From: c.Mail.From, URL: c.HTTP.URL(), Name: c.Mail.Name}
 	if c.Mail.Templates != "" {
-		o.Templates = os.DirFS(c.Mail.Templates)
+		o.Templates = templates{os.DirFS(c.Mail.Templates), c.Mail.Templates}
 	}
 	return o
+}
+
+// templates is a directory whose errors name it.
+type templates struct {
+	fs.FS
+	dir string
+}
+
+func (t templates) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := fs.ReadDir(t.FS, name)
+	if err != nil {
+		err = fmt.Errorf("mail.templates is %s: %w", t.dir, err)
+	}
+	return entries, err
 }

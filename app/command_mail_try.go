@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"html"
 	"os"
 	"os/signal"
 	"syscall"
@@ -41,10 +42,11 @@ func (m *command) mailTest(args []string) error {
 	if s, ok := sender.(fmt.Stringer); ok {
 		by = s.String()
 	}
+	site := mailWords(m.config).Site()
+	says := "Whoever runs " + site + " has sent this mail to see whether its mails leave. There is nothing to do."
 	err = sender.Send(ctx, mail.Message{
-		ID: "test_" + rand.Text(), From: m.config.Mail.From, To: address, At: begin, Subject: "Test mail",
-		Text: "This mail was sent to see whether mails leave. There is nothing to do.\n",
-		HTML: "<!doctype html>\n<p>This mail was sent to see whether mails leave. There is nothing to do.</p>\n",
+		ID: "test_" + rand.Text(), From: m.config.Mail.From, To: address, At: begin, Subject: "Test mail of " + site,
+		Text: says + "\n", HTML: "<!doctype html>\n<html lang=\"en\"><title>Test mail</title>\n<p>" + html.EscapeString(says) + "</p>\n",
 	})
 	if err != nil {
 		return fmt.Errorf("the mail to %s has not left: %w", address, err)

@@ -11,12 +11,13 @@ import (
 	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/outbox"
 	"github.com/latchkey-go/latchkey/app/purge"
+	"github.com/latchkey-go/latchkey/app/webhook"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 )
 
 // purgeJobs are all kinds of what dies here.
-func purgeJobs(identities *auth.Service, links *link.Service, events *outbox.Outbox, trail *audit.Trail) []purge.Job {
+func purgeJobs(identities *auth.Service, links *link.Service, events *outbox.Outbox, webhooks *webhook.Service, trail *audit.Trail) []purge.Job {
 	return []purge.Job{
 		{Name: "sessions", Purge: identities.PurgeSessions},
 		{Name: "flows", Purge: identities.PurgeFlows},
@@ -26,6 +27,8 @@ func purgeJobs(identities *auth.Service, links *link.Service, events *outbox.Out
 		{Name: "throttles", Purge: identities.PurgeThrottles},
 		{Name: "unlinked_identities", Purge: links.PurgeUnlinked},
 		{Name: "events", Purge: events.Purge},
+		{Name: "webhook_deliveries", Purge: webhooks.PurgeDeliveries},
+		{Name: "webhook_secrets", Purge: webhooks.PurgeSecrets},
 		{Name: "audit_events", Purge: trail.Purge},
 	}
 }
@@ -33,6 +36,7 @@ func purgeJobs(identities *auth.Service, links *link.Service, events *outbox.Out
 // purgeKinds are the names of the jobs, for who asks for help before there is a database.
 var purgeKinds = []string{
 	"audit_events", "email_changes", "events", "flows", "one_time_tokens", "sessions", "throttles", "unlinked_identities", "verifications",
+	"webhook_deliveries", "webhook_secrets",
 }
 
 // purge deletes what is dead, to the end, and says how much of each kind.

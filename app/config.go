@@ -42,13 +42,14 @@ type Config struct {
 	Auth           AuthConfig `key:"auth"`
 	Link           LinkConfig `key:"link"`
 	// Roles are the permissions that each role gives, by its name; httpapi.Permissions lists them.
-	Roles  map[string][]string `key:"roles" entries:"admin=* member="`
-	Invite InviteConfig        `key:"invite"`
-	Admin  AdminConfig         `key:"admin"`
-	Mail   MailConfig          `key:"mail"`
-	Events EventsConfig        `key:"events"`
-	Audit  AuditConfig         `key:"audit"`
-	Log    LogConfig           `key:"log"`
+	Roles    map[string][]string `key:"roles" entries:"admin=* member="`
+	Invite   InviteConfig        `key:"invite"`
+	Admin    AdminConfig         `key:"admin"`
+	Mail     MailConfig          `key:"mail"`
+	Events   EventsConfig        `key:"events"`
+	Webhooks WebhooksConfig      `key:"webhooks"`
+	Audit    AuditConfig         `key:"audit"`
+	Log      LogConfig           `key:"log"`
 
 	// sources says where a value came from, by key: sourceFile, or the name of a
 	// variable behind sourceEnv. What is not in it is a default.
@@ -221,6 +222,12 @@ type EventsConfig struct {
 	Retention time.Duration `key:"retention" def:"720h" min:"0"`
 	// MaxAttempts is after how many an event becomes a dead letter.
 	MaxAttempts int `key:"max_attempts" def:"450" min:"1" max:"100000"`
+}
+
+// WebhooksConfig is about webhooks.
+type WebhooksConfig struct {
+	// PrivateAddresses lets webhooks be at addresses that are not public, and at http:// ones.
+	PrivateAddresses bool `key:"private_addresses" def:"false"`
 }
 
 // AuditConfig is about the audit trail.

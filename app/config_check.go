@@ -171,6 +171,9 @@ func (c *Config) checkSMTP(add func(key, format string, args ...any)) {
 	if m.TLS == mail.NoTLS && password && !mail.IsLoopback(m.Host) {
 		add("mail.smtp.tls", "must be starttls or tls: a password is sent without TLS only to a server on this machine")
 	}
+	if c.Mail.driver(c.Production()) == "smtp" && checkFrom(c.Mail.From) == "" && mail.CheckSender(c.Mail.From) != nil {
+		add("mail.from", "must be an address that all servers know, in ASCII and of a domain with a dot, such as Latchkey <latchkey@example.com>")
+	}
 	if m.Timeout > mail.MaxTimeout {
 		add("mail.smtp.timeout", "must be at most %v", mail.MaxTimeout)
 	}

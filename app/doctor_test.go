@@ -29,7 +29,7 @@ var breaks = []struct {
 	how       []string
 }{
 	{"unique_indexes", []string{"DROP INDEX latchkey_user_email", "DROP INDEX latchkey_provider_identity_entity", "DROP INDEX latchkey_link_actor",
-		"DROP INDEX latchkey_invite_email", "DROP INDEX latchkey_one_time_token_hash", "DROP INDEX latchkey_outbox_event_id"}},
+		"DROP INDEX latchkey_invite_email", "DROP INDEX latchkey_one_time_token_hash", "DROP INDEX latchkey_outbox_event_id", "DROP INDEX latchkey_webhook_secret_current"}},
 	{"identity_once", []string{`INSERT INTO latchkey_provider_identity (id, auth_identity_id, provider, entity_id, created_at, updated_at)
 		SELECT 'authprov_twice', auth_identity_id, provider, entity_id, created_at, updated_at FROM latchkey_provider_identity WHERE entity_id = '{0}'`}},
 	{"address_once", []string{"UPDATE latchkey_user SET email = '{0}' WHERE email = '{1}'"}},
@@ -72,6 +72,11 @@ var breaks = []struct {
 		SELECT 1000000, 'mail', 'user.created', id, 0, created_at FROM latchkey_user WHERE email = '{8}'`}},
 	{"invite_used_once", []string{`INSERT INTO latchkey_audit_event (id, ts, action, outcome, actor_type, target_id)
 		SELECT 'audit_twice', ts, action, outcome, actor_type, target_id FROM latchkey_audit_event WHERE action = 'invite.accepted'`}},
+	{"webhook_heard", []string{webhookRow("whep_deaf")}},
+	{"webhook_signed", []string{webhookRow("whep_mute")}},
+	{"webhook_secret_sealed", []string{`INSERT INTO latchkey_webhook_secret (id, endpoint_id, seals, created_at)
+		SELECT 'whkey_open', 'whep_mute', '{"k":"c2VjcmV0"}', created_at FROM latchkey_user WHERE email = '{8}'`}},
+	{"webhook_secret_of_somebody", []string{"UPDATE latchkey_webhook_secret SET endpoint_id = 'whep_nobody'"}},
 	{"session_of_now", []string{"UPDATE latchkey_auth_session SET ver = 99 WHERE id = (SELECT min(id) FROM latchkey_auth_session)"}},
 	{"session_of_somebody", []string{"UPDATE latchkey_auth_session SET auth_identity_id = 'authid_nobody' WHERE id = (SELECT min(id) FROM latchkey_auth_session)"}},
 	{"way_of_somebody", []string{"UPDATE latchkey_provider_identity SET auth_identity_id = 'authid_nobody' WHERE entity_id = '{8}'"}},
@@ -81,6 +86,11 @@ var breaks = []struct {
 	{"role_of_somebody", []string{"UPDATE latchkey_user_role SET user_id = 'user_nobody' WHERE user_id = (SELECT id FROM latchkey_user WHERE email = '{8}')"}},
 	{"user_found", []string{"DELETE FROM latchkey_user_trigram_row WHERE user_id = (SELECT id FROM latchkey_user WHERE email = '{8}')"}},
 	{"invite_found", []string{"DELETE FROM latchkey_invite_trigram_row WHERE invite_id = 'invite_twice'"}},
+}
+
+func webhookRow(id string) string {
+	return `INSERT INTO latchkey_webhook_endpoint (id, url, topics, description, created_at, updated_at)
+		SELECT '` + id + `', 'https://example.com/', '[]', '', created_at, created_at FROM latchkey_user WHERE email = '{8}'`
 }
 
 func oneTimeToken(of, hash string) string {

@@ -384,6 +384,10 @@ func TestTemplatesOfMailsAreReplacedAndPreviewed(t *testing.T) {
 			t.Errorf("%q: %d\n%s%s", args, code, out, errs)
 		}
 	}
+	away := filepath.Join(dir, "away")
+	if out, errs, code = run(t, append(slices.Clip(env), "LATCHKEY_MAIL_TEMPLATES="+away), "mail", "preview", seen); code != 1 || !strings.Contains(errs, away) {
+		t.Errorf("of a directory that there is not: %d\n%s%s", code, out, errs)
+	}
 	for _, args := range [][]string{{"mail", "write", dir}, {"mail", "templates"}, {"mail", "preview", dir, dir}} {
 		if out, errs, code = run(t, env, args...); code != 2 || !strings.Contains(errs, "server mail") {
 			t.Errorf("%q: %d\n%s%s", args, code, out, errs)

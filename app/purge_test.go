@@ -93,7 +93,7 @@ func TestTheCommandPurgeSaysWhatItRemoved(t *testing.T) {
 		if out, errs, code := run(t, env, "purge", "--only", "nope"); code != 2 || !strings.Contains(errs, "audit_events") {
 			t.Errorf("what is none: exit %d\n%s%s", code, out, errs)
 		}
-		if out, _, code := run(t, env, "purge", "--help"); code != 0 || !strings.Contains(out, "audit_events, email_changes, events, flows, one_time_tokens, sessions, throttles, unlinked_identities, verifications") {
+		if out, _, code := run(t, env, "purge", "--help"); code != 0 || !strings.Contains(out, "audit_events, email_changes, events, flows, one_time_tokens, sessions, throttles, unlinked_identities, verifications, webhook_deliveries, webhook_secrets") {
 			t.Errorf("the help does not name the kinds: exit %d\n%s", code, out)
 		}
 		if out, errs, code := run(t, env, "purge", "all"); code != 2 {
@@ -103,7 +103,7 @@ func TestTheCommandPurgeSaysWhatItRemoved(t *testing.T) {
 			t.Errorf("one kind: exit %d\n%s%s", code, out, errs)
 		}
 		out, errs, code := run(t, env, "purge")
-		want := "audit_events         30\nemail_changes        0\nevents               30\nflows                0\none_time_tokens      0\nsessions             30\nthrottles            0\nunlinked_identities  3\nverifications        0\n"
+		want := "audit_events         30\nemail_changes        0\nevents               30\nflows                0\none_time_tokens      0\nsessions             30\nthrottles            0\nunlinked_identities  3\nverifications        0\nwebhook_deliveries   0\nwebhook_secrets      0\n"
 		if code != 0 || out != want {
 			t.Errorf("exit %d\n%s%s\nwant\n%s", code, out, errs, want)
 		}

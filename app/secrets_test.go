@@ -238,6 +238,19 @@ func (e *everything) live() {
 	e.must("GET", "/admin/users/"+id.User.ID+"/sessions", "", asBearer(admin))
 	e.must("GET", "/admin/audit?limit=1000", "", asBearer(admin))
 	e.must("GET", "/admin/invites?accepted=true", "", asBearer(admin))
+	var hook struct{ Webhook struct{ ID, Secret string } }
+	for _, step := range [][2]string{{"", typed("url", "https://nowhere.invalid/hooks")}, {"/rotate-secret", `{}`}, {"/rotate-secret", `{"now":true}`}} {
+		path := "/admin/webhooks"
+		if step[0] != "" {
+			path += "/" + hook.Webhook.ID + step[0]
+		}
+		if err := json.Unmarshal([]byte(e.must("POST", path, step[1], asBearer(admin))), &hook); err != nil {
+			t.Fatal(err)
+		}
+		e.keep("the secret of a webhook", strings.TrimPrefix(hook.Webhook.Secret, "whsec_"))
+	}
+	e.must("POST", "/admin/webhooks/"+hook.Webhook.ID+"/test", "", asBearer(admin)) // there is no such host
+	e.must("DELETE", "/admin/webhooks/"+hook.Webhook.ID, "", asBearer(admin))
 	e.err(admin, ada, reset, byMail)
 	e.must("DELETE", "/auth/session", "", asBearer(ada))
 }

@@ -320,7 +320,7 @@ func TestWhileTheCountsAreLockedNobodyIsLetInAndWhoIsInGoesOn(t *testing.T) {
 func TestATestMailSaysHowFarItCame(t *testing.T) {
 	t.Parallel()
 	s := smtptest.Start(t, smtptest.Options{TLS: "starttls", Username: "latchkey", Password: "of the server"})
-	env := append(environment(t.TempDir(), databasetest.SQLite(t), s.Env()...), "LATCHKEY_MAIL_SMTP_USERNAME=latchkey", "LATCHKEY_MAIL_FROM=Keys <keys@example.com>")
+	env := append(environment(t.TempDir(), databasetest.SQLite(t), s.Env()...), "LATCHKEY_MAIL_SMTP_USERNAME=latchkey", "LATCHKEY_MAIL_FROM=Keys <keys@example.com>", "LATCHKEY_MAIL_NAME=Example Keys")
 	secret := filepath.Join(t.TempDir(), "smtp")
 	if err := os.WriteFile(secret, []byte("of the server\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -331,7 +331,7 @@ func TestATestMailSaysHowFarItCame(t *testing.T) {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
 	}
 	sent := sentTo(s, "ada@example.com")
-	if len(sent) != 1 || sent[0].User != "latchkey" || !strings.Contains(string(sent[0].Data), "Subject: Test mail") {
+	if len(sent) != 1 || sent[0].User != "latchkey" || !strings.Contains(string(sent[0].Data), "Subject: Test mail of Example Keys") || strings.Count(string(sent[0].Data), "Whoever runs Example Keys") != 2 {
 		t.Errorf("%+v", sent)
 	}
 	for name, c := range map[string]struct {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/outbox"
+	"github.com/latchkey-go/latchkey/app/webhook"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
@@ -25,7 +26,7 @@ import (
 
 // Migrations are the tables of every part of the program.
 func Migrations() []database.Migrations {
-	return []database.Migrations{user.Migrations(), auth.Migrations(), link.Migrations(), outbox.Migrations(), audit.Migrations()}
+	return []database.Migrations{user.Migrations(), auth.Migrations(), link.Migrations(), outbox.Migrations(), audit.Migrations(), webhook.Migrations()}
 }
 
 // WithMigrations adds tables of the application's own to those of the program: they are made in the order given, after all

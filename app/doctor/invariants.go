@@ -43,6 +43,7 @@ const (
 	sweep      = "It does no harm and is of no use: delete the row. The foreign key should have; make it again if it is gone."
 	report     = "No act of the server leaves this: look in the audit trail for what happened at that time, and report it with the versions in use."
 	makeHash   = "Void what it opens at once: delete the row. Then find what wrote it, since the server writes hashes only."
+	unsealed   = "Rotate the webhook's secret with --now. Then find what wrote it, since the server writes encrypted ones only."
 	retell     = "Consumers of events have missed it. Do by hand what they would have done, and report it."
 	reindex    = "It works, and searching misses it. Save the address or name of the row anew: the trigger writes the index."
 	hexadecals = "'0123456789abcdef'"
@@ -62,6 +63,7 @@ func orphans(id, table, column, parent, key string) string {
 var uniqueIndexes = [][2]string{
 	{"provider_identity_entity", "provider_identity"}, {"user_email", "user"}, {"invite_email", "invite"}, {"invite_setup", "invite"},
 	{"link_actor", "link"}, {"auth_session_secret", "auth_session"}, {"one_time_token_hash", "one_time_token"}, {"outbox_event_id", "outbox_event"},
+	{"webhook_secret_current", "webhook_secret"},
 }
 
 func wantedIndexes() string {
@@ -211,6 +213,19 @@ var invariants = []Invariant{
 		query: "SELECT provider AS id FROM latchkey_auth_flow WHERE " + notHash("id_hash") + " OR browser_hash <> '' AND (" + notHash("browser_hash") + ")", // the id itself may be a secret here
 	},
 
+	{
+		Name: "webhook_secret_sealed", Rule: "I5", only: database.SQLite,
+		Means:  "The secrets of webhooks are kept encrypted only.",
+		Remedy: unsealed,
+		query:  "SELECT s.id FROM latchkey_webhook_secret s, json_each(s.seals) j WHERE length(j.value) < 80", // of 32 bytes encrypted, in base64
+	},
+	{
+		Name: "webhook_secret_sealed", Rule: "I5", only: database.Postgres,
+		Means:  "The secrets of webhooks are kept encrypted only.",
+		Remedy: unsealed,
+		query:  "SELECT s.id FROM latchkey_webhook_secret s, jsonb_each_text(s.seals) j WHERE length(j.value) < 80",
+	},
+
 	// I6: what was done was announced, once.
 	{
 		Name: "event_once", Rule: "I6", Remedy: merge,
@@ -252,6 +267,20 @@ var invariants = []Invariant{
 		Name: "delivery_of_event", Rule: "I6", Remedy: sweep,
 		Means: "What is to be delivered is an event that is there.",
 		query: "SELECT d.consumer AS id FROM latchkey_outbox_delivery d WHERE NOT EXISTS (SELECT 1 FROM latchkey_outbox_event e WHERE e.seq = d.event_seq)",
+	},
+	{
+		Name: "webhook_heard", Rule: "I6",
+		Means:  "Events are recorded for every webhook that is enabled, and for no other.",
+		Remedy: "Disable the webhook and enable it again; of one that is not there, 'server events discard' drops what waits for it. " + report,
+		query: `SELECT id FROM (SELECT id FROM latchkey_webhook_endpoint WHERE disabled_at IS NULL
+				EXCEPT SELECT target FROM latchkey_outbox_consumer WHERE name = 'webhook') deaf
+			UNION ALL SELECT id FROM (SELECT target AS id FROM latchkey_outbox_consumer WHERE name = 'webhook' AND target <> ''
+				EXCEPT SELECT id FROM latchkey_webhook_endpoint WHERE disabled_at IS NULL) gone`,
+	},
+	{
+		Name: "webhook_signed", Rule: "I6", Remedy: "It is sent nothing. Rotate its secret: 'server webhooks rotate'. " + report,
+		Means: "Every webhook has one secret of now.",
+		query: "SELECT id FROM latchkey_webhook_endpoint EXCEPT SELECT endpoint_id FROM latchkey_webhook_secret WHERE expires_at IS NULL",
 	},
 
 	// I7: what works once has worked once.
@@ -309,6 +338,11 @@ var invariants = []Invariant{
 		Name: "unlinked_of_somebody", Rule: "orphans", Remedy: sweep,
 		Means: "What is noted of who became nobody is about an identity that is there.",
 		query: orphans("auth_identity_id", "latchkey_link_unlinked", "auth_identity_id", "latchkey_auth_identity", "id"),
+	},
+	{
+		Name: "webhook_secret_of_somebody", Rule: "orphans", Remedy: sweep,
+		Means: "Every secret of a webhook is of one that is there.",
+		query: orphans("id", "latchkey_webhook_secret", "endpoint_id", "latchkey_webhook_endpoint", "id"),
 	},
 	{
 		Name: "role_of_somebody", Rule: "orphans", Remedy: sweep,

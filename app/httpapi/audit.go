@@ -67,7 +67,7 @@ func (a *API) refused(c *call, r route, why error) {
 
 // targetOf is an id of a path, if it is one of ours: whatever else somebody typed there is not kept.
 func targetOf(typed string) string {
-	for _, prefix := range []string{"user", "invite", "authsess", "audit"} {
+	for _, prefix := range []string{"user", "invite", "authsess", "audit", "whep"} {
 		if id.Valid(prefix, typed) {
 			return typed
 		}

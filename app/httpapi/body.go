@@ -89,7 +89,7 @@ type field interface {
 
 // value is what a field may hold.
 type value interface {
-	string | int | []string | map[string]any
+	string | int | bool | []string | map[string]any
 }
 
 // required is a field that must be there.
@@ -162,7 +162,7 @@ func decode[T value](name string, raw []byte, into *T) string {
 			return "Field '" + name + "' must be a whole number of seconds"
 		}
 	}
-	expected := map[reflect.Kind]string{reflect.String: "string", reflect.Int: "number", reflect.Slice: "array", reflect.Map: "record"}[reflect.TypeFor[T]().Kind()]
+	expected := map[reflect.Kind]string{reflect.String: "string", reflect.Int: "number", reflect.Bool: "boolean", reflect.Slice: "array", reflect.Map: "record"}[reflect.TypeFor[T]().Kind()]
 	return "Expected type: '" + expected + "' for field '" + name + "', got: '" + got(raw) + "'"
 }
 

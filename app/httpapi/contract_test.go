@@ -114,9 +114,11 @@ var varying = []struct {
 	name string
 }{
 	{regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.[\w-]+`), "<token>"},
-	{regexp.MustCompile(`\b(user|invite|authid|authsess|authver)_[0-9A-HJKMNP-TV-Z]{26}\b`), "<$1 id>"},
+	{regexp.MustCompile(`\b(user|invite|authid|authsess|authver|whep|whdel|evt)_[0-9A-HJKMNP-TV-Z]{26}\b`), "<$1 id>"},
 	{regexp.MustCompile(`"[0-9A-HJKMNP-TV-Z]{26}"`), `"<bare id>"`},
 	{regexp.MustCompile(`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"`), `"<time>"`},
+	{regexp.MustCompile(`whsec_[\w+/]{43}=`), "<secret>"},
+	{regexp.MustCompile(`"(duration_ms)":\d+\b`), `"$1":<n>`},
 	{regexp.MustCompile(`"(iat|exp)":\d{10}\b`), `"$1":<n>`},
 }
 
@@ -975,7 +977,7 @@ func TestEveryRouteHasFixtures(t *testing.T) {
 		mux.Handle(pattern, http.NotFoundHandler())
 	}
 	succeeds, fails := map[string]bool{}, map[string]bool{}
-	for _, f := range slices.Concat(registering, signingIn, listingProviders, sessions, sessionsRoutes, usersRoutes, lifecycle, invitesRoutes, resetting, resettingOthers, moving, waysRoutes, verifying, auditing, explaining, paths) {
+	for _, f := range slices.Concat(registering, signingIn, listingProviders, sessions, sessionsRoutes, usersRoutes, lifecycle, invitesRoutes, resetting, resettingOthers, moving, waysRoutes, verifying, auditing, webhooksRoutes, explaining, paths) {
 		method, path, _ := strings.Cut(f.do, " ")
 		u, err := url.Parse("http://example.com" + path)
 		check(t, err)

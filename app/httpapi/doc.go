@@ -14,5 +14,6 @@
 //	users.go     /admin/users          roles.go   the roles of a user
 //	invites.go   /admin/invites
 //	explain.go   /admin/explain
+//	webhooks.go  /admin/webhooks
 //	fx.go        Module, Params
 package httpapi

@@ -85,7 +85,7 @@ func TestAUserMovesToAnotherAddressByTheLinkMailedThere(t *testing.T) {
 		reset := s.resetToken(t, "ada@example.com", auth.ByMail)
 
 		link := s.moving(t, mine, "Ada@Lovelace.example")
-		if got := told[user.EmailChangeRequested](s); len(got) != 1 || got[0] != (user.EmailChangeRequested{ID: user.ID(id), From: "ada@example.com", To: "ada@lovelace.example"}) {
+		if got := told[user.EmailChangeRequested](s); len(got) != 1 || got[0] != (user.EmailChangeRequested{ID: user.ID(id), From: "ada@example.com", To: "ada@lovelace.example", Unproved: true}) {
 			t.Errorf("announced: %+v", got)
 		}
 		s.wantAddress(t, id, "ada@example.com", false)
@@ -99,7 +99,7 @@ func TestAUserMovesToAnotherAddressByTheLinkMailedThere(t *testing.T) {
 			t.Errorf("confirmed: %s", a.body)
 		}
 		s.wantAddress(t, id, "ada@lovelace.example", true)
-		if got := told[user.EmailChanged](s); len(got) != 1 || got[0] != (user.EmailChanged{ID: user.ID(id), From: "ada@example.com", To: "ada@lovelace.example"}) {
+		if got := told[user.EmailChanged](s); len(got) != 1 || got[0] != (user.EmailChanged{ID: user.ID(id), From: "ada@example.com", To: "ada@lovelace.example", Unproved: true}) {
 			t.Errorf("announced: %+v", got)
 		}
 		for name, c := range map[string]struct {

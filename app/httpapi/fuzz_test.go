@@ -12,6 +12,8 @@ import (
 
 	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/httpapi"
+	"github.com/latchkey-go/latchkey/app/outbox"
+	"github.com/latchkey-go/latchkey/app/webhook"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
@@ -26,7 +28,7 @@ type fuzzed struct {
 }
 
 func fuzzServer(f *testing.F) fuzzed {
-	s := serve(f, databasetest.SQLite(f).Open(f, user.Migrations(), auth.Migrations(), link.Migrations(), audit.Migrations()), unthrottled)
+	s := serve(f, databasetest.SQLite(f).Open(f, user.Migrations(), auth.Migrations(), link.Migrations(), audit.Migrations(), outbox.Migrations(), webhook.Migrations()), unthrottled)
 	const admin = "admin@example.com"
 	secret := rand.Text() // or the fuzzer would change it sometime
 	s.adminWith(f, admin, secret)
@@ -125,7 +127,7 @@ func FuzzBody(f *testing.F) {
 // at the body.
 var (
 	ends     = []string{"DELETE /auth/session", "DELETE /auth/sessions", "DELETE /auth/sessions/{id}", "POST /auth/token/refresh"}
-	ignoring = []string{"POST /auth/session", "DELETE /admin/users/{id}", "DELETE /admin/invites/{id}", "DELETE /admin/users/{id}/sessions"}
+	ignoring = []string{"POST /auth/session", "DELETE /admin/users/{id}", "DELETE /admin/invites/{id}", "DELETE /admin/users/{id}/sessions", "DELETE /admin/webhooks/{id}"}
 )
 
 // Of all that may stand in Authorization or in the cookie, only what was made here lets somebody in.

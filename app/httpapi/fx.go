@@ -7,6 +7,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/app/webhook"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
@@ -20,13 +21,14 @@ var Module = fx.Module("httpapi", fx.Provide(New))
 type Params struct {
 	fx.In
 
-	DB    *database.DB
-	Users *user.Service
-	Auth  *auth.Service
-	Link  *link.Service
-	Site  *web.Site    `optional:"true"` // nil: a site on plain http that trusts nobody
-	Log   *slog.Logger `optional:"true"` // nil: slog.Default
-	Audit *audit.Trail `optional:"true"` // nil: nobody keeps one
+	DB       *database.DB
+	Users    *user.Service
+	Auth     *auth.Service
+	Link     *link.Service
+	Site     *web.Site        `optional:"true"` // nil: a site on plain http that trusts nobody
+	Log      *slog.Logger     `optional:"true"` // nil: slog.Default
+	Audit    *audit.Trail     `optional:"true"` // nil: nobody keeps one
+	Webhooks *webhook.Service `optional:"true"` // nil: there are none
 
 	Options Options `optional:"true"`
 }

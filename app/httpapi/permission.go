@@ -19,6 +19,7 @@ var permissions = []string{
 	"user:read", "user:update", "user:delete", "user:roles", "user:reset", "user:sessions", "user:explain",
 	"invite:read", "invite:create", "invite:update", "invite:delete",
 	"audit:read",
+	"webhook:read", "webhook:manage",
 }
 
 // Roles are the permissions that roles give, by the name of the role: "user:read", "invite:*" for all about invites, "*"

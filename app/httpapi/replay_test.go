@@ -194,6 +194,27 @@ var replays = map[string]replay{
 		prepare: func(t *testing.T, sc scene, who string) request {
 			return request{path: "/admin/invites/" + sc.invited(t, who).get("invite", "id") + "/resend", headers: sc.asAdmin()}
 		}},
+
+	"POST /admin/webhooks": {first: 200, again: 200, rows: []string{"latchkey_webhook_endpoint", "latchkey_webhook_secret", "latchkey_outbox_consumer"},
+		prepare: func(_ *testing.T, sc scene, who string) request {
+			return request{"/admin/webhooks", `{"url":"` + nobodyListens + `","description":"` + who + `"}`, sc.asAdmin()}
+		}},
+	"POST /admin/webhooks/{id}": {first: 200, again: 200,
+		prepare: func(t *testing.T, sc scene, who string) request {
+			return request{"/admin/webhooks/" + sc.hook(t), `{"description":"` + who + `","topics":["user.created"]}`, sc.asAdmin()}
+		}},
+	"DELETE /admin/webhooks/{id}": {first: 200, again: 200,
+		prepare: func(t *testing.T, sc scene, _ string) request {
+			return request{path: "/admin/webhooks/" + sc.hook(t), headers: sc.asAdmin()}
+		}},
+	"POST /admin/webhooks/{id}/rotate-secret": {first: 200, again: 200, rows: []string{"latchkey_webhook_secret"},
+		prepare: func(t *testing.T, sc scene, _ string) request {
+			return request{"/admin/webhooks/" + sc.hook(t) + "/rotate-secret", `{"overlap":60}`, sc.asAdmin()}
+		}},
+	"POST /admin/webhooks/{id}/test": {first: 200, again: 200, rows: []string{"latchkey_webhook_delivery"},
+		prepare: func(t *testing.T, sc scene, _ string) request {
+			return request{path: "/admin/webhooks/" + sc.hook(t) + "/test", headers: sc.asAdmin()}
+		}},
 }
 
 func TestWhatBecomesOfARequestThatIsSentAgainIsInTheDocumentation(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/app/webhook"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
@@ -77,6 +78,15 @@ func (a *API) routes() []route {
 
 		{"GET", "/admin/audit", may("audit:read"), takesNothing(a.listAudit)},
 		{"GET", "/admin/audit/{id}", may("audit:read"), takesNothing(a.retrieveAudit)},
+
+		{"GET", "/admin/webhooks", may("webhook:read"), takesNothing(webhooked(a, a.listWebhooks))},
+		{"POST", "/admin/webhooks", may("webhook:manage"), takes(webhookedWith(a, a.createWebhook))},
+		{"GET", "/admin/webhooks/{id}", may("webhook:read"), takesNothing(webhooked(a, a.retrieveWebhook))},
+		{"POST", "/admin/webhooks/{id}", may("webhook:manage"), takes(webhookedWith(a, a.updateWebhook))},
+		{"DELETE", "/admin/webhooks/{id}", may("webhook:manage"), takesNothing(webhooked(a, a.deleteWebhook))},
+		{"POST", "/admin/webhooks/{id}/rotate-secret", may("webhook:manage"), takes(webhookedWith(a, a.rotateWebhookSecret))},
+		{"GET", "/admin/webhooks/{id}/deliveries", may("webhook:read"), takesNothing(webhooked(a, a.listWebhookDeliveries))},
+		{"POST", "/admin/webhooks/{id}/test", may("webhook:manage"), takesNothing(webhooked(a, a.testWebhook))},
 
 		{"GET", "/.well-known/jwks.json", public, takesNothing(a.keys)},
 		{"GET", "/health", public, takesNothing(a.health)},
@@ -157,18 +167,19 @@ type Options struct {
 
 // API is the JSON API. It is an http.Handler, safe for concurrent use.
 type API struct {
-	db      *database.DB
-	users   *user.Service
-	auth    *auth.Service
-	link    *link.Service
-	site    *web.Site
-	log     *slog.Logger
-	audit   *audit.Trail
-	options Options
-	roles   byRole
-	mux     *http.ServeMux
-	methods []string // that any route has
-	handler http.Handler
+	db       *database.DB
+	users    *user.Service
+	auth     *auth.Service
+	link     *link.Service
+	site     *web.Site
+	log      *slog.Logger
+	audit    *audit.Trail
+	webhooks *webhook.Service
+	options  Options
+	roles    byRole
+	mux      *http.ServeMux
+	methods  []string // that any route has
+	handler  http.Handler
 }
 
 // New returns the API. It fails if a route has no guard, or one that wants a permission that is none, and for roles that
@@ -189,7 +200,7 @@ func New(p Params) (*API, error) {
 		return nil, err
 	}
 	a := &API{db: p.DB, users: p.Users, auth: p.Auth, link: p.Link, site: site,
-		log: cmp.Or(p.Log, slog.Default()).With("module", "httpapi"), audit: p.Audit, options: p.Options, roles: roles, mux: http.NewServeMux()}
+		log: cmp.Or(p.Log, slog.Default()).With("module", "httpapi"), audit: p.Audit, webhooks: p.Webhooks, options: p.Options, roles: roles, mux: http.NewServeMux()}
 	for _, r := range a.routes() {
 		if err := r.check(); err != nil {
 			return nil, err

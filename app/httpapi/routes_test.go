@@ -24,7 +24,8 @@ func walk(t *testing.T, s *server, f func(sc scene, method, path string)) {
 	parts := map[string]string{
 		"{actor}": "user", "{provider}": "emailpass", "{role}": "editor", "/auth/sessions/{id}": "/auth/sessions/authsess_none", "/auth/provider-identities/{id}": "/auth/provider-identities/none", "{session}": "authsess_none",
 		"/admin/users/{id}": "/admin/users/" + sc.ids["member"], "/admin/invites/{id}": "/admin/invites/" + string(invites[0].ID),
-		"/admin/audit/{id}": "/admin/audit/" + s.trail(t, "limit=1")[0]["id"].(string),
+		"/admin/webhooks/{id}": "/admin/webhooks/" + s.hook(t),
+		"/admin/audit/{id}":    "/admin/audit/" + s.trail(t, "limit=1")[0]["id"].(string),
 	}
 	for _, pattern := range httpapi.Routes() {
 		method, path, _ := strings.Cut(pattern, " ")

@@ -16,7 +16,9 @@ import (
 
 	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/httpapi"
+	"github.com/latchkey-go/latchkey/app/outbox"
 	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/app/webhook"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
@@ -39,6 +41,7 @@ type server struct {
 	users *user.Service
 	auth  *auth.Service
 	link  *link.Service
+	hooks *webhook.Service
 
 	passwords *auth.Passwords
 
@@ -138,7 +141,7 @@ func each(t *testing.T, f func(t *testing.T, s *server)) {
 func eachWith(t *testing.T, o settings, f func(t *testing.T, s *server)) {
 	t.Helper()
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
-		f(t, serve(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations(), audit.Migrations()), o))
+		f(t, serve(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations(), audit.Migrations(), outbox.Migrations(), webhook.Migrations()), o))
 	})
 }
 
@@ -176,9 +179,14 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: o.actor}, EnumerationSafe: o.safe, UnlinkedTTL: o.unlinkedTTL,
 			InviteSameEmail: o.sameEmail}})
 	check(t, err)
+	box, err := outbox.New(outbox.Params{DB: db, Log: log}) // for the targets alone: nothing is recorded in it
+	check(t, err)
+	s.hooks, err = webhook.New(webhook.Params{DB: db, Keys: keys, Outbox: box, Audit: trail, Options: webhook.Options{PrivateAddresses: true}, Log: log})
+	check(t, err)
+	check(t, box.Register(s.hooks.Consumer()))
 	site, err := web.New(o.site)
 	check(t, err)
-	api, err := httpapi.New(httpapi.Params{DB: db, Users: s.users, Auth: s.auth, Link: s.link, Site: site, Log: log, Audit: trail, Options: o.api})
+	api, err := httpapi.New(httpapi.Params{DB: db, Users: s.users, Auth: s.auth, Link: s.link, Site: site, Log: log, Audit: trail, Webhooks: s.hooks, Options: o.api})
 	check(t, err)
 	s.Server = httptest.NewServer(api)
 	s.Client().Transport.(*http.Transport).MaxIdleConnsPerHost = 300

@@ -57,7 +57,8 @@ func wantNotice(t *testing.T, m mail.Message, subject, path string, says ...stri
 
 func TestWhoeverMovesIsMailedALinkToTheNewAddressAndNoticesToTheOld(t *testing.T) {
 	each(t, func(t *testing.T, p *program) {
-		session := p.member(t, "ada@example.com")
+		p.proved(t, "ada@example.com")
+		session := p.enter(t, "ada@example.com", home)
 		p.askToMove(t, session, "Ada@Lovelace.example")
 		mails := p.wantMails(t, 2)
 		toNew, toOld := to(mails, "ada@lovelace.example"), to(mails, "ada@example.com")
@@ -83,9 +84,53 @@ func TestWhoeverMovesIsMailedALinkToTheNewAddressAndNoticesToTheOld(t *testing.T
 	})
 }
 
+// Whoever registers can name any address, move on, register with it again, and so on.
+func TestAnAddressThatNobodyHasProvedHearsNothingOfWhoMovesOn(t *testing.T) {
+	each(t, func(t *testing.T, p *program) {
+		session := p.member(t, "victim@example.com")
+		p.askToMove(t, session, "eve@example.com")
+		mails := p.wantMails(t, 1)
+		if _, _, _, err := p.link.ConfirmEmailChange(t.Context(), session, tokenIn(to(mails, "eve@example.com")[0].Text)); err != nil {
+			t.Fatal(err)
+		}
+		if mails = p.wantMails(t, 1); len(to(mails, "victim@example.com")) != 0 {
+			t.Errorf("%q", mails)
+		}
+	})
+}
+
+// Anybody can have as many accounts as they like, each of which may ask five times an hour.
+func TestNobodyFillsAMailboxByWantingItsAddress(t *testing.T) {
+	each(t, func(t *testing.T, p *program) {
+		ask := func(s auth.Session, c auth.Client) error {
+			return p.link.RequestEmailChange(from(t, c), s, "Victim@example.com", auth.Input(`{"password":"`+password+`"}`))
+		}
+		asked := 0
+		for _, address := range []string{"eve1@example.com", "eve2@example.com", "eve3@example.com"} {
+			session := p.member(t, address)
+			for range 5 {
+				switch err := ask(session, home); {
+				case err == nil:
+					asked++
+				case !errors.Is(err, auth.ErrThrottled):
+					t.Fatal(err)
+				}
+			}
+		}
+		if asked != 10 {
+			t.Errorf("%d mails to one address were asked for from one, want 10 an hour", asked)
+		}
+		if err := ask(p.member(t, "ada@example.com"), auth.Client{IP: "198.51.100.1"}); err != nil {
+			t.Errorf("from elsewhere: %v", err)
+		}
+		p.deliver(t)
+	})
+}
+
 func TestALinkForAnotherAddressIsMailedOnlyWhileItIsOfUse(t *testing.T) {
 	each(t, func(t *testing.T, p *program) {
-		session := p.member(t, "ada@example.com")
+		p.proved(t, "ada@example.com")
+		session := p.enter(t, "ada@example.com", home)
 		for _, address := range []string{"first@example.com", "second@example.com"} {
 			p.askToMove(t, session, address)
 		}
@@ -121,7 +166,8 @@ func TestALinkForAnotherAddressIsMailedOnlyWhileItIsOfUse(t *testing.T) {
 
 func TestALinkForAnotherAddressThatFailedIsMailedAgainTheSame(t *testing.T) {
 	each(t, func(t *testing.T, p *program) {
-		session := p.member(t, "ada@example.com")
+		p.proved(t, "ada@example.com")
+		session := p.enter(t, "ada@example.com", home)
 		p.box.fail = func(n int, _ mail.Message) error {
 			if n <= 2 {
 				return errPost

@@ -33,8 +33,8 @@ type Options struct {
 	Templates fs.FS
 }
 
-// site is how mails call the site.
-func (o Options) site() string {
+// Site is how mails call the site.
+func (o Options) Site() string {
 	u, err := url.Parse(o.URL)
 	if o.Name != "" || err != nil {
 		return o.Name
@@ -71,6 +71,9 @@ func New(p Params) (*Mailer, error) {
 	if err != nil || (site.Scheme != "http" && site.Scheme != "https") || site.Host == "" {
 		return nil, errors.New("mail: URL must be set, because mails hold links, and be such as https://id.example.com")
 	}
+	if site.User != nil || site.RawQuery != "" || site.Fragment != "" || strings.ContainsAny(m.options.URL, "?#") || strings.HasSuffix(m.options.URL, "/") {
+		return nil, errors.New("mail: URL must end with the host or a path, without a slash, because paths are put behind it")
+	}
 	if strings.ContainsFunc(m.options.Name, unicode.IsControl) {
 		return nil, errors.New("mail: Name must be one line, such as Example")
 	}
@@ -96,10 +99,10 @@ func (m *Mailer) Consumers() []outbox.Consumer {
 		outbox.On(consumerName, m.verify),
 		outbox.On(consumerName, m.signIn),
 		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e user.EmailChangeRequested) error {
-			return m.notice(ctx, d, "moving", e.From, e.To)
+			return m.notice(ctx, d, "moving", e.From, e.To, e.Unproved)
 		}),
 		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e user.EmailChanged) error {
-			return m.notice(ctx, d, "moved", e.From, e.To)
+			return m.notice(ctx, d, "moved", e.From, e.To, e.Unproved)
 		}),
 		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e auth.CredentialsChanged) error {
 			if e.Moved {
@@ -204,10 +207,11 @@ func (m *Mailer) signIn(ctx context.Context, d outbox.Delivery, e auth.SignInMai
 	return m.send(ctx, d, "magiclink", s.Email, c)
 }
 
-// notice tells an address that its account is about to have another one, or has. It holds no token.
-func (m *Mailer) notice(ctx context.Context, d outbox.Delivery, name, address, other string) error {
-	if address == "" {
-		return nil // there was none
+// notice tells an address that its account is about to have another one, or has. It holds no token. One that nobody has proved is
+// told nothing: it may be a stranger's, as whoever registers can name any.
+func (m *Mailer) notice(ctx context.Context, d outbox.Delivery, name, address, other string, unproved bool) error {
+	if address == "" || unproved {
+		return nil
 	}
 	return m.send(ctx, d, name, address, content{URL: m.options.URL + resetPath, Other: other})
 }
@@ -247,7 +251,7 @@ const magicPath = "/app/magic"
 var addresses = regexp.MustCompile(`(:|[.\x{3002}\x{ff0e}\x{ff61}])(//|\pL[\pL\pM\pN\p{Cf}-]|\pN+[.\x{3002}\x{ff0e}\x{ff61}]\pN)`)
 
 func (m *Mailer) send(ctx context.Context, d outbox.Delivery, name, to string, c content) error {
-	c.To, c.Site = to, m.options.site()
+	c.To, c.Site = to, m.options.Site()
 	subject, text, page, err := m.pages[name].write(name, c)
 	if err != nil {
 		return fmt.Errorf("write mail %s: %w", name, err)

@@ -368,7 +368,7 @@ func TestOptionsThatCannotBeMeantAreRefused(t *testing.T) {
 			t.Errorf("From %q: %v", from, err)
 		}
 	}
-	for _, url := range []string{"", "id.example.com", "https://", "/app", "javascript:alert(1)", "mailto:a@example.com", "https://id.example.com\r\nX: y", "https://%"} {
+	for _, url := range []string{"", "id.example.com", "https://", "/app", "javascript:alert(1)", "mailto:a@example.com", "https://id.example.com\r\nX: y", "https://%", site + "/", site + "?x=1", site + "?", site + "#x", "https://a@id.example.com"} {
 		o := good
 		o.URL = url
 		if _, err := mail.New(mail.Params{Options: o}); err == nil || !strings.Contains(err.Error(), "URL") {

@@ -179,6 +179,21 @@ func TestASignInAfterManyFailuresIsToldToTheOwner(t *testing.T) {
 	})
 }
 
+// Of a proxy that nobody has named only the browser is told: the address would be that of the machine here, whoever it was.
+func TestTheAddressOfAProxyIsNoPlaceToTellOf(t *testing.T) {
+	each(t, func(t *testing.T, p *program) {
+		p.proved(t, "ada@example.com")
+		proxy := auth.Client{IP: "127.0.0.1", Shared: true, UserAgent: firefox}
+		for range 5 {
+			_, _ = p.link.SignIn(t.Context(), link.ActorUser, emailpass.Name, credentials("ada@example.com", "wrong horse"), proxy)
+		}
+		session := p.enter(t, "ada@example.com", proxy)
+		p.wantTold(t, "ada@example.com", "New sign-in to your account at id.example.com", "UTC, from Firefox on Windows.")
+		p.changePassword(from(t, proxy), t, session)
+		wantNotice(t, p.wantMails(t, 2)[1], "Your password at id.example.com has changed", resetPage, "UTC, from Firefox on Windows.")
+	})
+}
+
 // What a browser claims to be is whatever whoever signs in writes, and so are the headers that an address is read from.
 func TestWhatAClientClaimsToBeIsNotRepeated(t *testing.T) {
 	each(t, func(t *testing.T, p *program) {

@@ -43,8 +43,9 @@ const (
 	defaultTimeout = 8 * time.Second
 	// MaxTimeout is the most of SMTPOptions.Timeout. With answerTime it is less than an outbox waits before somebody else
 	// sends the same mail.
-	MaxTimeout = 10 * time.Second
+	MaxTimeout = 9 * time.Second
 	answerTime = 3 * time.Second // for what the server says when it has all of a mail
+	mostHeard  = 128 << 10       // bytes of a server, its certificates included: one that does not stop talking would fill the memory
 )
 
 // SMTPOptions say by which server mails leave.
@@ -160,9 +161,11 @@ const (
 )
 
 func (c *conversation) send(ctx context.Context, from string, data []byte) (err error) {
-	if c.conn, err = new(net.Dialer).DialContext(ctx, "tcp", c.options.addr()); err != nil {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", c.options.addr())
+	if err != nil {
 		return err
 	}
+	c.conn = &bounded{conn, mostHeard}
 	c.release = context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
 	if err := c.greet(ctx); err != nil {
 		return err
@@ -197,6 +200,23 @@ func (c *conversation) send(ctx context.Context, from string, data []byte) (err 
 	c.polite = err == nil || isReply(err)
 	return err
 }
+
+// bounded is a connection of which no more than so many bytes are read.
+type bounded struct {
+	net.Conn
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errTalks
+	}
+	n, err := b.Conn.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
+
+var errTalks = errors.New("the server does not stop talking")
 
 // greet is all until the connection is as safe as it must be.
 func (c *conversation) greet(ctx context.Context) (err error) {
@@ -282,6 +302,8 @@ func (c *conversation) failure(ctx context.Context, err error) error {
 			return fmt.Errorf("%s: %s: %w", where, said, ErrRefused)
 		}
 		return fmt.Errorf("%s: %s", where, said)
+	case errors.Is(err, smtp.ErrUnexpectedServerResponse): // which repeats what the server says, and that may be the password
+		return fmt.Errorf("%s: the server asks for more than a name and a password", where)
 	case isReply(err): // in another form than is due
 		return fmt.Errorf("%s: the server answers what is no SMTP", where)
 	case ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded):
@@ -306,15 +328,13 @@ func (c *conversation) failure(ctx context.Context, err error) error {
 }
 
 // refused reports whether it is this mail that the server does not want, now or later. 4xx is for later; all that is said
-// before the recipient is named is about us, and so is 5.7 then: that we may not send by this server, or not yet.
+// before the recipient is named is about us, and so is 5.7 at whatever stage: that we may not send by this server, or not yet,
+// or that our domain lacks what it asks for, such as SPF, which many say only when they have all of the mail.
 func (c *conversation) refused(reply *textproto.Error) bool {
-	switch {
-	case reply.Code < 550 || reply.Code > 559:
+	if reply.Code < 550 || reply.Code > 559 || strings.HasPrefix(reply.Msg, "5.7.") {
 		return false
-	case c.at == atRecipient:
-		return !strings.HasPrefix(reply.Msg, "5.7.")
 	}
-	return c.at == atContent || c.at == atAnswer
+	return c.at == atRecipient || c.at == atContent || c.at == atAnswer
 }
 
 func isReply(err error) bool {
@@ -323,8 +343,11 @@ func isReply(err error) bool {
 	return errors.As(err, &reply) || errors.As(err, &form)
 }
 
-// harmless is what the server says without what may be an address, a link or a part of one.
+// harmless is what the server says without what may be an address, a link or a part of one; nothing if it says our password.
 func (c *conversation) harmless(said string) string {
+	if password := c.options.Password; password != "" && strings.Contains(said, password) {
+		return "…"
+	}
 	local, _, _ := strings.Cut(c.to, "@")
 	words := strings.FieldsFunc(said, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) })
 	words = words[:min(len(words), 24)]
@@ -387,6 +410,13 @@ func (m Message) compose() (from string, data []byte, err error) {
 		return "", nil, fmt.Errorf("write the mail: %w", err)
 	}
 	return sender.Address, buf.Bytes(), nil
+}
+
+// CheckSender says what is wrong with who mails are from, for SMTP: it is as Options.From, by an address that all servers know, which
+// is in ASCII and of a domain with a dot.
+func CheckSender(from string) error {
+	_, err := parseSender(from)
+	return err
 }
 
 // parseSender reads who mails are from, as everything on the way to the recipient understands it.

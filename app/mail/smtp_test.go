@@ -1,6 +1,7 @@
 package mail_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -15,6 +16,7 @@ import (
 	netmail "net/mail"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -203,6 +205,7 @@ func TestWhatAServerRefusesForGoodIsToldFromWhatMayMend(t *testing.T) {
 		{smtptest.Recipient, smtptest.Answer(530, 5, 7, 0, "sign in first"), false, "530"},
 		{smtptest.Recipient, smtptest.Answer(503, 5, 5, 1, "not now"), false, "503"},
 		{smtptest.Content, smtptest.Answer(554, 5, 6, 0, "we do not like: first line link, user1@example.com"), true, "554 5.6.0"},
+		{smtptest.Content, smtptest.Answer(550, 5, 7, 26, "this mail has no SPF"), false, "550 5.7.26 this mail has no SPF"},
 		{smtptest.Content, smtptest.Answer(451, 4, 3, 0, "try later"), false, "451"},
 		{smtptest.Content, smtptest.Answer(452, 4, 3, 1, "disk full"), false, "452"},
 	} {
@@ -440,6 +443,147 @@ func TestServersThatSpeakNoSMTPAreNotBelieved(t *testing.T) {
 		if err := sender.Send(t.Context(), message(1)); err == nil || errors.Is(err, mail.ErrRefused) || len(err.Error()) > 300 {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// play has a server of few words answer each line by what says returns for it, and returns a Sender by it.
+func play(t *testing.T, o mail.SMTPOptions, says func(line string) string) *mail.SMTP {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		fmt.Fprint(c, "220 hello\r\n")
+		for lines := bufio.NewScanner(c); lines.Scan(); {
+			if _, err := fmt.Fprint(c, says(lines.Text())); err != nil {
+				return
+			}
+		}
+	}()
+	o.Host, o.Port, o.TLS = "127.0.0.1", l.Addr().(*net.TCPAddr).Port, mail.NoTLS
+	sender, err := mail.NewSMTP(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sender
+}
+
+// Whoever is in between can play the server before there is TLS, and must not fill our memory.
+func TestAServerThatDoesNotStopTalkingIsNotListenedTo(t *testing.T) {
+	t.Parallel()
+	for name, more := range map[string]string{"a line": strings.Repeat("x", 1<<20), "lines": strings.Repeat("250-x\r\n", 1<<17)} {
+		wrote := 0
+		begin := time.Now()
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			for err == nil && wrote < 64<<20 {
+				var n int
+				n, err = io.WriteString(c, more)
+				wrote += n
+			}
+		}()
+		sender, err := mail.NewSMTP(mail.SMTPOptions{Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, Timeout: 2 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sender.Send(t.Context(), message(1)); err == nil || errors.Is(err, mail.ErrRefused) || !strings.Contains(err.Error(), "does not stop talking") || len(err.Error()) > 300 {
+			t.Errorf("%s: %.300v", name, err)
+		}
+		<-ended
+		if wrote > 16<<20 { // most of which nobody has read
+			t.Errorf("%s: %d bytes were taken, in %v", name, wrote, time.Since(begin))
+		}
+	}
+}
+
+// A server, or a proxy before it, may say what it was told, and errors are logged and kept.
+func TestAServerThatRepeatsThePasswordDoesNotGetItIntoOurErrors(t *testing.T) {
+	t.Parallel()
+	encoded := base64.StdEncoding.EncodeToString([]byte(smtpPassword))
+	o := mail.SMTPOptions{Username: "latchkey", Password: smtpPassword}
+	asks := play(t, o, func(line string) string {
+		if strings.HasPrefix(line, "EHLO") {
+			return "250-hello\r\n250 AUTH LOGIN\r\n"
+		}
+		return "334 " + encoded + "\r\n" // a third time, too
+	})
+	wantError(t, asks.Send(t.Context(), message(1)), false, "sign in", "asks for more")
+	tells := play(t, o, func(line string) string {
+		switch {
+		case strings.HasPrefix(line, "EHLO"):
+			return "250-hello\r\n250 AUTH PLAIN\r\n"
+		case strings.HasPrefix(line, "AUTH"):
+			return "235 fine\r\n"
+		}
+		return "451 not for " + smtpPassword + "\r\n"
+	})
+	wantError(t, tells.Send(t.Context(), message(1)), false, "name the sender: 451 …")
+}
+
+// Whoever is in between can put answers behind the last one in clear (CVE-2011-0411): they must not count as said over TLS.
+func TestWhatIsSaidBeforeTLSDoesNotCountAfterIt(t *testing.T) {
+	t.Parallel()
+	s := smtptest.Start(t, smtptest.Options{TLS: mail.STARTTLS})
+	upstream := net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	put := make(chan bool, 1)
+	go func() {
+		client, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer client.Close()
+		server, err := net.Dial("tcp", upstream)
+		if err != nil {
+			return
+		}
+		defer server.Close()
+		go io.Copy(server, client) //nolint:errcheck // until one of them hangs up
+		buf := make([]byte, 64<<10)
+		for greetings := 0; ; {
+			n, err := server.Read(buf)
+			if err != nil {
+				return
+			}
+			said := buf[:n:n]
+			if bytes.HasPrefix(said, []byte("220 ")) {
+				if greetings++; greetings == 2 { // to STARTTLS
+					said = append(said, "250-mail.example.com\r\n250 AUTH PLAIN\r\n"...)
+					put <- true
+				}
+			}
+			if _, err := client.Write(said); err != nil {
+				return
+			}
+		}
+	}()
+	s.Port = l.Addr().(*net.TCPAddr).Port
+	err = by(t, s, mail.SMTPOptions{Username: "latchkey", Password: smtpPassword}).Send(t.Context(), message(1))
+	wantError(t, err, false, "sign in", "neither PLAIN nor LOGIN")
+	if len(put) != 1 {
+		t.Error("nothing was put in")
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 	"strings"
 	texttemplate "text/template"
 	"time"
-	"unicode"
+	"unicode/utf8"
 )
 
 // content is what templates can show: docs/mail.md says which mail has what.
@@ -82,7 +82,7 @@ type letter struct {
 
 // letters are all there are, with samples of what can be in them.
 func letters(o Options) []letter {
-	base := content{Site: o.site(), To: "ada@example.com"}
+	base := content{Site: o.Site(), To: "ada@example.com"}
 	with := func(change func(*content)) content {
 		c := base
 		change(&c)
@@ -108,7 +108,7 @@ func letters(o Options) []letter {
 	other := func(c *content) { c.URL, c.Other = o.URL+resetPath, "ada@lovelace.example" }
 	provider := func(c *content) { c.Provider = "Example Account" }
 	return []letter{
-		{"invite", true, leads("/app/invite", func(c *content) { c.message = "Welcome to the team!\nAsk me anything." })},
+		{"invite", true, leads("/app/invite", func(c *content) { c.message = "Welcome to the team!\nAsk me anything." }, func(c *content) { c.message = "Hello." })},
 		{"reset", true, leads(resetPath)},
 		{"move", true, leads("/app/email/confirm", func(c *content) { c.Other = "ada@lovelace.example" })},
 		{"verify", true, leads("/app/verify-email", func(c *content) { c.Registers = true })},
@@ -240,7 +240,10 @@ func read(from fs.FS, into map[string]string, check func(name string) error) err
 		if err != nil {
 			return fmt.Errorf("mail templates: %w", err)
 		}
-		into[e.Name()] = string(text)
+		if !utf8.Valid(text) {
+			return unusable(fmt.Errorf("%s: it is no UTF-8: save it as that", e.Name()))
+		}
+		into[e.Name()] = strings.TrimPrefix(string(text), "\ufeff") // by which some editors begin
 	}
 	return nil
 }
@@ -324,13 +327,7 @@ func (p pages) write(name string, c content) (subject, text, page string, err er
 
 // line makes one line of text, whatever is in it: it becomes a header.
 func line(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
-			return ' '
-		}
-		return r
-	}, text)
-	return strings.Join(strings.Fields(text), " ")
+	return strings.Join(strings.Fields(oneLine(text)), " ")
 }
 
 // Previews are all mails as they would be written, with samples of what can be in them. Their IDs are their names, such as

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/latchkey-go/latchkey/modules/kernel/database"
 )
 
 // lane is what is delivered to the consumers of one name. It shares nothing with other lanes, so that a consumer that is slow
@@ -150,11 +148,11 @@ func (l *lane) run(ctx context.Context) {
 // idle is how long there will be nothing to do unless something is recorded here: until the next delivery is due, or
 // another node may have recorded something.
 func (l *lane) idle(ctx context.Context) time.Duration {
-	next, ok, err := l.outbox.store.next(ctx, l.query(database.Now()))
+	next, ok, err := l.outbox.store.next(ctx, l.query(l.outbox.now()))
 	if err != nil || !ok {
 		return l.outbox.poll
 	}
-	return min(l.outbox.poll, max(time.Until(next), 10*time.Millisecond))
+	return min(l.outbox.poll, max(next.Sub(l.outbox.now()), 10*time.Millisecond))
 }
 
 // sleep waits so long, or until something is recorded or a consumer is done.
@@ -174,13 +172,13 @@ func (l *lane) claim(ctx context.Context) (claimed [][]claimedRow, err error) {
 	if free <= 0 {
 		return nil, nil
 	}
-	q := l.query(database.Now())
+	q := l.query(l.outbox.now())
 	heads, err := l.outbox.store.heads(ctx, q, free) // outside the transaction: spares the writer of an idle SQLite
 	if heads = l.share(heads); err != nil || len(heads) == 0 {
 		return nil, err
 	}
 	err = l.outbox.db.InTx(ctx, func(ctx context.Context) (err error) {
-		claimed, err = l.outbox.store.claim(ctx, q, heads, q.now.Add(l.outbox.lease))
+		claimed, err = l.outbox.store.claim(ctx, q, heads, l.outbox.now().Add(l.outbox.lease)) // now: there may have been a queue
 		return err
 	})
 	return claimed, err
@@ -222,7 +220,7 @@ func (l *lane) keep(ctx context.Context) {
 		var rows []claimedRow
 		l.mu.Lock()
 		for _, w := range l.busy {
-			if time.Since(w.since) < HandleTime && time.Until(w.rows[0].until) < l.outbox.lease*2/3 {
+			if time.Since(w.since) < HandleTime && w.rows[0].until.Sub(l.outbox.now()) < l.outbox.lease*2/3 {
 				rows = append(rows, w.rows...)
 			}
 		}
@@ -230,8 +228,9 @@ func (l *lane) keep(ctx context.Context) {
 		if len(rows) == 0 {
 			continue
 		}
-		until := database.Now().Add(l.outbox.lease)
-		err := l.outbox.db.InTx(ctx, func(ctx context.Context) error { return l.outbox.store.renew(ctx, rows, until) })
+		err := l.outbox.db.InTx(ctx, func(ctx context.Context) error {
+			return l.outbox.store.renew(ctx, rows, l.outbox.now().Add(l.outbox.lease))
+		})
 		if err != nil && ctx.Err() == nil {
 			l.outbox.log.Error("renew the leases of events", "consumer", l.name, "error", err)
 		}
@@ -327,19 +326,20 @@ func (l *lane) record(ctx context.Context, batch []outcome) (lost []bool, err er
 		return nil, err
 	}
 	lost = make([]bool, len(batch))
-	now := database.Now()
+	now := l.outbox.now()
 	for i, o := range batch {
-		var err error
+		if !o.skipped && o.failure == "" {
+			if lost[i] = !slices.Contains(done, key{o.row.EventSeq, o.row.Target}); !lost[i] {
+				continue // to the rest
+			}
+		}
+		err := l.outbox.store.giveBack(ctx, o.rest, now)
 		switch {
-		case !o.skipped && o.failure == "":
-			lost[i] = !slices.Contains(done, key{o.row.EventSeq, o.row.Target})
-		case o.skipped:
-			err = l.outbox.store.giveBack(ctx, o.rest, now)
+		case err != nil:
 		case o.dead:
-			err = errors.Join(l.outbox.store.dead(ctx, o.row, now, o.failure), l.outbox.store.giveBack(ctx, o.rest, now))
+			err = l.outbox.store.dead(ctx, o.row, now, o.failure)
 		case o.failure != "":
-			next := now.Add(backoff(o.row.tries()))
-			err = errors.Join(l.outbox.store.giveBack(ctx, o.rest, next), l.outbox.store.failed(ctx, o.row, next, o.failure))
+			err = l.outbox.store.failed(ctx, o.row, now.Add(backoff(o.row.tries())), o.failure)
 		}
 		if err != nil {
 			return nil, err

@@ -61,14 +61,20 @@ func (f Filter) apply(q bun.QueryBuilder) bun.QueryBuilder {
 
 // List returns the deliveries that have not been made, the oldest first, and how many there are in all. A limit of zero is none.
 func (o *Outbox) List(ctx context.Context, f Filter, offset, limit int) ([]Waiting, int, error) {
-	return o.store.list(ctx, f, database.Now(), offset, limit)
+	if err := o.setClock(ctx); err != nil {
+		return nil, 0, err
+	}
+	return o.store.list(ctx, f, o.now(), offset, limit)
 }
 
 // Retry has the deliveries tried now: dead letters once more from the start, and others without waiting any longer, but for those
 // that a consumer is at. It says how many.
 func (o *Outbox) Retry(ctx context.Context, f Filter) (n int, err error) {
 	err = o.db.InTx(ctx, func(ctx context.Context) (err error) {
-		if n, err = o.store.retry(ctx, f, database.Now()); err != nil {
+		if err = o.setClock(ctx); err != nil {
+			return err
+		}
+		if n, err = o.store.retry(ctx, f, o.now()); err != nil {
 			return err
 		}
 		return o.db.AfterCommit(ctx, func(context.Context) { o.rouse() })
@@ -76,11 +82,19 @@ func (o *Outbox) Retry(ctx context.Context, f Filter) (n int, err error) {
 	return n, err
 }
 
-// Discard drops the deliveries: they are never made. It says how many.
+// Discard drops the deliveries: they are never made, unless a consumer is at it now. What waited for them waits no longer. It says how many.
 func (o *Outbox) Discard(ctx context.Context, f Filter) (n int, err error) {
 	err = o.db.InTx(ctx, func(ctx context.Context) (err error) {
-		n, err = o.store.drop(ctx, f)
-		return err
+		if err = o.setClock(ctx); err != nil {
+			return err
+		}
+		if err = o.store.release(ctx, f, o.now()); err != nil {
+			return err
+		}
+		if n, err = o.store.drop(ctx, f); err != nil {
+			return err
+		}
+		return o.db.AfterCommit(ctx, func(context.Context) { o.rouse() })
 	})
 	return n, err
 }
@@ -137,10 +151,25 @@ func (s store) list(ctx context.Context, f Filter, now time.Time, offset, limit 
 	return list, int(total), nil
 }
 
+// release has what was put off with a delivery wait no longer than for the end of that.
+func (s store) release(ctx context.Context, f Filter, now time.Time) error {
+	before := s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).ColumnExpr("1").ApplyQueryBuilder(f.apply).Where("d.dead_at IS NULL").
+		Where("d.consumer = later.consumer AND d.target = later.target AND d.aggregate_id = later.aggregate_id AND d.event_seq < later.event_seq")
+	_, err := s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).ModelTableExpr("latchkey_outbox_delivery AS later").Set("next_at = ?", now).
+		Where("later.dead_at IS NULL AND later.leased_until IS NULL AND later.next_at > ?", now).Where("EXISTS (?)", before).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("release what waits for deliveries: %w", err)
+	}
+	return nil
+}
+
 func (s store) retry(ctx context.Context, f Filter, now time.Time) (int, error) {
+	if err := s.release(ctx, f, now); err != nil {
+		return 0, err
+	}
 	res, err := s.db.Conn(ctx).NewUpdate().Model((*deliveryRow)(nil)).ApplyQueryBuilder(f.apply).
 		Where("(d.leased_until IS NULL OR d.leased_until <= ?)", now).
-		Set("forgiven = attempts").Set("next_at = ?", now).Set("leased_until = NULL").Set("dead_at = NULL").Exec(ctx)
+		Set("forgiven = attempts").Set("next_at = CASE WHEN dead_at IS NULL AND next_at < ? THEN next_at ELSE ? END", now, now).Set("leased_until = NULL").Set("dead_at = NULL").Exec(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("have deliveries tried again: %w", err)
 	}

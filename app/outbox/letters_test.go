@@ -251,6 +251,7 @@ func TestTargetsComeAndGoWithTheirTransactions(t *testing.T) {
 		must(o.RemoveTarget(t.Context(), "hooks", "all"))
 		both(2)
 		until(t, "it is told", func() bool { mu.Lock(); defer mu.Unlock(); return len(got["some"]) == 2 })
+		until(t, "that is recorded", func() bool { return len(list(t, o, outbox.Filter{Target: "some"})) == 0 })
 		left := list(t, o, outbox.Filter{Consumer: "hooks"})
 		if len(left) != 2 || left[0].Target != "broken" || left[1].Target != "broken" {
 			t.Errorf("left are %+v", left)
@@ -382,6 +383,117 @@ func TestDeadLettersArePurgedAsLongAfterAsDeliveredEvents(t *testing.T) {
 		}
 		if left := list(t, o, outbox.Filter{}); len(left) != 0 {
 			t.Errorf("left are %+v", left)
+		}
+	})
+}
+
+// An event that stops its program takes nobody along: those after it were not begun, however often they were taken with it.
+func TestWhatWasTakenWithAnEventThatNobodySurvivesIsHandled(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		var s seen
+		stop := make(chan struct{})
+		t.Cleanup(func() { close(stop) })
+		deadly := outbox.On("c", func(_ context.Context, d outbox.Delivery, e happened) error {
+			if e.N == 1 {
+				<-stop // as if it had been killed: its node is not heard of again
+			}
+			s.add(d, e)
+			return nil
+		})
+		options := outbox.Options{MaxAttempts: 2}
+		db := at.Open(t, outbox.Migrations())
+		emit(t, withOptions(t, db, options, deadly), happened{"x", 1}, happened{"x", 2}, happened{"x", 3})
+		for n := range 2 {
+			node := withOptions(t, db, options, deadly)
+			node.SetLease(time.Hour)
+			ctx, cancel := context.WithCancel(t.Context())
+			go node.Run(ctx)
+			until(t, "it is begun", func() bool { return list(t, node, outbox.Filter{})[0].Attempts == n+1 })
+			cancel()
+			sql(t, db, "UPDATE latchkey_outbox_delivery SET next_at = ?, leased_until = ?", database.Now().Add(-time.Second), database.Now().Add(-time.Second))
+		}
+		o := withOptions(t, db, options, deadly)
+		run(t, o)
+		drained(t, o)
+		if got, dead := s.all(), list(t, o, outbox.Filter{Dead: true}); !slices.Equal(got, []happened{{"x", 2}, {"x", 3}}) || len(dead) != 1 {
+			t.Errorf("handled %v, dead are %+v", got, dead)
+		}
+	})
+}
+
+// A dead letter that is tried again waits until nobody is at a later event of its aggregate, and takes nothing from who is.
+func TestADeadLetterIsTriedAgainWhenNobodyIsAtItsAggregate(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		db := at.Open(t, outbox.Migrations())
+		var s seen
+		var mended atomic.Bool
+		var atWork, most atomic.Int64
+		begun, release := make(chan struct{}), make(chan struct{})
+		c := outbox.On("c", func(_ context.Context, d outbox.Delivery, e happened) error {
+			if e.N == 1 && !mended.Load() {
+				return outbox.Permanent(errors.New("no"))
+			}
+			if n := atWork.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			defer atWork.Add(-1)
+			s.add(d, e)
+			if e.N == 2 && d.Attempt == 1 {
+				close(begun)
+				<-release
+			}
+			return nil
+		})
+		o := open(t, db, c)
+		emit(t, o, happened{"x", 1}, happened{"x", 2}, happened{"x", 3})
+		run(t, o)
+		<-begun
+		mended.Store(true)
+		if n, err := o.Retry(t.Context(), outbox.Filter{Dead: true}); n != 1 || err != nil {
+			t.Fatalf("tried again: %d, %v", n, err)
+		}
+		run(t, open(t, db, c)) // another node
+		time.Sleep(300 * time.Millisecond)
+		close(release)
+		drained(t, o)
+		got := s.all()
+		slices.SortFunc(got, func(a, b happened) int { return a.N - b.N })
+		if !slices.Equal(got, []happened{{"x", 1}, {"x", 2}, {"x", 3}}) || most.Load() != 1 {
+			t.Errorf("handled %v, %d at a time", s.all(), most.Load())
+		}
+	})
+}
+
+// Whatever waited for an event that is tried again now, or dropped, waits no longer than it.
+func TestWhatIsPutOffWithAnEventIsReleasedWithIt(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		for name, settle := range map[string]func(*outbox.Outbox, context.Context, outbox.Filter) (int, error){"retry": (*outbox.Outbox).Retry, "discard": (*outbox.Outbox).Discard} {
+			t.Run(name, func(t *testing.T) {
+				db := at.Open(t, outbox.Migrations())
+				var s seen
+				var mended atomic.Bool
+				o := open(t, db, outbox.On("c", func(_ context.Context, d outbox.Delivery, e happened) error {
+					if e.N == 0 && !mended.Load() {
+						return errors.New("not now")
+					}
+					s.add(d, e)
+					return nil
+				}))
+				for n := range 40 {
+					emit(t, o, happened{"x", n})
+				}
+				sql(t, db, "UPDATE latchkey_outbox_delivery SET attempts = 10 WHERE aggregate_id = 'x'")
+				run(t, o)
+				until(t, "it fails", func() bool { l := list(t, o, outbox.Filter{}); return len(l) > 0 && l[0].Error != "" })
+				mended.Store(true)
+				if n, err := settle(o, t.Context(), outbox.Filter{ID: list(t, o, outbox.Filter{})[0].ID}); n != 1 || err != nil {
+					t.Fatalf("%d, %v", n, err)
+				}
+				drained(t, o)
+			})
 		}
 	})
 }

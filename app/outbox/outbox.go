@@ -40,6 +40,9 @@ type Outbox struct {
 	retired  []string
 	enrolled atomic.Bool // the consumers are in the database
 	running  sync.Mutex  // held by Run
+
+	clock func() time.Time // of this machine
+	ahead atomic.Int64     // nanoseconds by which the database's is ahead of it
 }
 
 var _ event.Emitter = (*Outbox)(nil)
@@ -51,7 +54,7 @@ func New(p Params) (*Outbox, error) {
 	}
 	o := &Outbox{
 		store: store{p.DB}, db: p.DB, log: cmp.Or(p.Log, slog.Default()).With("module", "outbox"),
-		options: p.Options, lease: leaseTime, poll: pollTime,
+		options: p.Options, lease: leaseTime, poll: pollTime, clock: database.Now,
 	}
 	o.options.MaxAttempts = cmp.Or(o.options.MaxAttempts, DefaultMaxAttempts)
 	return o, nil
@@ -117,6 +120,24 @@ func (o *Outbox) Emit(ctx context.Context, events ...event.Event) error {
 	})
 }
 
+// now is the time by the clock of the database, as far as it is known: nodes whose clocks differ must agree on what is due, and on
+// when a lease ends.
+func (o *Outbox) now() time.Time { return o.clock().Add(time.Duration(o.ahead.Load())) }
+
+// setClock compares the clocks. Whoever is at one SQLite file has one clock.
+func (o *Outbox) setClock(ctx context.Context) error {
+	if o.db.Dialect() != database.Postgres {
+		return nil
+	}
+	before := o.clock()
+	there, err := o.store.now(ctx)
+	if err != nil {
+		return err
+	}
+	o.ahead.Store(int64(there.Sub(before.Add(o.clock().Sub(before) / 2))))
+	return nil
+}
+
 // enrol sees to it, once, that the consumers are in the database.
 func (o *Outbox) enrol(ctx context.Context) error {
 	if o.enrolled.Load() || len(o.lanes) == 0 && len(o.retired) == 0 {
@@ -167,7 +188,8 @@ func (o *Outbox) AddTarget(ctx context.Context, consumer, target string, topics 
 	})
 }
 
-// RemoveTarget has the consumer get nothing any more for the target. What waits for it is dropped, dead letters too.
+// RemoveTarget has the consumer get nothing any more for the target. What waits for it is dropped, dead letters too; what a
+// transaction has recorded that commits later may still come.
 func (o *Outbox) RemoveTarget(ctx context.Context, consumer, target string) error {
 	if target == "" {
 		return nil
@@ -206,5 +228,5 @@ func (o *Outbox) rouse() {
 // that are dead letters.
 func (o *Outbox) Pending(ctx context.Context) (int, error) { return o.store.pending(ctx) }
 
-// names are those of the consumers, for people to read.
+// names are topics, for people to read.
 func names(topics []string) string { return cmp.Or(strings.Join(topics, ", "), "every topic") }

@@ -552,3 +552,35 @@ func TestAConsumerThatTakesLongerThanALeaseIsLeftAlone(t *testing.T) {
 		}
 	})
 }
+
+// On PostgreSQL nodes are on different machines: what is due, and when a lease ends, goes by the clock that they share.
+func TestNodesWhoseClocksDifferShareTheWork(t *testing.T) {
+	t.Parallel()
+	db := databasetest.Postgres(t).Open(t, outbox.Migrations())
+	var s seen
+	slow := outbox.On("c", func(_ context.Context, d outbox.Delivery, e happened) error {
+		s.add(d, e)
+		if e.N%2 == 0 {
+			time.Sleep(2500 * time.Millisecond) // longer than others wait before they look
+		}
+		return nil
+	})
+	for _, ahead := range []time.Duration{0, 30 * time.Second, -30 * time.Second} {
+		node := open(t, db, slow)
+		node.SetLease(time.Second)
+		node.SetClock(ahead)
+		run(t, node)
+	}
+	o := open(t, db, slow)
+	o.SetClock(time.Minute)
+	var want []happened
+	for n := range 4 {
+		want = append(want, happened{"x", n})
+	}
+	emit(t, o, want...)
+	began := time.Now()
+	drained(t, o)
+	if got, took := s.all(), time.Since(began); !slices.Equal(got, want) || took > 15*time.Second {
+		t.Errorf("in %v were handled %v", took, got)
+	}
+}

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -15,6 +16,7 @@ const (
 	workers       = 16                   // of one name at once
 	targetWorkers = 4                    // of one target at once
 	linger        = 5 * time.Millisecond // how long a free worker waits for others to be free, too
+	clockTime     = 30 * time.Second     // how often the clock is compared with the database's
 	maxWait       = 10 * time.Minute     // between two attempts
 )
 
@@ -23,17 +25,39 @@ const (
 func (o *Outbox) Run(ctx context.Context) {
 	o.running.Lock()
 	defer o.running.Unlock()
-	for err := o.enrol(ctx); err != nil && ctx.Err() == nil; err = o.enrol(ctx) {
-		o.log.Error("enrol the consumers of events", "error", err)
+	prepare := func() error { return errors.Join(o.enrol(ctx), o.setClock(ctx)) }
+	for err := prepare(); err != nil && ctx.Err() == nil; err = prepare() {
+		o.log.Error("prepare to deliver events", "error", err)
 		select {
 		case <-time.After(o.poll):
 		case <-ctx.Done():
 		}
 	}
+	if len(o.lanes) == 0 { // what is pending is for programs that have its consumers
+		<-ctx.Done()
+		return
+	}
 	var all sync.WaitGroup
+	all.Go(func() { o.keepClock(ctx) })
 	for _, l := range o.lanes {
 		all.Go(func() { l.run(ctx) })
 	}
 	<-ctx.Done()
 	all.Wait()
+}
+
+// keepClock compares the clocks now and then.
+func (o *Outbox) keepClock(ctx context.Context) {
+	tick := time.NewTicker(clockTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := o.setClock(ctx); err != nil && ctx.Err() == nil {
+			o.log.Error("compare the clocks", "error", err)
+		}
+	}
 }

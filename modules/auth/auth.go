@@ -142,7 +142,7 @@ func New(p Params) (*Service, error) {
 		keys: p.Keys,
 	}
 	if p.DB.Dialect() == database.Postgres {
-		s.counting = make(chan struct{}, countingAtOnce)
+		s.counting = make(chan struct{}, countingAtOnce(p.DB.MaxConns()))
 	}
 	switch o := s.options; {
 	case o.TokenTTL < 0 || o.SessionTTL < 0 || o.MaxSessions < 0:

@@ -72,7 +72,7 @@ func (s *Service) ProveAgain(ctx context.Context, session Session, in Input) (Pr
 //
 // From is the address of now as the caller knows it; empty: none. ErrSession: the session has ended. ErrInvalidCredentials:
 // the proof is none of ProveAgain's for the session, or the credentials were set anew since; ErrProofOutdated: prove again.
-// ErrThrottled: the identity has asked too often; each time is two mails.
+// ErrThrottled: the identity has asked too often, each time of which is two mails, or the address was sent too many by whomever.
 func (s *Service) RequestEmailChange(ctx context.Context, session Session, p Proof, from, to string) (EmailChangeRequested, error) {
 	to, err := CanonicalEmail(to)
 	if err == nil && from != "" {
@@ -104,6 +104,9 @@ func (s *Service) RequestEmailChange(ctx context.Context, session Session, p Pro
 			return err
 		}
 		if err := s.Take(ctx, limitEmailChange, string(session.IdentityID)); err != nil {
+			return err
+		}
+		if err := s.takeMailTo(ctx, to); err != nil { // or as many as register could fill any mailbox
 			return err
 		}
 		return s.events.Emit(ctx, e)

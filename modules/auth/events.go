@@ -130,7 +130,7 @@ type (
 		Failures  int        `json:"failures"`   // before it, at this account; told if there were five
 		NewDevice bool       `json:"new_device"` // somebody is signed in already, and nobody from here
 		Email     string     `json:"email"`      // proved to be the owner's; empty: no address is
-		IP        string     `json:"ip"`
+		IP        string     `json:"ip"`         // as in a Notice
 		UserAgent string     `json:"user_agent"`
 		At        time.Time  `json:"at"`
 	}

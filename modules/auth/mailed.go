@@ -135,6 +135,9 @@ func (s *Service) mail(ctx context.Context, provider, actorType string, m *Maili
 	}
 	e := m.mailed.open(nil).Request(provider)
 	e.ActorType, e.IP, e.UserAgent, e.At = actorType, clip(c.IP, 64), clip(c.UserAgent, 256), database.Now()
+	if c.Shared { // as in a notice
+		e.IP = ""
+	}
 	return s.events.Emit(ctx, e)
 }
 

@@ -44,7 +44,7 @@ type ResetRequest struct {
 // and for others: it looks nothing up. Who has asked five times for an entity within a quarter of an hour is answered as
 // before, and nothing is announced: the mails that were sent are as good. Nor is what can be no entity of the provider, such
 // as a password that was typed into the wrong field. ErrUnsupported: the provider has no secret that could be replaced.
-// ErrThrottled: too many requests from the client's address.
+// ErrThrottled: too many requests from the client's address. ErrBusy: they cannot be counted now.
 func (s *Service) RequestPasswordReset(ctx context.Context, r ResetRequest) (PasswordResetRequested, error) {
 	if _, err := s.updater(r.Provider); err != nil {
 		return PasswordResetRequested{}, err
@@ -68,7 +68,7 @@ func (s *Service) RequestPasswordReset(ctx context.Context, r ResetRequest) (Pas
 	if !database.Storable(r.EntityID, maxText) {
 		return e, nil // nobody can have it
 	}
-	return e, s.db.InTx(ctx, func(ctx context.Context) error {
+	return e, s.count(ctx, time.After(s.options.Throttle.MaxWait), func(ctx context.Context) error {
 		if err := s.takeMail(ctx, r.Provider, canonical); errors.Is(err, errNoMail) {
 			return nil
 		} else if err != nil {

@@ -81,6 +81,9 @@ func (s *Service) openOneOfSome(ctx context.Context, row *sessionRow) error {
 // suspect announces a sign-in that comes after many failures, or from where nobody was seen before while somebody is signed in.
 func (s *Service) suspect(ctx context.Context, i Identity, row *sessionRow, c Client) error {
 	e := SuspiciousSignIn{ID: i.ID, SessionID: row.ID, IP: row.IP, UserAgent: row.UserAgent, At: row.CreatedAt}
+	if c.Shared { // as in a notice
+		e.IP = ""
+	}
 	if i.Proved.failures >= suspicious {
 		e.Failures = i.Proved.failures
 	}

@@ -40,7 +40,7 @@ var (
 	limitResetAsk         = Limit{"reset_ask", 30, time.Hour}              // the same, by address
 	limitEmailChange      = Limit{"email_change", 5, time.Hour}            // requests for another address, by identity
 	limitVerificationAsk  = Limit{"verification_ask", 5, 15 * time.Minute} // requests for a mail that proves an address, by identity
-	limitVerificationMail = Limit{"verification_mail", 10, time.Hour}      // such mails, by where they go and who has them sent
+	limitVerificationMail = Limit{"verification_mail", 10, time.Hour}      // such mails, those of changes to it as well, by where they go and who has them sent
 	limitVerificationAll  = Limit{"verification_all", 100, time.Hour}      // such mails, by where they go
 	limitSignInAsk        = Limit{"sign_in_ask", 60, time.Hour}            // mails to sign in by, by the address that has them sent
 	limitSignInMail       = Limit{"sign_in_mail", 5, 15 * time.Minute}     // such mails, by where they go and who has them sent
@@ -380,14 +380,20 @@ func (s *Service) reserve(ctx context.Context, buckets []bucket) (places []held,
 	}
 }
 
-// countingAtOnce is how many transactions over counts a node has under way on PostgreSQL: half of the connections that it has
-// unless something else is said. They are short; but if somebody has locked the table, such as for a migration, or a count hangs
-// otherwise, those who are signed in already, and everybody else, find a connection still.
-const countingAtOnce = 8
+// countingAtOnce is how many transactions over counts a node has under way on PostgreSQL: half of its connections. They are short;
+// but if somebody has locked the table, such as for a migration, or a count hangs otherwise, those who are signed in already, and
+// everybody else, find a connection still.
+func countingAtOnce(conns int) int {
+	if conns == 0 { // as many as there may be
+		conns = 16
+	}
+	return max(1, conns/2)
+}
 
-// count runs a transaction over counts when there is a place for it: ErrBusy if there is none when patience has ended.
+// count runs a transaction over counts when there is a place for it: ErrBusy if there is none when patience has ended. What is a
+// part of one that is under way has its connection, and does not wait for those who may wait for one.
 func (s *Service) count(ctx context.Context, patience <-chan time.Time, do func(context.Context) error) error {
-	if s.counting != nil {
+	if s.counting != nil && !s.db.Inside(ctx) {
 		select {
 		case s.counting <- struct{}{}:
 			defer func() { <-s.counting }()
@@ -488,7 +494,7 @@ func (s *Service) take(ctx context.Context, b bucket) error {
 	}
 	var until time.Time
 	now := database.Now()
-	err := s.db.InTx(ctx, func(ctx context.Context) (err error) {
+	err := s.count(ctx, time.After(s.options.Throttle.MaxWait), func(ctx context.Context) (err error) {
 		until, err = s.store.take(ctx, b, now)
 		return err
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
+	"github.com/latchkey-go/latchkey/modules/kernel/database/postgres"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 )
 
@@ -86,6 +88,64 @@ func TestGuessesAtOnceGetNoFurtherThanOneAfterTheOther(t *testing.T) {
 		_, err := h.signIn(t.Context(), "ada@example.com", "correct horse")
 		if wait := throttledFor(t, err); wait > 15*time.Minute {
 			t.Errorf("throttled for %v", wait)
+		}
+	})
+}
+
+// Somebody has locked the counts, and more people than there are connections want to be counted.
+func TestWhoWaitsToBeCountedLeavesConnectionsForOthers(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		for _, conns := range []int{2, 8} {
+			db := at.Open(t, auth.Migrations())
+			h := newHouse(t, db, auth.Options{})
+			if at.Dialect == database.Postgres {
+				few, err := postgres.Open(t.Context(), at.URL, conns, nil)
+				must(t, err)
+				t.Cleanup(func() { must(t, few.Close()) })
+				h = newHouse(t, few, auth.Options{Throttle: auth.ThrottleOptions{MaxWait: 200 * time.Millisecond}})
+			}
+			crowd := func(n int, most time.Duration, want ...error) {
+				t.Helper()
+				ctx, cancel := context.WithTimeout(t.Context(), most)
+				defer cancel()
+				acts := []func(i int) error{
+					func(i int) error {
+						_, err := h.signIn(ctx, fmt.Sprintf("ada%d@example.com", i), "wrong horse")
+						return err
+					},
+					func(int) error { return h.Take(ctx, auth.LimitToken, "key") },
+					func(i int) error {
+						_, err := h.RequestPasswordReset(ctx, auth.ResetRequest{Provider: emailpass.Name, EntityID: fmt.Sprintf("ada%d@example.com", i), ActorType: "user"})
+						return err
+					},
+				}
+				databasetest.Together(n*len(acts), func(i int) error {
+					err := acts[i%len(acts)](i)
+					if !slices.ContainsFunc(want, func(w error) bool { return errors.Is(err, w) }) {
+						t.Errorf("%d connections, %d: %v", conns, i%len(acts), err)
+					}
+					return nil
+				})
+			}
+			crowd(9, time.Minute, auth.ErrInvalidCredentials, nil, auth.ErrBusy) // which nobody hangs in
+			if at.Dialect == database.SQLite {
+				continue
+			}
+			must(t, db.InTx(t.Context(), func(ctx context.Context) error {
+				if _, err := db.Conn(ctx).NewRaw("LOCK TABLE latchkey_auth_throttle IN ACCESS EXCLUSIVE MODE").Exec(ctx); err != nil {
+					return err
+				}
+				var waiting sync.WaitGroup
+				defer waiting.Wait()
+				waiting.Go(func() { crowd(9, 600*time.Millisecond, auth.ErrBusy, context.DeadlineExceeded) })
+				time.Sleep(50 * time.Millisecond) // let them all begin
+				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+				defer cancel()
+				return h.db.InTx(ctx, func(ctx context.Context) error { // as for whatever else there is to do
+					_, err := h.db.Conn(ctx).NewRaw("SELECT 1").Exec(ctx)
+					return err
+				})
+			}))
 		}
 	})
 }

@@ -107,14 +107,19 @@ func (s *Service) RequestVerification(ctx context.Context, session Session, r Ve
 	return v, err
 }
 
-// takeVerificationMail counts a mail that is to prove an address: by the identity, if somebody asks by hand, and to the address,
-// first from where the client is, so that nobody uses up alone what its owner may need from elsewhere.
+// takeVerificationMail counts a mail that is to prove an address: by the identity, if somebody asks by hand, and to the address.
 func (s *Service) takeVerificationMail(ctx context.Context, id IdentityID, address string, r VerificationRequest) error {
 	if !r.Quietly {
 		if err := s.Take(ctx, limitVerificationAsk, string(id)); err != nil {
 			return err
 		}
 	}
+	return s.takeMailTo(ctx, address)
+}
+
+// takeMailTo counts a mail that goes to an address which whoever has it sent has only named: first from where the client is, so
+// that nobody uses up alone what its owner may need from elsewhere.
+func (s *Service) takeMailTo(ctx context.Context, address string) error {
 	if err := s.take(ctx, limitVerificationMail.bucket(address, network(clientOf(ctx).IP))); err != nil {
 		return err
 	}

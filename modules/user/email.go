@@ -32,7 +32,7 @@ func (s *Service) RequestEmailChange(ctx context.Context, id ID, to string) (u U
 		if err := s.mayMove(ctx, u.ID, u.Email, u.EmailVerifiedAt); err != nil {
 			return err
 		}
-		return s.events.Emit(ctx, EmailChangeRequested{ID: u.ID, From: u.Email, To: to})
+		return s.events.Emit(ctx, EmailChangeRequested{ID: u.ID, From: u.Email, To: to, Unproved: u.Email != "" && !u.EmailVerified()})
 	})
 	return u, err
 }
@@ -86,6 +86,7 @@ func (s *Service) ChangeEmail(ctx context.Context, id ID, from, to string) (u Us
 		} else if !free[to] {
 			return ErrEmailTaken.Msg("Another account has the address %s. If it is yours, sign in to that one; otherwise choose another address, or ask an administrator.", to)
 		}
+		unproved := r.Email != "" && r.EmailVerifiedAt.IsZero()
 		r.Email, r.UpdatedAt = to, database.Now()
 		r.EmailVerifiedAt = r.UpdatedAt
 		if err := r.check(); err != nil {
@@ -100,7 +101,7 @@ func (s *Service) ChangeEmail(ctx context.Context, id ID, from, to string) (u Us
 		if err := s.updated(ctx, id); err != nil {
 			return err
 		}
-		return s.events.Emit(ctx, EmailChanged{ID: id, From: from, To: to})
+		return s.events.Emit(ctx, EmailChanged{ID: id, From: from, To: to, Unproved: unproved})
 	})
 	return u, err
 }

@@ -32,12 +32,16 @@ type (
 		ID   ID     `json:"id"`
 		From string `json:"from"` // empty: none
 		To   string `json:"to"`
+
+		Unproved bool `json:"unproved,omitempty"` // From may be somebody else's mailbox: nobody is to be told there
 	}
 	// EmailChanged says that a user has another address, which is proved to be theirs.
 	EmailChanged struct {
 		ID   ID     `json:"id"`
 		From string `json:"from"` // empty: none
 		To   string `json:"to"`
+
+		Unproved bool `json:"unproved,omitempty"` // as before: From was
 	}
 
 	// InviteCreated says that an invite was made.

@@ -30,18 +30,32 @@ CREATE TABLE latchkey_outbox_delivery (
 INSERT INTO latchkey_outbox_delivery (event_seq, consumer, topic, aggregate_id, attempts, next_at, last_error)
     SELECT event_seq, consumer, topic, aggregate_id, attempts, next_at, last_error FROM latchkey_outbox_delivery_old;
 DROP TABLE latchkey_outbox_delivery_old;
-CREATE INDEX latchkey_outbox_delivery_next ON latchkey_outbox_delivery (consumer, next_at) WHERE dead_at IS NULL;
+-- Each question has one index that serves it. Were there two, PostgreSQL would choose by statistics, which are of no use here: they were
+-- made when the table was empty, or full. So the one asks for consumer || '', which the other does not have.
+CREATE INDEX latchkey_outbox_delivery_next ON latchkey_outbox_delivery ((consumer || ''), next_at) WHERE dead_at IS NULL;
 CREATE INDEX latchkey_outbox_delivery_order ON latchkey_outbox_delivery (consumer, target, aggregate_id, event_seq) WHERE dead_at IS NULL;
 CREATE INDEX latchkey_outbox_delivery_dead ON latchkey_outbox_delivery (event_seq) WHERE dead_at IS NOT NULL;
 
 -- +goose Down
-DELETE FROM latchkey_outbox_delivery WHERE dead_at IS NOT NULL OR target <> '';
+ALTER TABLE latchkey_outbox_delivery RENAME TO latchkey_outbox_delivery_new;
 DROP INDEX latchkey_outbox_delivery_dead;
 DROP INDEX latchkey_outbox_delivery_order;
 DROP INDEX latchkey_outbox_delivery_next;
-ALTER TABLE latchkey_outbox_delivery DROP COLUMN dead_at;
-ALTER TABLE latchkey_outbox_delivery DROP COLUMN leased_until;
-ALTER TABLE latchkey_outbox_delivery DROP COLUMN forgiven;
+CREATE TABLE latchkey_outbox_delivery (
+    event_seq    bigint NOT NULL REFERENCES latchkey_outbox_event (seq) ON DELETE CASCADE,
+    consumer     text NOT NULL,
+    topic        text NOT NULL,
+    aggregate_id text NOT NULL,
+    attempts     bigint NOT NULL,
+    next_at      timestamptz NOT NULL, -- not before then; while it is being handled, when others may take it over
+    last_error   text,
+    PRIMARY KEY (event_seq, consumer)
+);
+-- Others are nothing to the version before.
+INSERT INTO latchkey_outbox_delivery (event_seq, consumer, topic, aggregate_id, attempts, next_at, last_error)
+    SELECT event_seq, consumer, topic, aggregate_id, attempts, next_at, last_error FROM latchkey_outbox_delivery_new
+    WHERE dead_at IS NULL AND target = '';
+DROP TABLE latchkey_outbox_delivery_new;
 CREATE INDEX latchkey_outbox_delivery_next ON latchkey_outbox_delivery (next_at);
 CREATE INDEX latchkey_outbox_delivery_order ON latchkey_outbox_delivery (consumer, aggregate_id, event_seq);
 DROP TABLE latchkey_outbox_consumer;

@@ -56,6 +56,9 @@ func New(write, read *bun.DB, log *slog.Logger) *DB {
 // Dialect says which kind of database this is.
 func (db *DB) Dialect() Dialect { return db.dialect }
 
+// MaxConns is how many connections may write at most; 0: any number.
+func (db *DB) MaxConns() int { return db.write.Stats().MaxOpenConnections }
+
 // Conn returns the transaction that ctx carries, or the handle for reading when it carries none. On the context of a
 // transaction that has ended every use of it fails with [sql.ErrTxDone].
 func (db *DB) Conn(ctx context.Context) bun.IDB {

@@ -46,6 +46,9 @@ func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context) error) erro
 	}
 }
 
+// Inside reports whether ctx carries a transaction, ended or not: then InTx takes no connection more.
+func (db *DB) Inside(ctx context.Context) bool { return db.current(ctx) != nil }
+
 // AfterCommit runs f once the outermost transaction has committed, and never if it does not. The functions of one
 // transaction run in the order they were given. Outside a transaction f runs at once.
 //

@@ -1,0 +1,13 @@
+package webhook
+
+import "github.com/latchkey-go/latchkey/modules/kernel/fault"
+
+// What can go wrong.
+var (
+	ErrNotFound = fault.New(fault.NotFound, "webhook_not_found", "No such webhook.")
+	ErrInvalid  = fault.New(fault.Invalid, "webhook_value_invalid", "A webhook has a value that cannot be kept.")
+	ErrRotating = fault.New(fault.Conflict, "webhook_rotated_too_often",
+		"Too many secrets of this webhook sign already. Wait until one has run out, or have the new one count alone at once.")
+	ErrNotWaiting = fault.New(fault.NotFound, "webhook_event_not_waiting", "This event does not wait for this webhook: it was delivered, or was never meant for it.")
+	ErrCursor     = fault.New(fault.Invalid, "cursor_invalid", "The list has no such place.")
+)
