@@ -31,6 +31,7 @@ import (
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
+	"github.com/latchkey-go/latchkey/modules/auth/magiclink"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -82,10 +83,23 @@ func core(cfg *Config) fx.Option {
 			l.UseErrorLevel(slog.LevelDebug) // whoever starts the program says what went wrong, once and in words
 			return l
 		}),
-		user.Module, auth.Module, emailpass.Module, link.Module, outbox.Module, mail.Module, webhook.Module,
+		user.Module, auth.Module, emailpass.Module, mailedSignIns(cfg), link.Module, outbox.Module, mail.Module, webhook.Module,
 		audit.Module, audit.Feed, purge.Module,
 		fx.Invoke(func(actorsChecked) {}, openKeys),
 	)
+}
+
+// mailedSignIns is the provider that signs in by what is mailed, for a configuration that names it: nobody has it unasked.
+func mailedSignIns(cfg *Config) fx.Option {
+	if !cfg.names(magiclink.Name) {
+		return fx.Options()
+	}
+	return fx.Options(magiclink.Module, fx.Provide(fx.Annotate(func(c *Config, at *listener) magiclink.Options {
+		if at != nil {
+			return magiclink.Options{URL: at.url}
+		}
+		return magiclink.Options{URL: c.HTTP.PublicURL}
+	}, fx.ParamTags(``, `optional:"true"`))))
 }
 
 // newLogger writes text to a terminal and JSON elsewhere, unless the configuration says which.
@@ -216,7 +230,10 @@ func apiOptions(c *Config, log *slog.Logger) httpapi.Options {
 			log.Warn("invites are for a role that roles does not name: it gives no permission", "invite.default_roles", role)
 		}
 	}
-	return httpapi.Options{ResetTokenInResponse: c.Admin.ResetTokenInResponse, Roles: c.Roles}
+	return httpapi.Options{
+		ResetTokenInResponse: c.Admin.ResetTokenInResponse, Roles: c.Roles,
+		CallbackURLs: c.HTTP.CallbackURLs, RequireFlowCookie: c.HTTP.RequireFlowCookie, SignInPage: "/app/login",
+	}
 }
 
 // warnOfNewcomers says what the settings about first sign-ins give to more people than meant, or to nobody.

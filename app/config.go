@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/latchkey-go/latchkey/modules/auth/magiclink"
 )
 
 // Config is everything that can be set from outside. Begin with DefaultConfig or
@@ -69,6 +71,11 @@ type HTTPConfig struct {
 	// CORSOrigins are the origins whose pages may call with credentials, exactly as
 	// browsers write them.
 	CORSOrigins []string `key:"cors_origins" def:""`
+	// CallbackURLs are the pages of an application's own that a provider of two
+	// steps may send people back to, each exactly as the application asks for it.
+	CallbackURLs []string `key:"callback_urls" def:""`
+	// RequireFlowCookie refuses, at those too, who has not kept our cookie.
+	RequireFlowCookie bool `key:"require_flow_cookie" def:"false"`
 }
 
 // DatabaseConfig chooses the database.
@@ -337,7 +344,25 @@ func (c *Config) needsMail() (settings []string) {
 			settings = append(settings, c.where("link.actors."+name+".allowed_domains"))
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.Link.Actors)) {
+		if slices.Contains(c.Link.Actors[name].Providers, magiclink.Name) {
+			settings = append(settings, c.where("link.actors."+name+".providers"))
+		}
+	}
 	return settings
+}
+
+// names reports whether a provider has a section, or may be used by an actor type that has one.
+func (c *Config) names(provider string) bool {
+	if _, ok := c.Auth.Providers[provider]; ok {
+		return true
+	}
+	for _, a := range c.Link.Actors {
+		if slices.Contains(a.Providers, provider) {
+			return true
+		}
+	}
+	return false
 }
 
 // Setting is one line of what is in force.
@@ -374,7 +399,7 @@ func (c *Config) Effective() []Setting {
 
 // openSettings are the settings of providers that are known to be no secret. What
 // a third party's provider has is not ours to judge, so all others are hidden.
-var openSettings = []string{"type", "display_name", "issuer", "client_id", "scopes"}
+var openSettings = []string{"type", "display_name", "mode", "issuer", "client_id", "scopes"}
 
 func printFree(name string, value any) string {
 	if !slices.Contains(openSettings, name) {

@@ -33,6 +33,7 @@ var checks = map[string]func(string) string{
 	"http.addr":                     checkAddr,
 	"http.public_url":               checkPublicURL,
 	"http.cors_origins":             checkOrigin,
+	"http.callback_urls":            checkCallbackURL,
 	"database.url":                  checkDSN,
 	"data_dir":                      checkNotEmpty,
 	"auth.password.context_words":   checkContextWord,
@@ -321,6 +322,14 @@ func checkOrigin(s string) string {
 	}
 	return "must be one origin exactly as browsers write it, such as https://shop.example.com " +
 		"(lower case, no path, no slash at the end, no default port, no *)"
+}
+
+func checkCallbackURL(s string) string {
+	if web.IsCallbackURL(s) {
+		return ""
+	}
+	return "must be one address exactly as the application asks for it, such as https://shop.example.com/callback " +
+		"(the host in lower case, no user, no #, no *, and no code, state, iss or error in its query)"
 }
 
 func checkDSN(s string) string {

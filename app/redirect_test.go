@@ -51,8 +51,8 @@ func wholeHandler(tb testing.TB) http.Handler {
 	return app.Handler(api, pages)
 }
 
-// Whatever a request says of where to go on, an answer leads to a page of ours alone: there is no place to return to that a
-// caller could name.
+// Whatever a request says of where to go on, an answer leads to a page of ours alone. The one place to return to that a caller can
+// name is the next of a sign-in by a provider: FuzzIsLocal.
 func FuzzRedirect(f *testing.F) {
 	h := wholeHandler(f)
 	signIn := url.Values{"email": {"ada@example.com"}, "password": {"correct horse"}}

@@ -202,6 +202,9 @@ func (e *everything) live() {
 	ada = member(moved, "token")
 
 	e.must("POST", "/auth/user/emailpass/reset-password", typed("identifier", "ada@example.org"))
+	e.must("POST", "/app/magic", "email=ada@example.org")
+	e.send("GET", "/app/magic?token="+e.mailed("ada@example.org", "wants to sign in"), "")
+	e.send("POST", "/app/magic", "token="+e.mailed("ada@example.org", "wants to sign in"))
 	reset := e.mailed("ada@example.org", "new password")
 	e.send("POST", "/auth/user/emailpass/update", typed("password", "password1"), asBearer(reset)) // refused, and not used up
 	e.must("POST", "/auth/user/emailpass/update", typed("password", resetPassword), asBearer(reset))
@@ -370,7 +373,7 @@ func TestNoSecretIsInTheLogTheAuditTrailOrTheOutbox(t *testing.T) {
 		env := environment(dir, at, "LATCHKEY_LOG_LEVEL=debug", "LATCHKEY_LOG_FORMAT="+map[database.Dialect]string{database.SQLite: "json", database.Postgres: "text"}[at.Dialect],
 			"LATCHKEY_DATABASE_URL="+at.URL, "LATCHKEY_SECRETS=file:"+secrets, "LATCHKEY_AUTH_PASSWORD_PEPPERS=file:"+peppers,
 			"LATCHKEY_MAIL_DRIVER=file", "LATCHKEY_MAIL_PATH="+e.mails, "LATCHKEY_AUTH_PASSWORD_BREACH_CHECK=open", "LATCHKEY_AUTH_PASSWORD_BREACH_URL="+breaches.URL+"/range/",
-			"LATCHKEY_ADMIN_RESET_TOKEN_IN_RESPONSE=true", "LATCHKEY_LINK_ACTORS_USER_PROVIDERS=emailpass,panicky", "LATCHKEY_AUTH_THROTTLE_ENABLED=false", panicking+"=1")
+			"LATCHKEY_ADMIN_RESET_TOKEN_IN_RESPONSE=true", "LATCHKEY_LINK_ACTORS_USER_PROVIDERS=emailpass,panicky,magiclink", "LATCHKEY_AUTH_THROTTLE_ENABLED=false", panicking+"=1")
 		if at.Dialect == database.Postgres {
 			u, err := url.Parse(at.URL)
 			if err != nil {

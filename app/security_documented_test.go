@@ -177,7 +177,7 @@ func TestTheDocumentationOfProductionListsEverySwitch(t *testing.T) {
 	listed := 0
 	for _, key := range app.KnownKeys() {
 		key = strings.Replace(key, "link.actors.*", "link.actors.user", 1)
-		security := slices.ContainsFunc([]string{"env", "secrets", "accept_lost_keys", "http.public_url", "http.trusted_proxies", "http.cors_origins", "admin.reset_token_in_response",
+		security := slices.ContainsFunc([]string{"env", "secrets", "accept_lost_keys", "http.public_url", "http.trusted_proxies", "http.cors_origins", "http.callback_urls", "http.require_flow_cookie", "admin.reset_token_in_response",
 			"link.unlinked_ttl", "audit.retention", "events.retention", "webhooks.private_addresses", "link.actors.user.policy", "link.actors.user.require_verified_email", "link.actors.user.create_users_by"}, func(k string) bool { return k == key })
 		for _, section := range []string{"auth.password.", "auth.token.", "auth.session.", "auth.throttle.", "auth.enumeration_safe", "invite.max_"} {
 			security = security || strings.HasPrefix(key, section)

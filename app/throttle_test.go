@@ -44,7 +44,8 @@ func TestProductionWarnsOfWhatKeepsThrottlingFromWorking(t *testing.T) {
 }
 
 func TestItIsSaidWhichSettingsNeedMailsThatNobodySends(t *testing.T) {
-	env := environment(t.TempDir(), databasetest.SQLite(t), "LATCHKEY_MAIL_DRIVER=none", "LATCHKEY_AUTH_ENUMERATION_SAFE=true")
+	env := environment(t.TempDir(), databasetest.SQLite(t), "LATCHKEY_MAIL_DRIVER=none", "LATCHKEY_AUTH_ENUMERATION_SAFE=true",
+		"LATCHKEY_LINK_ACTORS_USER_PROVIDERS=emailpass,magiclink")
 	r := start(t, env)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -52,7 +53,7 @@ func TestItIsSaidWhichSettingsNeedMailsThatNobodySends(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = r.stop()
-	if log := r.stderr.String(); !strings.Contains(log, "no mail is sent") || !strings.Contains(log, `"because_of":"LATCHKEY_AUTH_ENUMERATION_SAFE"`) {
+	if log := r.stderr.String(); !strings.Contains(log, "no mail is sent") || !strings.Contains(log, `"because_of":"LATCHKEY_AUTH_ENUMERATION_SAFE, LATCHKEY_LINK_ACTORS_USER_PROVIDERS"`) {
 		t.Errorf("the log does not name the setting:\n%s", log)
 	}
 }

@@ -162,6 +162,21 @@ var advice = map[string]Advice{
 		"Mind the spelling of the address, try again, or set a new password by the link on the sign-in page.",
 		"Compare with the ways to sign in that are listed; send a link to set a new password by POST /admin/users/{id}/reset-password.",
 	},
+	"sign_in_declined": {
+		"The provider sent the person back without signing them in: they cancelled it there, or it could not.",
+		"Start the sign-in again and complete it at the provider, or sign in by another way.",
+		"Look in the log for what the provider answered, and there whether the person may use this application.",
+	},
+	"callback_url_unknown": {
+		"The application asks a provider to send people back to an address that is not listed.",
+		"Tell whoever runs the application.",
+		"Add the address to http.callback_urls, letter for letter, or have the application ask for one that is there.",
+	},
+	"next_not_local": {
+		"The link that begins the sign-in leads on to another site, or to none.",
+		"Open the sign-in page itself, and sign in there.",
+		"Mend the link: next is a path of this site, such as /app.",
+	},
 	"identity_exists": {
 		"Somebody has registered with this address already.",
 		"Sign in instead, and set a new password by mail if it is forgotten.",

@@ -176,12 +176,7 @@ func (s *Service) SignIn(ctx context.Context, actorType, provider string, in aut
 	if err != nil {
 		return l, err
 	}
-	if l.actor != nil { // no need to look again: whatever ends their sign-ins since ends this one's session, too
-		l.Token, err = s.tokenFor(l.Session, l.Identity, *l.actor)
-	} else {
-		l.Token, err = s.token(ctx, l.Session, l.Identity, l.ActorID)
-	}
-	return l, err
+	return s.withToken(ctx, l)
 }
 
 // SignUp gives a caller an identity and lets them in without an actor. Signing up again with the same secret lets them in

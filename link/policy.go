@@ -100,6 +100,16 @@ var (
 		"Open an invite while you are signed in, or ask an administrator."}
 )
 
+// WaitingFor is the Waiting of a reason; ok is false for one that is none of ours, such as a policy's own.
+func WaitingFor(reason string) (w Waiting, ok bool) {
+	for _, w := range []Waiting{WaitVerifyEmail, WaitProof, WaitEmail, WaitInvite, WaitManual} {
+		if w.Reason == reason {
+			return w, true
+		}
+	}
+	return Waiting{}, false
+}
+
 // AutoProvision makes everybody an actor on the first sign-in, and adds the sign-in to the actor who has the address if
 // both sides have proved it. It is the default.
 type AutoProvision struct{}

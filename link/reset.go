@@ -17,15 +17,6 @@ func (s *Service) RequestPasswordReset(ctx context.Context, r auth.ResetRequest)
 	return err
 }
 
-// RefuseCallback says why nobody can finish a sign-in of two steps: the actor type or provider is not there, or the
-// provider has one step.
-func (s *Service) RefuseCallback(actorType, provider string) error {
-	if _, err := s.allow(actorType, provider); err != nil {
-		return err
-	}
-	return auth.ErrUnsupported.Msg("Callback authentication not implemented for provider %s", provider)
-}
-
 // RequestPasswordResetFor announces that the user is to get a new password, as an administrator may ask for somebody, and
 // returns the request, for auth.Service.CreatePasswordResetToken. user.ErrNotFound: there is no such user. ErrNoPassword:
 // the user signs in by other ways only.

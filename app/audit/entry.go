@@ -75,6 +75,9 @@ func (t *Trail) entryOf(e event.Event) Entry {
 	case auth.PasswordResetRequested: // for whatever was typed
 		n.TargetType, n.TargetID = t.address(e.EntityID)
 		n.Details = map[string]any{"provider": e.Provider, "request": e.ID}
+	case auth.SignInMailRequested: // whoever's address it is
+		n.TargetType, n.TargetID = t.address(e.EntityID)
+		n.Details = map[string]any{"provider": e.Provider, "request": e.ID, "sends": e.CodeProvider}
 	case auth.EmailChangeRequested:
 		n.TargetType, n.TargetID = typeOf(string(e.IdentityID)), string(e.IdentityID)
 		n.Details = map[string]any{"request": e.ID}

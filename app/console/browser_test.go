@@ -94,7 +94,9 @@ type options struct {
 	inviteTTL time.Duration
 	events    event.Emitter
 	site      web.Options
-	actors    []link.Actors // kept beside users
+	actors    []link.Actors   // kept beside users
+	providers []auth.Provider // beside emailpass
+	allowed   []string        // providers that users may use; nil: all
 }
 
 // each runs f on a site over every database.
@@ -127,11 +129,11 @@ func newSite(t *testing.T, db *database.DB, o options) *site {
 		t.Fatal(err)
 	}
 	if s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Events: s.asked, Log: log,
-		Options: auth.Options{Throttle: auth.ThrottleOptions{MaxWait: time.Minute}}, Providers: []auth.Provider{emailpass.New(passwords, emailpass.Config{})}}); err != nil {
+		Options: auth.Options{Throttle: auth.ThrottleOptions{MaxWait: time.Minute}}, Providers: append([]auth.Provider{emailpass.New(passwords, emailpass.Config{})}, o.providers...)}); err != nil {
 		t.Fatal(err)
 	}
 	s.link, err = link.New(link.Params{DB: db, Users: s.users, Auth: s.auth, Events: s.asked, Log: log, Actors: o.actors,
-		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: {Policy: o.policy, RequireVerifiedEmail: o.require}}, EnumerationSafe: o.safe}})
+		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: {Policy: o.policy, RequireVerifiedEmail: o.require, Providers: o.allowed}}, EnumerationSafe: o.safe}})
 	if err != nil {
 		t.Fatal(err)
 	}

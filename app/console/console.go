@@ -60,7 +60,7 @@ func New(p Params) (*Console, error) {
 	c := &Console{users: p.Users, auth: p.Auth, link: p.Link, site: site,
 		log: cmp.Or(p.Log, slog.Default()).With("module", "console"), audit: p.Audit, pages: map[string]*template.Template{}}
 	said := template.FuncMap{"minPassword": func() int { return max(p.Passwords.Policy.MinLength, auth.MinPassword) }}
-	for _, name := range []string{"home", "login", "invite", "accept", "forgot", "reset", "email", "confirm", "verify", "problem"} {
+	for _, name := range []string{"home", "login", "invite", "accept", "forgot", "reset", "email", "confirm", "verify", "magic", "problem"} {
 		page, err := template.New("layout.html").Funcs(said).ParseFS(files, "pages/layout.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("console: %w", err)
@@ -79,6 +79,7 @@ func New(p Params) (*Console, error) {
 		"/app/email":          {http.MethodGet: c.openEmail, http.MethodPost: c.changeEmail},
 		"/app/email/confirm":  {http.MethodGet: c.openConfirm, http.MethodPost: c.confirmEmail},
 		"/app/verify-email":   {http.MethodGet: c.openVerify, http.MethodPost: c.verify},
+		"/app/magic":          {http.MethodGet: c.openMagic, http.MethodPost: c.magic},
 		"/app/logout":         {http.MethodPost: c.logout},
 		"/app/style.css":      {http.MethodGet: c.style},
 	}
@@ -132,6 +133,12 @@ type view struct {
 	Sent    string // the address that a link was mailed to
 	Secret  bool   // the form asks for the password
 
+	Mailed auth.MailedFlow // a sign-in by what is mailed
+	FormTo string          // another origin to which the form leads in the end; empty: none
+
+	Password  bool                // one can sign in by a password
+	Providers []auth.ProviderInfo // by which one can sign in by a link
+
 	Elsewhere bool // who it is about signs in on pages of the application's own
 }
 
@@ -164,7 +171,7 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, page string, v vi
 	if err := c.pages[page].ExecuteTemplate(&buf, "layout", v); err != nil {
 		return fmt.Errorf("page %s: %w", page, err)
 	}
-	secure(w)
+	secure(w, v.FormTo)
 	status := http.StatusOK
 	if v.Problem != nil {
 		status = v.Problem.Status
@@ -191,10 +198,12 @@ func redirect(w http.ResponseWriter, path string) error {
 // is the origin alone, so that tokens in the address stay here; with none at all, browsers send "Origin: null" with our
 // own forms, and where they send no Sec-Fetch-Site (plain http other than on this machine) these would be refused as
 // another site's.
-func secure(w http.ResponseWriter) {
+//
+// Browsers hold where a form leads in the end against what is allowed, too: more origins than this one may be named.
+func secure(w http.ResponseWriter, formsTo ...string) {
 	h := w.Header()
 	h.Set("Content-Security-Policy",
-		"default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; img-src 'self' data:")
+		"default-src 'none'; style-src 'self'; form-action "+strings.TrimSpace("'self' "+strings.Join(formsTo, " "))+"; base-uri 'none'; frame-ancestors 'none'; img-src 'self' data:")
 	h.Set("Referrer-Policy", "strict-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")

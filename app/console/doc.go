@@ -9,6 +9,7 @@
 //	*     /app/email    ask for another address
 //	*     /app/email/confirm   with the token of the link that was mailed there, take it
 //	*     /app/verify-email   have a link mailed that proves the address; with the link's token, prove it
+//	*     /app/magic          sign in by a mailed link or code: the address, the code, and where the link leads
 //	POST  /app/logout   sign out
 //
 //	console.go   Console: paths to handlers, headers, answers
@@ -17,6 +18,7 @@
 //	reset.go     /app/reset-password
 //	email.go     /app/email, /app/email/confirm
 //	verify.go    /app/verify-email
+//	magic.go     /app/magic
 //	visitor.go   who is there by the cookie; the cookie after signing in and out
 //	form.go      what a form may send
 //	problem.go   faults to statuses, and to what a page says

@@ -24,6 +24,8 @@ type form struct {
 	Token     string // of the link: of an invite, to set a new password, to confirm an address
 	Verify    string // the token of the link that proves an address
 	As        string // the session that accepts an invite, in which it is empty for whoever the password proves; or that confirms or proves an address
+	State     string // the sign-in that waits for a mail
+	Code      string // that was mailed
 	password  string
 }
 
@@ -51,7 +53,8 @@ func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 	}
 	return form{
 		Email: values.Get("email"), FirstName: values.Get("first_name"), LastName: values.Get("last_name"),
-		Token: values.Get("token"), Verify: values.Get("verify"), As: values.Get("as"), password: values.Get("password"),
+		Token: values.Get("token"), Verify: values.Get("verify"), As: values.Get("as"),
+		State: values.Get("state"), Code: values.Get("code"), password: values.Get("password"),
 	}, nil
 }
 

@@ -23,8 +23,24 @@ func (c *Console) home(w http.ResponseWriter, r *http.Request) error {
 	return c.show(w, r, "home", view{Title: "You are signed in", Visitor: v})
 }
 
+// openLogin asks for the sign-in, or tells what has come of one by a provider: the API sends people here with a reason, which
+// is of the code and never a text of somebody's choice.
 func (c *Console) openLogin(w http.ResponseWriter, r *http.Request) error {
-	return c.askToSignIn(w, r, form{}, nil)
+	q := r.URL.Query()
+	if reason := q.Get("waiting"); reason != "" {
+		v, err := c.visitor(r)
+		if err != nil {
+			return err
+		}
+		if waiting, ok := link.WaitingFor(reason); ok && v != nil && !v.HasAccount() {
+			return c.show(w, r, "home", view{Title: "You are signed in", Visitor: v, Waiting: &waiting})
+		}
+	}
+	var wrong error
+	if reason := q.Get("problem"); reason != "" {
+		wrong = providerProblem(reason)
+	}
+	return c.askToSignIn(w, r, form{}, wrong)
 }
 
 // askToSignIn shows the form, and why what was typed before did not do.
@@ -34,6 +50,18 @@ func (c *Console) askToSignIn(w http.ResponseWriter, r *http.Request, f form, wr
 		return err
 	}
 	page := view{Title: "Sign in", Form: f, Visitor: v}
+	as := c.proves(f.Verify)
+	known, err := c.link.Providers(as)
+	if err != nil {
+		return err
+	}
+	for _, p := range known {
+		if p.Flow == auth.FlowRedirect && as == link.ActorUser { // others sign in on pages of the application's own
+			page.Providers = append(page.Providers, p)
+		}
+		page.Password = page.Password || p.ID == provider
+	}
+	page.Password = page.Password || len(page.Providers) == 0 || f.Email != ""
 	return c.showAgain(w, r, "login", page, wrong)
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/email"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
@@ -39,11 +40,44 @@ var (
 	errCurrent    = fault.New(fault.Unauthorized, "password_wrong", "The password is not right.")
 	errOther      = fault.New(fault.Conflict, "visitor_changed", "Who is signed in here has changed meanwhile. Look again who would accept the invite.")
 
+	errNoCode         = fault.New(fault.Invalid, "code_missing", "Type the code that was mailed to you.")
+	errMagicLink      = fault.New(fault.Unauthorized, "magic_link_dead", "This link was used already, or has expired. Ask for a new one below.")
+	errMagicElsewhere = fault.New(fault.Forbidden, "magic_link_elsewhere", "This link is for the browser in which it was asked for, and for the latest mail. Open it there, or ask for a new one here.")
+	errMagicOver      = fault.New(fault.Unauthorized, "magic_over", "This sign-in was started in another browser, took too long, was finished already, or the code was wrong too often. Start again.")
+
 	errVerifyLink  = fault.New(fault.Invalid, "verify_link_dead", "This link was used already, has expired, or a newer one was sent. If your address is not confirmed yet, sign in and have another one sent.")
 	errOtherProves = fault.New(fault.Conflict, "visitor_changed", "Who is signed in here has changed meanwhile. Look again whose address would be confirmed.")
 
 	errOtherConfirms = fault.New(fault.Conflict, "visitor_changed", "Who is signed in here has changed meanwhile. Look again whose address would change.")
 )
+
+// What is said of a sign-in by a provider that did not work.
+var (
+	errFlow          = fault.New(fault.Unauthorized, "flow_dead", "That sign-in was not accepted, has expired, was finished already or was started in another browser. Start again.")
+	errProvider      = fault.New(fault.Invalid, "provider_failed", "That sign-in did not work. Try again, or sign in by another way.")
+	errProviderBusy  = fault.New(fault.TooMany, "provider_busy", "There were too many attempts. Wait a while, then try again.")
+	errProviderFails = fault.New(fault.Unavailable, "provider_fails", "Something went wrong on our side. Try again in a moment, or sign in by another way.")
+)
+
+// providerProblem is what to say of a sign-in by a provider, by the reason of its error.
+func providerProblem(reason string) error {
+	switch reason {
+	case auth.ErrInvalidCredentials.Reason: // and so ErrFlow's
+		return errFlow
+	case auth.ErrDeclined.Reason:
+		return auth.ErrDeclined
+	case auth.ErrThrottled.Reason:
+		return errProviderBusy
+	case link.ErrDeactivated.Reason:
+		return link.ErrDeactivated
+	case link.ErrProvider.Reason, auth.ErrUnsupported.Reason, auth.ErrUnknownProvider.Reason:
+		return link.ErrProvider.Msg("You cannot sign in by that provider here. Choose another way.")
+	case "internal":
+		return errProviderFails
+	default:
+		return errProvider
+	}
+}
 
 // isDead reports whether the error says that an invite link leads nowhere, for whomever.
 func isDead(err error) bool {
@@ -62,6 +96,8 @@ func problemOf(err error) *problem {
 	switch {
 	case is(errNoMethod):
 		p.Status = http.StatusMethodNotAllowed
+	case is(errNoCode):
+		p.Fields = []string{"code"}
 	case is(auth.ErrInvalidCredentials):
 		p.Fields = []string{"password", "email"} // which of them is wrong, nobody learns
 	case is(auth.ErrThrottled):

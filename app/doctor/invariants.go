@@ -209,8 +209,8 @@ var invariants = []Invariant{
 	},
 	{
 		Name: "flow_hashed", Rule: "I5", Remedy: makeHash,
-		Means: "Of the id of a sign-in of two steps only the hash is kept.",
-		query: "SELECT provider AS id FROM latchkey_auth_flow WHERE " + notHash("id_hash"), // the id itself may be a secret here
+		Means: "Of the id of a sign-in of two steps, and of what its browser keeps, only the hash is kept.",
+		query: "SELECT provider AS id FROM latchkey_auth_flow WHERE " + notHash("id_hash") + " OR browser_hash <> '' AND (" + notHash("browser_hash") + ")", // the id itself may be a secret here
 	},
 
 	{

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"net/netip"
 
 	"github.com/latchkey-go/latchkey/app/audit"
@@ -35,6 +36,10 @@ func (a *API) acting(c *call) {
 // trail under its name, and every other refusal of somebody who has proved who they are as "access".
 var tried = map[string]string{
 	"POST /auth/{actor}/{provider}":          link.SignedIn{}.Topic(),
+	"GET /auth/{actor}/{provider}":           link.SignedIn{}.Topic(),
+	"GET /auth/{actor}/{provider}/start":     link.SignedIn{}.Topic(),
+	"GET /auth/{actor}/{provider}/callback":  link.SignedIn{}.Topic(),
+	"POST /auth/{actor}/{provider}/callback": link.SignedIn{}.Topic(),
 	"POST /auth/{actor}/{provider}/register": link.SignedUp{}.Topic(),
 	"POST /auth/{actor}/{provider}/update":   "auth.credentials_changed",
 	"POST /auth/{actor}/{provider}/link":     link.ProviderLinked{}.Topic(),
@@ -49,7 +54,7 @@ var tried = map[string]string{
 
 // refused has the audit trail keep that the call was refused, if it was.
 func (a *API) refused(c *call, r route, why error) {
-	what := audit.Refusal{Action: tried[r.method+" "+r.path], Provider: c.PathValue("provider"), Address: c.address, Accounts: a.auth}
+	what := audit.Refusal{Action: cmp.Or(c.tried, tried[r.method+" "+r.path]), Provider: c.PathValue("provider"), Address: c.address, Accounts: a.auth}
 	if what.Action == "" {
 		if fault.KindOf(why) != fault.Forbidden {
 			return

@@ -23,19 +23,26 @@ func (a *API) register(c *call, in auth.Input) (tokenAnswer, error) {
 	return tokenAnswer{Token: l.Token}, err
 }
 
-// signIn proves the caller and, the first time, makes them a user.
-func (a *API) signIn(c *call, in auth.Input) (tokenAnswer, error) {
+// signIn proves the caller and, the first time, makes them a user. Of two steps it begins the first.
+func (a *API) signIn(c *call, in auth.Input) (outcome, error) {
+	if c.inTwoSteps(a) {
+		return a.begin(c, in)
+	}
 	l, err := a.link.SignIn(c.Context(), c.PathValue("actor"), c.PathValue("provider"), in, a.site.Client(c.Request))
 	if err != nil {
-		return tokenAnswer{}, err
+		return outcome{}, err
 	}
 	a.knows(c, l.Session)
+	return outcome{body: a.signedInAnswer(l)}, nil
+}
+
+func (a *API) signedInAnswer(l link.Login) tokenAnswer {
 	answer := tokenAnswer{Token: l.Token, Link: l.Waiting, VerificationRequired: l.Unproved}
 	if l.Verification != nil {
 		v := showVerification(*l.Verification)
 		answer.Verification = &v
 	}
-	return answer, nil
+	return answer
 }
 
 // knows has the caller's device keep what makes it known to the account of the session, as its credentials are now.
@@ -52,6 +59,7 @@ type providerAnswer struct {
 	Identifier  string `json:"identifier"`
 	DisplayName string `json:"display_name"`
 	Flow        string `json:"flow"`
+	Start       string `json:"start,omitempty"` // of two steps: the path of a link that begins it
 }
 
 // providers lists what the actor type can sign in with.
@@ -59,7 +67,11 @@ func (a *API) providers(c *call) (providersAnswer, error) {
 	infos, err := a.link.Providers(c.PathValue("actor"))
 	answer := providersAnswer{Providers: []providerAnswer{}}
 	for _, i := range infos {
-		answer.Providers = append(answer.Providers, providerAnswer{i.ID, i.ID, i.DisplayName, i.Flow})
+		p := providerAnswer{ID: i.ID, Identifier: i.ID, DisplayName: i.DisplayName, Flow: i.Flow}
+		if i.Flow == auth.FlowRedirect {
+			p.Start = "/auth/" + c.PathValue("actor") + "/" + i.ID + "/start"
+		}
+		answer.Providers = append(answer.Providers, p)
 	}
 	return answer, err
 }
@@ -68,37 +80,44 @@ type sessionAnswer struct {
 	User auth.Claims `json:"user"`
 }
 
-// createSession puts the bearer's session into a cookie. A cookie of another session ends that session, so that one
-// planted beforehand is worth nothing afterwards; one that is this session's already stays.
+// createSession puts the bearer's session into a cookie.
 func (a *API) createSession(c *call) (sessionAnswer, error) {
-	session := c.caller.session
-	answer := sessionAnswer{User: *c.caller.claims}
+	err := a.enter(c, c.caller.session)
+	if errors.Is(err, auth.ErrSession) {
+		err = errUnauthorized
+	}
+	if err != nil {
+		return sessionAnswer{}, err
+	}
+	return sessionAnswer{User: *c.caller.claims}, nil
+}
+
+// enter has the browser keep the session. A cookie of another session ends that session, so that one planted beforehand is
+// worth nothing afterwards; one that is this session's already stays.
+func (a *API) enter(c *call, session auth.Session) error {
 	var other auth.SessionID
 	if secret := a.site.Cookie(c.Request); secret != "" {
 		presented, err := a.auth.CheckCookie(c.Context(), secret)
 		switch {
 		case err == nil && presented.ID == session.ID:
-			return answer, nil
+			return nil
 		case err == nil:
 			other = presented.ID
 		case !refused(err):
-			return sessionAnswer{}, err
+			return err
 		}
 	}
 	secret, err := a.auth.SetCookie(c.Context(), session)
-	if errors.Is(err, auth.ErrSession) {
-		return sessionAnswer{}, errUnauthorized
-	}
 	if err != nil {
-		return sessionAnswer{}, fmt.Errorf("set cookie: %w", err)
+		return fmt.Errorf("set cookie: %w", err)
 	}
 	if other != "" {
 		if err := a.auth.EndSession(c.Context(), other); err != nil && !errors.Is(err, auth.ErrSession) {
-			return sessionAnswer{}, err
+			return err
 		}
 	}
 	a.site.SetCookie(c.w, secret, session.ExpiresAt)
-	return answer, nil
+	return nil
 }
 
 // goOn lets the caller go on in the session that an act of theirs has carried over, without what they came with: by the token

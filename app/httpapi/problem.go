@@ -51,6 +51,10 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		a.answer(w, r, http.StatusUnauthorized, problem{Message: "Unauthorized"})
 		return
 	}
+	if on := (onPage{}); errors.As(err, &on) {
+		a.failOnPage(w, r, on.error)
+		return
+	}
 	f, p := problemOf(err)
 	if f == nil {
 		if !errors.Is(err, context.Canceled) { // the caller has gone

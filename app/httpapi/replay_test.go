@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/latchkey-go/latchkey/app/httpapi"
+	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
@@ -46,9 +47,11 @@ var replays = map[string]replay{
 			sc.register(t, who)
 			return request{path: "/auth/user/emailpass", body: credentials(who, password)}
 		}},
-	"POST /auth/{actor}/{provider}/callback": {first: 401, again: 401,
-		prepare: func(*testing.T, scene, string) request {
-			return request{path: "/auth/user/emailpass/callback", body: `{}`}
+	"POST /auth/{actor}/{provider}/callback": {first: 200, again: 401,
+		prepare: func(t *testing.T, sc scene, who string) request {
+			b := sc.browser()
+			state, _ := b.begin(t, "okta", "{}")
+			return request{"/auth/user/okta/callback", `{"state":"` + state + `","code":"` + who + ":" + who + `"}`, []string{"Cookie: latchkey-flow=" + b.cookies["latchkey-flow"]}}
 		}},
 	"POST /auth/{actor}/{provider}/reset-password": {first: 201, again: 201, each: []string{"auth.password_reset"},
 		prepare: func(t *testing.T, sc scene, who string) request {
@@ -236,7 +239,8 @@ func (sc scene) invited(t *testing.T, who string) answer {
 }
 
 func TestSendingTheSameAgainHasOneEffect(t *testing.T) {
-	eachWith(t, settings{auth: unthrottled.auth, actor: link.ActorOptions{CreateProviders: []string{"vouching"}}}, func(t *testing.T, s *server) {
+	eachWith(t, settings{auth: unthrottled.auth, actor: link.ActorOptions{CreateProviders: []string{"vouching"}},
+		providers: []auth.Provider{redirecting{"okta"}}, site: web.Options{PublicURL: "http://id.example.com"}}, func(t *testing.T, s *server) {
 		sc := newScene(t, s)
 		left := maps.Clone(replays)
 		for i, pattern := range httpapi.Routes() {

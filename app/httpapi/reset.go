@@ -12,14 +12,6 @@ import (
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
-// callback is the second step of a provider of two. Providers of one step have none, and what binds a flow to a browser is
-// still to come, so that nobody can finish one here yet.
-func (a *API) callback(c *call) (tokenAnswer, error) {
-	return tokenAnswer{}, a.link.RefuseCallback(c.PathValue("actor"), c.PathValue("provider"))
-}
-
-func (a *API) callbackByPost(c *call, _ auth.Input) (tokenAnswer, error) { return a.callback(c) }
-
 type requestReset struct {
 	Identifier required[string]         `json:"identifier"`
 	Metadata   optional[map[string]any] `json:"metadata"`

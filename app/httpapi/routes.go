@@ -26,8 +26,10 @@ func (a *API) routes() []route {
 	return []route{
 		{"POST", "/auth/{actor}/{provider}/register", public, takesInput(a.register)},
 		{"POST", "/auth/{actor}/{provider}", public, takesInput(a.signIn)},
+		{"GET", "/auth/{actor}/{provider}", public, takesNothing(a.beginByGet)}, // of two steps alone
+		{"GET", "/auth/{actor}/{provider}/start", public, takesNothing(a.start)},
 		{"GET", "/auth/{actor}/{provider}/callback", public, takesNothing(a.callback)},
-		{"POST", "/auth/{actor}/{provider}/callback", public, takesInput(a.callbackByPost)},
+		{"POST", "/auth/{actor}/{provider}/callback", public, takesCallback(a)}, // a form is for other sites to send: it looks at no cookie
 		{"POST", "/auth/{actor}/{provider}/reset-password", public, takes(a.requestReset)},
 		{"POST", "/auth/{actor}/{provider}/update", public, takesInput(a.updateProvider)}, // the handler wants a reset token, or a session and the password
 		{"GET", "/auth/{actor}/providers", public, takesNothing(a.providers)},
@@ -119,6 +121,7 @@ type call struct {
 	w       http.ResponseWriter
 	caller  caller
 	address string // that a provider's input names, for the audit trail alone
+	tried   string // what it is for, where the route does not say
 }
 
 // takes is a handler that reads a body of declared fields; anything else in it is refused.
@@ -149,6 +152,15 @@ type Options struct {
 	// ResetTokenInResponse has POST /admin/users/{id}/reset-password answer with the token, as Medusa does. Otherwise the
 	// user alone gets it, by mail.
 	ResetTokenInResponse bool
+	// CallbackURLs are the pages of the application's own that a provider may send people back to, each exactly as it is asked
+	// for. Without them people come back here, to /auth/{actor}/{provider}/callback under the site's public URL.
+	CallbackURLs []string
+	// RequireFlowCookie refuses to finish a sign-in of two steps in a browser that has not kept the cookie of its first step, also
+	// at one of CallbackURLs. Otherwise whoever opens a link of an attacker there may be signed in as the attacker.
+	RequireFlowCookie bool
+	// SignInPage is where users are told what went wrong with a sign-in that they began by a link: /app/login of package console.
+	// Empty: by plain text.
+	SignInPage string
 	// Roles are the permissions that roles give. nil: admin gives everything, and no other role anything.
 	Roles Roles
 }
@@ -184,6 +196,9 @@ func New(p Params) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkCallbackURLs(p.Options.CallbackURLs); err != nil {
+		return nil, err
+	}
 	a := &API{db: p.DB, users: p.Users, auth: p.Auth, link: p.Link, site: site,
 		log: cmp.Or(p.Log, slog.Default()).With("module", "httpapi"), audit: p.Audit, webhooks: p.Webhooks, options: p.Options, roles: roles, mux: http.NewServeMux()}
 	for _, r := range a.routes() {
@@ -195,7 +210,7 @@ func New(p Params) (*API, error) {
 			a.methods = append(a.methods, r.method)
 		}
 	}
-	a.handler = site.Wrap(http.HandlerFunc(a.dispatch), a.log, a.refuse)
+	a.handler = site.Wrap(http.HandlerFunc(a.dispatch), a.log, a.refuse, a.formOfProvider)
 	return a, nil
 }
 
@@ -243,6 +258,13 @@ func (a *API) guarded(r route) http.Handler {
 		if out, ok := out.(plainAnswer); ok {
 			a.write(w, out.status, "text/plain; charset=utf-8", []byte(out.text))
 			return
+		}
+		if to, ok := out.(outcome); ok {
+			if to.moved != "" {
+				a.move(w, to.moved)
+				return
+			}
+			out = to.body
 		}
 		if out, ok := out.(interface{ created() any }); ok {
 			a.answer(w, req, http.StatusCreated, out.created())

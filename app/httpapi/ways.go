@@ -61,30 +61,38 @@ func (a *API) listWays(c *call) (waysAnswer, error) {
 }
 
 // linkWay gives the caller another way to sign in. current_password in the body is theirs of now, and the rest is the provider's.
-func (a *API) linkWay(c *call, in auth.Input) (wayAnswer, error) {
+// Of two steps it begins the first.
+func (a *API) linkWay(c *call, in auth.Input) (outcome, error) {
 	attributes, err := readFields(c, wayAttributes)
 	if err != nil {
-		return wayAnswer{}, err
+		return outcome{}, err
 	}
 	if c.caller.session.ActorType != c.PathValue("actor") {
-		return wayAnswer{}, errUnauthorized
+		return outcome{}, errUnauthorized
 	}
 	current, rest, err := withoutCurrent(in)
 	if err != nil {
-		return wayAnswer{}, err
+		return outcome{}, err
 	}
 	again, err := a.provingAgain(c, current)
 	if err != nil {
-		return wayAnswer{}, err
+		return outcome{}, err
+	}
+	if c.inTwoSteps(a) {
+		out, err := a.beginLink(c, again, rest)
+		if errors.Is(err, auth.ErrSession) {
+			err = errUnauthorized
+		}
+		return out, err
 	}
 	way, err := a.link.LinkProvider(c.Context(), c.caller.session, again, c.PathValue("provider"), rest)
 	switch {
 	case errors.Is(err, auth.ErrSession):
-		return wayAnswer{}, errUnauthorized
+		return outcome{}, errUnauthorized
 	case err != nil:
-		return wayAnswer{}, err
+		return outcome{}, err
 	}
-	return wayAnswer{a.showWay(way, attributes)}, nil
+	return outcome{body: wayAnswer{a.showWay(way, attributes)}}, nil
 }
 
 // withoutCurrent takes the caller's password of now out of what is for a provider.

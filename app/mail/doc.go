@@ -8,6 +8,7 @@
 //	auth.PasswordResetRequested            →  reset.txt, reset.html
 //	auth.EmailChangeRequested              →  move.txt, move.html, to the new address
 //	auth.VerificationRequested             →  verify.txt, verify.html; known.txt, known.html to who is known already
+//	auth.SignInMailRequested               →  magiclink.txt, magiclink.html, or magiccode.txt, magiccode.html
 //	user.EmailChangeRequested              →  moving.txt, moving.html, to the old one
 //	user.EmailChanged                      →  moved.txt, moved.html, to the old one
 //

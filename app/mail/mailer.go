@@ -97,6 +97,7 @@ func (m *Mailer) Consumers() []outbox.Consumer {
 		outbox.On(consumerName, m.reset),
 		outbox.On(consumerName, m.move),
 		outbox.On(consumerName, m.verify),
+		outbox.On(consumerName, m.signIn),
 		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e user.EmailChangeRequested) error {
 			return m.notice(ctx, d, "moving", e.From, e.To, e.Unproved)
 		}),
@@ -187,6 +188,25 @@ func (m *Mailer) verify(ctx context.Context, d outbox.Delivery, e auth.Verificat
 	return m.send(ctx, d, "verify", t.Email, content{URL: m.options.link("/app/verify-email", t.Token), expires: t.ExpiresAt, Registers: t.Registers})
 }
 
+// signIn sends what somebody asked for to sign in by, a link or a code, while it is of use. It goes to addresses that nobody knows as
+// well: like a registration, what comes of it is decided when it comes back.
+func (m *Mailer) signIn(ctx context.Context, d outbox.Delivery, e auth.SignInMailRequested) error {
+	s, err := m.auth.CreateSignInMail(ctx, e)
+	switch {
+	case errors.Is(err, auth.ErrSignInMail):
+		return nil
+	case err != nil:
+		return err
+	}
+	c := content{expires: s.ExpiresAt, IP: place(e.IP), Device: device(e.UserAgent)}
+	if s.Code != "" {
+		c.URL, c.Code = m.options.URL+magicPath, s.Code
+		return m.send(ctx, d, "magiccode", s.Email, c)
+	}
+	c.URL = m.options.link(magicPath, s.Token)
+	return m.send(ctx, d, "magiclink", s.Email, c)
+}
+
 // notice tells an address that its account is about to have another one, or has. It holds no token. One that nobody has proved is
 // told nothing: it may be a stranger's, as whoever registers can name any.
 func (m *Mailer) notice(ctx context.Context, d outbox.Delivery, name, address, other string, unproved bool) error {
@@ -222,6 +242,9 @@ func (m *Mailer) provider(name string) string {
 
 // resetPath is where people set a new password, with a token or without.
 const resetPath = "/app/reset-password"
+
+// magicPath is where people sign in by what is mailed.
+const magicPath = "/app/magic"
 
 // addresses finds where what looks like an address of a site can be broken: before the slashes, before the name of a domain,
 // in whatever script, and within the numbers of a machine.

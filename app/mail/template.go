@@ -21,6 +21,7 @@ type content struct {
 	Subject  string // of the mail, in HTML
 	To       string
 	URL      string
+	Code     string // that signs in; empty: the mail is no code
 	Other    string // the other address, where two are spoken of; empty: none
 	Provider string // how a way to sign in is shown
 	IP       string // from where something was done; empty: not known
@@ -111,6 +112,13 @@ func letters(o Options) []letter {
 		{"reset", true, leads(resetPath)},
 		{"move", true, leads("/app/email/confirm", func(c *content) { c.Other = "ada@lovelace.example" })},
 		{"verify", true, leads("/app/verify-email", func(c *content) { c.Registers = true })},
+		{"magiclink", true, leads(magicPath, func(c *content) { c.IP, c.Device = "192.0.2.1", "Firefox on Windows" })},
+		{"magiccode", false, []content{
+			with(func(c *content) {
+				c.URL, c.Code, c.expires, c.IP, c.Device = o.URL+magicPath, sampleCode, soon, "192.0.2.1", "Firefox on Windows"
+			}),
+			with(func(c *content) { c.URL, c.Code, c.expires = o.URL+magicPath, sampleCode, soon }),
+		}},
 		{"known", false, []content{with(func(c *content) { c.URL = o.URL + resetPath })}},
 		{"moving", false, []content{with(other)}},
 		{"moved", false, []content{with(other)}},
@@ -122,7 +130,10 @@ func letters(o Options) []letter {
 	}
 }
 
-const sampleToken = "eyJhbGciOiJIUzI1NiJ9.sample.token"
+const (
+	sampleToken = "eyJhbGciOiJIUzI1NiJ9.sample.token"
+	sampleCode  = "271828"
+)
 
 //go:embed templates
 var builtIn embed.FS
@@ -285,6 +296,10 @@ func (l letter) check(p pages) error {
 			return fmt.Errorf("%s.html: a value stands where it could do harm, such as in a style or a script", l.name)
 		case l.token && !strings.Contains(text, c.URL):
 			return fmt.Errorf("%s.txt: the link is missing: show {{.URL}}", l.name)
+		case c.Code != "" && !strings.Contains(text, c.Code):
+			return fmt.Errorf("%s.txt: the code is missing: show {{.Code}}", l.name)
+		case c.Code != "" && !strings.Contains(page, c.Code):
+			return fmt.Errorf("%s.html: the code is missing: show {{.Code}}", l.name)
 		case l.token && !strings.Contains(page, sampleToken):
 			return fmt.Errorf("%s.html: the link is missing: show {{.URL}}, as in <a href=\"{{.URL}}\">", l.name)
 		}

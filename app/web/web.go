@@ -2,6 +2,7 @@
 // from, protection from other sites, and what every answer and every log line carries.
 //
 //	web.go      Site: configuration, cookie, client address
+//	redirect.go what a browser keeps between two steps of a sign-in, and where it may be sent
 //	wrap.go     Site.Wrap: request id, headers, CORS, cross-origin protection, panics, access log
 package web
 

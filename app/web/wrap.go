@@ -21,8 +21,12 @@ type Refuse func(w http.ResponseWriter, r *http.Request, status int)
 
 // Wrap puts around a front end what every answer needs: a request id, the client to whom failures are counted, headers that keep browsers from guessing, CORS for
 // the listed origins, protection of the cookie from other sites, an answer even to a panic, and one line in the log. The
-// line names the path without the query, where tokens travel.
-func (s *Site) Wrap(h http.Handler, log *slog.Logger, refuse Refuse) http.Handler {
+// line names the path without the query, where tokens travel. What open names is for other sites to send, too: it must look at
+// no cookie.
+func (s *Site) Wrap(h http.Handler, log *slog.Logger, refuse Refuse, open ...func(*http.Request) bool) http.Handler {
+	opened := func(r *http.Request) bool {
+		return slices.ContainsFunc(open, func(of func(*http.Request) bool) bool { return of(r) })
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		id := rand.Text()
@@ -44,7 +48,7 @@ func (s *Site) Wrap(h http.Handler, log *slog.Logger, refuse Refuse) http.Handle
 			refuse(answer, r, http.StatusNotFound)
 		case preflight(r):
 			answer.WriteHeader(http.StatusNoContent)
-		case s.guarded(r) && s.guard.Check(r) != nil:
+		case s.guarded(r) && s.guard.Check(r) != nil && !opened(r):
 			refuse(answer, r, http.StatusForbidden)
 		default:
 			h.ServeHTTP(answer, r)

@@ -20,6 +20,7 @@ func Topics() []string {
 		auth.IdentityCreated{}, auth.IdentityUpdated{}, auth.IdentityDeleted{},
 		auth.ProviderIdentityCreated{}, auth.ProviderIdentityUpdated{}, auth.ProviderIdentityDeleted{},
 		auth.CredentialsChanged{}, auth.PasswordResetRequested{}, auth.EmailChangeRequested{}, auth.VerificationRequested{}, auth.EmailVerified{},
+		auth.SignInMailRequested{},
 		auth.SessionEnded{}, auth.SessionsEnded{}, auth.Throttled{}, auth.SuspiciousSignIn{},
 
 		link.SignedIn{}, link.SignedUp{}, link.Linked{}, link.Joined{}, link.Reclaimed{}, link.Purged{}, link.ProviderLinked{}, link.ProviderUnlinked{},

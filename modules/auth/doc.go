@@ -19,6 +19,7 @@
 //	ways.go       ways to sign in that somebody who is signed in adds and gives up
 //	filter.go     what a list of either holds, and which page of it
 //	flow.go       what lasts between the two steps of a provider that redirects
+//	mailed.go     Mailings: a link or a code that is mailed, for providers who prove by that
 //	session.go    Session: the authority on whether a token lives
 //	session_list.go   the sessions of an identity: listed, and ended one by one or all at once
 //	token.go      access tokens (JWT) and the key set others verify them with

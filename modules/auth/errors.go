@@ -30,6 +30,8 @@ var (
 	ErrResetToken      = fault.New(fault.Unauthorized, "reset_token_invalid", "Invalid token")
 	ErrSignInAgain     = fault.New(fault.Forbidden, "sign_in_again", "You signed in a while ago. Sign in again, then do this within five minutes.")
 	ErrFlow            = ErrInvalidCredentials.Msg("This sign-in was started elsewhere, has expired or was finished already. Start again.")
+	ErrSignInMail      = ErrInvalidCredentials.Msg("This link was used already or has expired. Ask for another one.")
+	ErrDeclined        = fault.New(fault.Unauthorized, "sign_in_declined", "The sign-in was not completed at the provider. Start again, or sign in by another way.")
 
 	// Why a token does not confirm a change of address.
 	ErrEmailChange          = fault.New(fault.Invalid, "email_change_invalid", "This link was used already, has expired, or is not valid any more. Ask for the change of address again.")

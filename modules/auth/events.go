@@ -52,6 +52,21 @@ type (
 		Metadata     map[string]any `json:"metadata"` // the caller's own
 		At           time.Time      `json:"requested_at"`
 	}
+	// SignInMailRequested says that somebody wants to sign in by what is mailed to an address: a link, or a code. Whose it is was
+	// not looked at. It holds neither: that is made when it is sent, by CreateSignInMail.
+	SignInMailRequested struct {
+		ID           string    `json:"id"`  // signinmail_ and a ULID; what is mailed derives from it
+		Key          string    `json:"key"` // the name of the key by which it does
+		Provider     string    `json:"provider"`
+		ActorType    string    `json:"actor_type"` // as which type of actor; empty: it is not known
+		EntityID     string    `json:"entity_id"`  // the address, canonical
+		EntityType   string    `json:"entity_type"`
+		CodeProvider string    `json:"code_provider"` // token: it is a link; code: it is a code
+		IP           string    `json:"ip"`            // of who asked, as the user agent
+		UserAgent    string    `json:"user_agent"`
+		At           time.Time `json:"requested_at"`
+		ExpiresAt    time.Time `json:"expires_at"`
+	}
 	// EmailVerified says that an identity has proved by a mailed link that an address is theirs.
 	EmailVerified struct {
 		ID    IdentityID `json:"id"`
@@ -139,6 +154,7 @@ func (EmailChangeRequested) Topic() string    { return "auth.email_change" }
 func (SessionEnded) Topic() string            { return "auth.session.ended" }
 func (SessionsEnded) Topic() string           { return "auth.sessions.ended" }
 func (VerificationRequested) Topic() string   { return "auth.verification_requested" }
+func (SignInMailRequested) Topic() string     { return "auth.sign_in_mail_requested" }
 func (EmailVerified) Topic() string           { return "auth.email_verified" }
 func (IdentityCreated) Topic() string         { return "auth.auth-identity.created" }
 func (IdentityUpdated) Topic() string         { return "auth.auth-identity.updated" }
@@ -157,6 +173,7 @@ func (e CredentialsChanged) Aggregate() string      { return string(e.ID) }
 func (e SessionEnded) Aggregate() string            { return string(e.IdentityID) }
 func (e SessionsEnded) Aggregate() string           { return string(e.ID) }
 func (e VerificationRequested) Aggregate() string   { return e.ID }
+func (e SignInMailRequested) Aggregate() string     { return e.ID }
 func (e EmailVerified) Aggregate() string           { return string(e.ID) }
 func (e IdentityCreated) Aggregate() string         { return string(e.ID) }
 func (e IdentityUpdated) Aggregate() string         { return string(e.ID) }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
+	"github.com/latchkey-go/latchkey/modules/auth/magiclink"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/kernel/email"
@@ -55,13 +56,19 @@ type people struct {
 	late      auth.IdentityID            // who registers
 	completes string                     // the token by which they complete that
 	tooLate   auth.IdentityID            // who registers with Ada's address
+
+	mailed, portable string // flows of Ada's that wait for a code
+	code             string // of the first
 }
 
 var errKept = errors.New("this identity is kept")
 
 func newPeople(t *testing.T, db *database.DB, events event.Emitter) (p people) {
 	t.Helper()
-	h := house{Service: newService(t, db, auth.Options{}, events), db: db}
+	mailings := auth.NewMailings(ring(t, secret(1)))
+	byCode, err := magiclink.New(mailings, magiclink.Config{Mode: magiclink.Code}, magiclink.Options{})
+	must(t, err)
+	h := house{Service: newServiceWith(t, db, auth.Options{}, events, []auth.Provider{byCode}), db: db}
 	p.Service, p.db = h.Service, db
 	p.ada, p.eve, p.kept = h.register(t, "ada@example.com", "correct horse"), h.register(t, "eve@example.com", "correct horse"), h.register(t, "kept@example.com", "correct horse")
 	ways, err := h.CreateProviderIdentities(t.Context(), auth.ProviderIdentityDraft{
@@ -116,6 +123,18 @@ func newPeople(t *testing.T, db *database.DB, events event.Emitter) (p people) {
 	p.late, p.tooLate = late.ID, tooLate.ID
 	opened, _, _ := h.open(t, late, "user")
 	p.completes = h.provesBy(t, db, opened, "late@example.com")
+	mailed, err := h.BeginBound(t.Context(), magiclink.Name, input("email", "ada@example.com"), auth.Binding{Browser: "Ada's"})
+	must(t, err)
+	var state []byte
+	must(t, db.Conn(t.Context()).NewSelect().Table("latchkey_auth_flow").Column("state").Where("provider = ?", magiclink.Name).Scan(t.Context(), &state))
+	waits, err := mailings.Read(state)
+	must(t, err)
+	sent, err := h.CreateSignInMail(t.Context(), waits.Request(magiclink.Name))
+	must(t, err)
+	p.mailed, p.code = mailed.ID, sent.Code
+	portable, err := h.Begin(t.Context(), magiclink.Name, input("email", "ada@example.com"))
+	must(t, err)
+	p.portable = portable.ID
 	h.OnDelete(func(_ context.Context, ids []auth.IdentityID) error {
 		if slices.Contains(ids, p.kept.ID) {
 			return errKept
@@ -155,6 +174,8 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 			"PurgeThrottles":        "it deletes counts only; throttle_test.go",
 			"OnDelete":              "it only registers; the rows of DeleteAuthIdentities and Join try a hook",
 			"VerificationActorType": "it reads a token and no row; TestLinkThatAnotherActorTypeAskedForMakesNobodyAUser of the console",
+			"CreateSignInMail":      "it reads a request and no row; TestWhatIsMailedIsGoodForItsTimeOnly of magiclink",
+			"MailedFlowOf":          "it wants a link, where the others here have codes; TestALinkFindsItsFlowInTheBrowserInWhichItWasBegunOnly of magiclink",
 			"RequestPasswordReset":  "it announces and writes nothing itself; reset_test.go",
 		},
 		Methods: map[string]databasetest.Method[people]{
@@ -485,6 +506,96 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				Unknown:   func(ctx context.Context, p people) (any, error) { return p.Finish(ctx, "oidc", input("state", "none")) },
 				UnknownIs: auth.ErrFlow,
 				Without:   "a refusal uses the flow up as well, as flow_test.go says",
+			},
+			"MailedFlow": {
+				Does: databasetest.Reads,
+				One: func(ctx context.Context, p people) (any, error) {
+					f, err := p.MailedFlow(ctx, magiclink.Name, p.mailed, "Ada's")
+					return f.Email, err // whoever has the flow gets it
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.MailedFlow(ctx, magiclink.Name, "none", "Ada's")
+				},
+				UnknownIs: auth.ErrFlow,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.MailedFlow(ctx, magiclink.Name, p.mailed, "Eve's")
+				},
+				BadIs: auth.ErrFlow,
+			},
+			"KeepMailedFlow": {
+				Does: databasetest.WritesSilently,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.KeepMailedFlow(ctx, magiclink.Name, p.portable, "Ada's")
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.KeepMailedFlow(ctx, magiclink.Name, "none", "Ada's")
+				},
+				UnknownIs: auth.ErrFlow,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.KeepMailedFlow(ctx, magiclink.Name, p.mailed, "Eve's")
+				},
+				BadIs: auth.ErrFlow,
+			},
+			"MailAgain": {
+				Does: databasetest.Writes,
+				One: func(ctx context.Context, p people) (any, error) {
+					return nil, p.MailAgain(ctx, magiclink.Name, p.mailed, "Ada's", input("email", "ada@lovelace.example"))
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return nil, p.MailAgain(ctx, magiclink.Name, "none", "Ada's", input("email", "ada@example.com"))
+				},
+				UnknownIs: auth.ErrFlow,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return nil, p.MailAgain(ctx, magiclink.Name, p.mailed, "Ada's", input("email", "nonsense"))
+				},
+				BadIs: email.ErrInvalid,
+			},
+			"TryMailed": {
+				Does: databasetest.Reads, // the try is given back
+				One: func(ctx context.Context, p people) (any, error) {
+					return nil, p.TryMailed(ctx, magiclink.Name, p.mailed, "Ada's", p.code)
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return nil, p.TryMailed(ctx, magiclink.Name, "none", "Ada's", p.code)
+				},
+				UnknownIs: auth.ErrFlow,
+				Without:   "a wrong one counts, as TestOfAnyNumberOfGuessesAtOnceAFewAreLookedAt of magiclink says",
+			},
+			"BeginBound": {
+				Does: databasetest.WritesSilently,
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.BeginBound(ctx, "oidc", nil, auth.Binding{ActorType: "user", Browser: "secret", Session: p.session, Again: p.again})
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.BeginBound(ctx, "nobody", nil, auth.Binding{})
+				},
+				UnknownIs: auth.ErrUnknownProvider,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.BeginBound(ctx, "oidc", nil, auth.Binding{Session: p.session})
+				},
+				BadIs: auth.ErrInvalidCredentials,
+			},
+			"FinishBound": {
+				Does: databasetest.WritesSilently, // the flow is used up
+				One: func(ctx context.Context, p people) (any, error) {
+					return p.FinishBound(ctx, "oidc", comeBack(p.flow, "good"), auth.Return{})
+				},
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					return p.FinishBound(ctx, "oidc", comeBack(p.flow, "good"), auth.Return{ActorType: "user"})
+				},
+				UnknownIs: auth.ErrFlow,
+				Bad: func(ctx context.Context, p people) (any, error) {
+					return p.FinishBound(ctx, "oidc", comeBack(p.flow, "good"), auth.Return{Browser: "another"})
+				},
+				BadIs: auth.ErrFlow,
+			},
+			"Renew": {
+				Does:      databasetest.Reads,
+				One:       func(ctx context.Context, p people) (any, error) { return p.Renew(ctx, p.proof) },
+				Unknown:   func(ctx context.Context, p people) (any, error) { return p.Renew(ctx, auth.Proof{}) },
+				UnknownIs: auth.ErrProofOutdated,
+				Bad:       func(ctx context.Context, p people) (any, error) { return p.Renew(ctx, p.proofOfEve) },
+				BadIs:     auth.ErrProofOutdated,
 			},
 			"ValidateCallback": {
 				Does: databasetest.WritesSilently, // of somebody who is known

@@ -121,3 +121,78 @@ func TestTheStateOfAFlowIsNotKept(t *testing.T) {
 		t.Errorf("what is kept finishes the flow: %v", err)
 	}
 }
+
+func TestABoundFlowIsFinishedByWhoItIsBoundTo(t *testing.T) {
+	each(t, func(t *testing.T, h house) {
+		ada := h.register(t, "ada@example.com", "correct horse")
+		mine, _, _ := h.open(t, ada, "user")
+		other, _, _ := h.open(t, ada, "user")
+		again, err := h.ProveAgain(t.Context(), mine, input("password", "correct horse"))
+		must(t, err)
+		for what, c := range map[string]struct {
+			bound auth.Binding
+			back  auth.Return
+			let   bool
+		}{
+			"as another actor":                {auth.Binding{ActorType: "user", Portable: true}, auth.Return{ActorType: "customer"}, false},
+			"in its browser":                  {auth.Binding{Browser: "b"}, auth.Return{Browser: "b"}, true},
+			"in another browser":              {auth.Binding{Browser: "b"}, auth.Return{Browser: "c"}, false},
+			"in none":                         {auth.Binding{Browser: "b"}, auth.Return{}, false},
+			"in none, portable":               {auth.Binding{Browser: "b", Portable: true}, auth.Return{}, true},
+			"in another, portable":            {auth.Binding{Browser: "b", Portable: true}, auth.Return{Browser: "c"}, false},
+			"bound to nothing, and in none":   {auth.Binding{}, auth.Return{}, false},
+			"in its session":                  {auth.Binding{Portable: true, Session: mine, Again: again}, auth.Return{Sessions: []auth.Session{other, mine}}, true},
+			"in another session":              {auth.Binding{Portable: true, Session: mine, Again: again}, auth.Return{Sessions: []auth.Session{other}}, false},
+			"in no session":                   {auth.Binding{Portable: true, Session: mine, Again: again}, auth.Return{}, false},
+			"to sign in, by who is signed in": {auth.Binding{Portable: true}, auth.Return{Sessions: []auth.Session{mine}}, true},
+		} {
+			c.bound.ReturnTo = "/there"
+			flow, err := h.BeginBound(t.Context(), "oidc", nil, c.bound)
+			must(t, err)
+			f, err := h.FinishBound(t.Context(), "oidc", comeBack(flow, "good"), c.back)
+			if (err == nil) != c.let || !c.let && !errors.Is(err, auth.ErrFlow) {
+				t.Errorf("%s: %v", what, err)
+			}
+			if c.let != (f.ReturnTo == "/there") || c.let && f.Session.ID != c.bound.Session.ID {
+				t.Errorf("%s: %+v", what, f)
+			}
+		}
+
+		// With an error in place of a proof the flow ends; only who it is bound to can end it.
+		flow, err := h.BeginBound(t.Context(), "oidc", nil, auth.Binding{Browser: "b", ReturnTo: "/there"})
+		must(t, err)
+		declined := input("state", flow.ID, "error", "access_denied", "code", "good")
+		if _, err := h.FinishBound(t.Context(), "oidc", declined, auth.Return{Browser: "c"}); !errors.Is(err, auth.ErrFlow) {
+			t.Errorf("declined elsewhere: %v", err)
+		}
+		if f, err := h.FinishBound(t.Context(), "oidc", declined, auth.Return{Browser: "b"}); !errors.Is(err, auth.ErrDeclined) || f.ReturnTo != "/there" {
+			t.Errorf("declined: %v", err)
+		}
+		if _, err := h.FinishBound(t.Context(), "oidc", comeBack(flow, "good"), auth.Return{Browser: "b"}); !errors.Is(err, auth.ErrFlow) {
+			t.Errorf("after it was declined: %v", err)
+		}
+		if _, err := h.BeginBound(t.Context(), "oidc", nil, auth.Binding{Session: other, Again: again}); !errors.Is(err, auth.ErrInvalidCredentials) {
+			t.Errorf("begun in a session in which nothing was proved again: %v", err)
+		}
+	})
+}
+
+// What was brought back is used up, so the proof is held against what is stored now where that has changed meanwhile.
+func TestAProofOfTwoStepsIsRenewed(t *testing.T) {
+	each(t, func(t *testing.T, h house) {
+		old, err := h.Finish(t.Context(), "oidc", comeBack(h.begin(t, "oidc", nil), "good"))
+		must(t, err)
+		ada, err := h.ValidateCallback(t.Context(), "oidc", comeBack(h.begin(t, "oidc", nil), "good"))
+		must(t, err)
+		must(t, h.DeleteAuthIdentities(t.Context(), ada.ID))
+		ada, err = h.ValidateCallback(t.Context(), "oidc", comeBack(h.begin(t, "oidc", nil), "good"))
+		must(t, err)
+		now, err := h.Renew(t.Context(), old)
+		if err != nil || now.Identity() != ada.ID || old.Identity() != "" {
+			t.Errorf("renewed: %v, of %q", err, now.Identity())
+		}
+		if i, err := h.Admit(t.Context(), now); err != nil || i.ID != ada.ID {
+			t.Errorf("admitted: %v, %q", err, i.ID)
+		}
+	})
+}

@@ -14,9 +14,9 @@ import (
 )
 
 // Module gives an fx application a *Service, the *Passwords that password providers share, and the *Custody of the keys,
-// which is open from start to stop. It needs a *database.DB that was migrated with Migrations, and a *keyring.Ring.
+// which is open from start to stop, and the *Mailings that providers have who prove by mail. It needs a *database.DB that was migrated with Migrations, and a *keyring.Ring.
 // Providers come by AsProvider. A *keyring.Ring by the name "peppers" is the list of peppers, if there is to be one.
-var Module = fx.Module("auth", fx.Provide(newInCustody, NewPasswords, NewCustody))
+var Module = fx.Module("auth", fx.Provide(newInCustody, NewPasswords, NewMailings, NewCustody))
 
 // newInCustody is New for an application that starts and stops.
 func newInCustody(lc fx.Lifecycle, p Params, c *Custody) (*Service, error) {

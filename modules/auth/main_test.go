@@ -47,6 +47,12 @@ func newHouse(t testing.TB, db *database.DB, options auth.Options, secrets ...[]
 
 func newService(t testing.TB, db *database.DB, options auth.Options, events event.Emitter, secrets ...[]byte) *auth.Service {
 	t.Helper()
+	return newServiceWith(t, db, options, events, nil, secrets...)
+}
+
+// newServiceWith is newService with further providers.
+func newServiceWith(t testing.TB, db *database.DB, options auth.Options, events event.Emitter, further []auth.Provider, secrets ...[]byte) *auth.Service {
+	t.Helper()
 	if len(secrets) == 0 {
 		secrets = [][]byte{secret(1)}
 	}
@@ -55,7 +61,7 @@ func newService(t testing.TB, db *database.DB, options auth.Options, events even
 	}
 	s, err := auth.New(auth.Params{
 		DB: db, Keys: ring(t, secrets...), Options: options, Events: events,
-		Providers: []auth.Provider{emailpass.New(passwords(t), emailpass.Config{}), vouching{}, twoSteps{"oidc"}, twoSteps{"mail-link"}},
+		Providers: append(further, emailpass.New(passwords(t), emailpass.Config{}), vouching{}, twoSteps{"oidc"}, twoSteps{"mail-link"}),
 	})
 	if err != nil {
 		t.Fatal(err)

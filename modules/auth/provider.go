@@ -25,11 +25,16 @@ type Authenticator interface {
 }
 
 // Challenger proves in two steps, with a redirect or a challenge between them: OpenID Connect, a passkey, a mailed link.
-// It works by Service.Begin and Finish; the HTTP API has no routes for it yet.
+// It works by Service.Begin and Finish, and over HTTP by /auth/{actor}/{provider} and its /callback. Who comes back with an
+// "error" is not asked about: the flow has ended.
 type Challenger interface {
 	Begin(context.Context, Attempt) (Challenge, error)
 	Finish(context.Context, Attempt) (Assertion, error)
 }
+
+// Retrier is a Challenger whose answer people type, and mistype: an answer that Finish refuses does not end the flow, but that
+// many do. Without it, or with less than two tries, the first one ends it.
+type Retrier interface{ Tries() int }
 
 // Registrar has a sign-up of its own, other than a first sign-in.
 type Registrar interface {
@@ -82,13 +87,16 @@ type Attempt struct {
 
 	State       []byte // on Finish: the State of the Challenge that began this flow
 	FlowID      string // on Begin: what the caller must bring back as "state"
-	CallbackURL string // on Begin and Finish: where the caller comes back to; empty, as no front end sets it yet
+	CallbackURL string // on Begin and Finish: where the caller comes back to, to be repeated exactly; empty: the front end has none
 }
 
 // Challenge is what a caller must do next.
 type Challenge struct {
 	RedirectURL string // where to send the caller
 	State       []byte // kept until Finish, where it is in Attempt.State
+
+	// Mail is sent if and only if the flow begins; nil: none. State must be the one that Mailings made along with it.
+	Mail *Mailing
 }
 
 // Assertion is what a provider has established.

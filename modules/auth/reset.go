@@ -338,7 +338,10 @@ func jtiWith(ring *keyring.Ring, p keyring.Purpose, request, hash string) string
 
 // signed makes a token of the claims.
 func signed(ring *keyring.Ring, p keyring.Purpose, c jwt.Claims) (string, error) {
-	key := ring.Keys(p)[0]
+	return signedBy(ring.Keys(p)[0], c)
+}
+
+func signedBy(key keyring.Key, c jwt.Claims) (string, error) {
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, c)
 	t.Header["kid"] = key.ID
 	return t.SignedString(key.Bytes)

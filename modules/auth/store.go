@@ -76,6 +76,16 @@ type flowRow struct {
 	Provider  string
 	State     []byte
 	ExpiresAt time.Time
+
+	ActorType   string
+	BrowserHash string
+	Portable    bool
+	CallbackURL string
+	ReturnTo    string
+	SessionID   SessionID
+	SessionVer  int64
+
+	Tries int // with the one under way
 }
 
 func (r identityRow) identity(providers []ProviderIdentity) Identity {
@@ -451,11 +461,105 @@ func (s store) insertFlow(ctx context.Context, r *flowRow) error {
 	return nil
 }
 
-// takeFlow deletes the flow and returns it; nil if there is none.
-func (s store) takeFlow(ctx context.Context, hash, provider string) (*flowRow, error) {
+// flows are the provider's flows that have the value in the column, the newest first.
+func (s store) flows(ctx context.Context, provider, column, value string) (rows []flowRow, err error) {
+	err = s.db.Conn(ctx).NewSelect().Model(&rows).Where("? = ?", bun.Ident(column), value).Where("provider = ?", provider).
+		Order("expires_at DESC").Limit(maxFlows).Scan(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("select flows: %w", err)
+	}
+	return rows, nil
+}
+
+// maxFlows is how many flows of one browser are looked at.
+const maxFlows = 100
+
+// beginFlowAgain keeps another state of the flow and reports whether it is there still.
+func (s store) beginFlowAgain(ctx context.Context, r *flowRow) (bool, error) {
+	result, err := s.db.Conn(ctx).NewUpdate().Model(r).Column("state", "expires_at").Set("tries = 0").WherePK().Exec(ctx)
+	if err != nil {
+		return false, fmt.Errorf("begin flow again: %w", err)
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
+}
+
+// keepFlow binds a flow that anybody may finish to a browser and reports whether it is there still.
+func (s store) keepFlow(ctx context.Context, hash, browser string) (bool, error) {
+	result, err := s.db.Conn(ctx).NewUpdate().Model((*flowRow)(nil)).Set("browser_hash = ?", browser).
+		Where("id_hash = ?", hash).Where("portable").Exec(ctx)
+	if err != nil {
+		return false, fmt.Errorf("keep flow: %w", err)
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
+}
+
+// tryFlow counts tries at the flow, as long as it is in the state in which it was read and there were less than so many, and
+// returns it; nil: it is not.
+func (s store) tryFlow(ctx context.Context, r *flowRow, add, most int) (*flowRow, error) {
 	var rows []flowRow
-	err := s.db.Conn(ctx).NewDelete().Model((*flowRow)(nil)).
-		Where("id_hash = ?", hash).Where("provider = ?", provider).Returning("*").Scan(ctx, &rows)
+	err := s.db.Conn(ctx).NewUpdate().Model((*flowRow)(nil)).Set("tries = tries + ?", add).
+		Where("id_hash = ?", r.IDHash).Where("state = ?", r.State).Where("tries < ?", most).Returning("*").Scan(ctx, &rows)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("try flow: %w", err)
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	return &rows[0], nil
+}
+
+// endFlow deletes the flow and reports whether it was there.
+func (s store) endFlow(ctx context.Context, hash string) (ended bool, err error) {
+	err = s.db.InTx(ctx, func(ctx context.Context) error {
+		result, err := s.db.Conn(ctx).NewDelete().Model((*flowRow)(nil)).Where("id_hash = ?", hash).Exec(ctx)
+		if err != nil {
+			return fmt.Errorf("end flow: %w", err)
+		}
+		n, err := result.RowsAffected()
+		ended = n > 0
+		return err
+	})
+	return ended, err
+}
+
+// hasFlow reports whether there is a flow that takeFlow would take.
+func (s store) hasFlow(ctx context.Context, hash, provider string, r Return) (bool, error) {
+	there, err := s.db.Conn(ctx).NewSelect().Model((*flowRow)(nil)).ApplyQueryBuilder(ofReturn(hash, provider, r)).Exists(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for flow: %w", err)
+	}
+	return there, nil
+}
+
+// ofReturn is the condition that a flow is bound to who comes back.
+func ofReturn(hash, provider string, r Return) func(bun.QueryBuilder) bun.QueryBuilder {
+	sessions := []SessionID{""} // a flow that is bound to none
+	for _, session := range r.Sessions {
+		sessions = append(sessions, session.ID)
+	}
+	return func(q bun.QueryBuilder) bun.QueryBuilder {
+		q = q.Where("id_hash = ?", hash).Where("provider = ?", provider).Where("actor_type = ?", r.ActorType).Where("session_id IN (?)", database.List(sessions...))
+		if r.Browser != "" {
+			return q.Where("browser_hash = ?", hashed(r.Browser))
+		}
+		return q.Where("portable")
+	}
+}
+
+// takeFlow deletes the flow, if it is bound to who comes back, and returns it; nil if there is none. It is one statement, so
+// that of several at once one has it. A flow of several tries it leaves, and counts the one that begins: of any number at once no more
+// than so many have it.
+func (s store) takeFlow(ctx context.Context, hash, provider string, tries int, r Return) (*flowRow, error) {
+	var rows []flowRow
+	var err error
+	if tries > 1 {
+		err = s.db.Conn(ctx).NewUpdate().Model((*flowRow)(nil)).Set("tries = tries + 1").ApplyQueryBuilder(ofReturn(hash, provider, r)).
+			Where("tries < ?", tries).Returning("*").Scan(ctx, &rows)
+	} else {
+		err = s.db.Conn(ctx).NewDelete().Model((*flowRow)(nil)).ApplyQueryBuilder(ofReturn(hash, provider, r)).Returning("*").Scan(ctx, &rows)
+	}
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("take flow: %w", err)
 	}

@@ -42,7 +42,11 @@ var (
 	limitVerificationAsk  = Limit{"verification_ask", 5, 15 * time.Minute} // requests for a mail that proves an address, by identity
 	limitVerificationMail = Limit{"verification_mail", 10, time.Hour}      // such mails, those of changes to it as well, by where they go and who has them sent
 	limitVerificationAll  = Limit{"verification_all", 100, time.Hour}      // such mails, by where they go
+	limitSignInAsk        = Limit{"sign_in_ask", 60, time.Hour}            // mails to sign in by, by the address that has them sent
+	limitSignInMail       = Limit{"sign_in_mail", 5, 15 * time.Minute}     // such mails, by where they go and who has them sent
+	limitSignInMailAll    = Limit{"sign_in_mail_all", 50, time.Hour}       // such mails, by where they go
 	limitResetToken       = Limit{"reset_token", 30, 15 * time.Minute}     // reset tokens that are no good, by address
+	limitBegin            = Limit{"begin", 300, 15 * time.Minute}          // sign-ins of two steps that are begun, by address
 	limitPair             = Limit{"account_address", 10, 15 * time.Minute} // what ThrottleOptions defaults to
 	limitAccount          = Limit{"account", 80, time.Hour}
 	limitAddress          = Limit{"address", 100, 15 * time.Minute}

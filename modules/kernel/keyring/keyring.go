@@ -31,6 +31,7 @@ const (
 	Reset        Purpose = "latchkey password reset v1"
 	EmailChange  Purpose = "latchkey e-mail change v1"
 	Verification Purpose = "latchkey e-mail verification v1"
+	SignInMail   Purpose = "latchkey mailed sign-in v1"
 	Pepper       Purpose = "latchkey password pepper v1"
 	Device       Purpose = "latchkey known device v1"
 	Seal         Purpose = "latchkey stored secret v1"      // encrypts what is kept in the database and must be read again
