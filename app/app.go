@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/fx"
@@ -30,6 +31,7 @@ import (
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
+	"github.com/latchkey-go/latchkey/modules/auth/oidc"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -48,6 +50,7 @@ func Module(cfg *Config) fx.Option {
 		core(cfg),
 		fx.Provide(newListener, newSite, apiOptions),
 		outbox.Deliver, purge.Run,
+		fx.Invoke(fx.Annotate(runProviders, fx.ParamTags(``, `group:"auth.providers"`))),
 		httpapi.Module,
 		console.Module,
 		fx.StopTimeout(stopTimeout),
@@ -80,7 +83,7 @@ func core(cfg *Config) fx.Option {
 			l.UseErrorLevel(slog.LevelDebug) // whoever starts the program says what went wrong, once and in words
 			return l
 		}),
-		user.Module, auth.Module, emailpass.Module, link.Module, outbox.Module, mail.Module,
+		user.Module, auth.Module, emailpass.Module, oidc.Module, link.Module, outbox.Module, mail.Module,
 		audit.Module, audit.Feed, purge.Module,
 		fx.Invoke(func(actorsChecked) {}, openKeys),
 	)
@@ -330,7 +333,17 @@ func checkProviders(c *Config, providers []auth.Provider, log *slog.Logger) prov
 	known := map[string]bool{}
 	for _, p := range providers {
 		known[p.Name()] = true
+		wrong := auth.ProviderFault(p)
+		for _, e := range auth.SettingsErrors(wrong) {
+			for _, key := range e.Keys {
+				add(key, "%s", e.What)
+			}
+		}
+		if wrong != nil && auth.SettingsErrors(wrong) == nil {
+			add("auth.providers."+p.Name(), "%v", wrong)
+		}
 	}
+	c.checkIssuers(add)
 	names := strings.Join(slices.Sorted(maps.Keys(known)), ", ")
 	for _, id := range slices.Sorted(maps.Keys(c.Auth.Providers)) {
 		if !known[id] {
@@ -359,6 +372,27 @@ func checkProviders(c *Config, providers []auth.Provider, log *slog.Logger) prov
 		}
 	}
 	return providerFaults(problems)
+}
+
+// runProviders has providers that have something to do do it, from start to stop.
+func runProviders(lc fx.Lifecycle, providers []auth.Provider) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	lc.Append(fx.Hook{
+		OnStart: func(context.Context) error {
+			for _, p := range providers {
+				if r, ok := p.(auth.Runner); ok {
+					running.Go(func() { r.Run(ctx) })
+				}
+			}
+			return nil
+		},
+		OnStop: func(context.Context) error {
+			cancel()
+			running.Wait()
+			return nil
+		},
+	})
 }
 
 // actorsChecked says that the configuration speaks of actor types that there are.

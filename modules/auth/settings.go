@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,6 +19,34 @@ type Settings map[string]map[string]any
 // struct wants those, because from the environment everything comes as text. What the section gets wrong, such as a key
 // that no field names, is a *SettingsError, or several joined: see SettingsErrors.
 func (s Settings) Decode(provider string, into any) error {
+	wrong, unknown, err := decode(s[provider], into)
+	if err != nil {
+		return fmt.Errorf("auth.providers.%s: %w", provider, err)
+	}
+	if len(wrong) > 0 { // which keeps the unknown from being found
+		rest := maps.Clone(s[provider])
+		for _, name := range wrong {
+			name, _, _ = strings.Cut(strings.ReplaceAll(name, "[", "."), ".") // of what is wrong inside of it
+			delete(rest, name)
+		}
+		_, unknown, _ = decode(rest, into)
+	}
+	var errs []error
+	if len(wrong) > 0 {
+		errs = append(errs, settingsError("the value has the wrong type", provider, wrong...))
+	}
+	if len(unknown) > 0 {
+		errs = append(errs, settingsError("the provider knows no such setting", provider, unknown...))
+	}
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	return errors.Join(errs...)
+}
+
+// decode reads a section, and returns the names of the settings that have the wrong type and, if there is none, of those that
+// no field has.
+func decode(section map[string]any, into any) (wrong, unknown []string, err error) {
 	var seen mapstructure.Metadata
 	decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
 		TagName: "config", WeaklyTypedInput: true, Metadata: &seen, Result: into,
@@ -25,21 +54,11 @@ func (s Settings) Decode(provider string, into any) error {
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(mapstructure.StringToTimeDurationHookFunc(), splitList),
 	})
 	if err != nil {
-		return fmt.Errorf("auth.providers.%s: %w", provider, err)
+		return nil, nil, err
 	}
-	wrong := wrongNames(decoder.Decode(s[provider])) // whose text may show the value, and values may be secret
-	var errs []error
-	if len(wrong) > 0 {
-		errs = append(errs, settingsError("the value has the wrong type", provider, wrong...))
-	}
-	if len(seen.Unused) > 0 {
-		slices.Sort(seen.Unused)
-		errs = append(errs, settingsError("the provider knows no such setting", provider, seen.Unused...))
-	}
-	if len(errs) == 1 {
-		return errs[0]
-	}
-	return errors.Join(errs...)
+	wrong = wrongNames(decoder.Decode(section)) // whose text may show the value, and values may be secret
+	slices.Sort(seen.Unused)
+	return wrong, seen.Unused, nil
 }
 
 // wrongNames are the settings that could not be read, once each; the section itself is the name "".

@@ -25,9 +25,11 @@ func (p *Provider) lacks(claims map[string]any) bool {
 func merged(token, userinfo map[string]any) map[string]any {
 	all := maps.Clone(userinfo)
 	maps.Copy(all, token)
+	of := token
 	if text(token, "email") == "" || token["email_verified"] == nil && text(userinfo, "email") != "" && userinfo["email_verified"] != nil {
-		all["email"], all["email_verified"] = userinfo["email"], userinfo["email_verified"]
+		of = userinfo
 	}
+	all["email"], all["email_verified"] = of["email"], of["email_verified"]
 	return all
 }
 
