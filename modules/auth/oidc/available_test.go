@@ -5,13 +5,16 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/authtest"
+	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
 	"github.com/latchkey-go/latchkey/modules/auth/oidc"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
+	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 )
 
 func (h house) unavailable() bool { return h.ListAuthProviders()[0].Unavailable }
@@ -192,4 +195,56 @@ func TestSettingsMakeProvidersOfTheType(t *testing.T) {
 	if settings["okta"]["type"] != "oidc" {
 		t.Error("the settings were changed")
 	}
+}
+
+// However many wait for an issuer that hangs, passwords are let in meanwhile: those who wait hold nothing that others need.
+func TestPasswordsAreLetInWhileAnIssuerHangs(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		db := at.Open(t, auth.Migrations())
+		keys, err := keyring.New(make([]byte, keyring.MinSecret))
+		must(t, err)
+		passwords, err := auth.NewPasswords(auth.PasswordParams{Keys: keys, Options: auth.PasswordOptions{Cost: 4, MaxWait: time.Minute}})
+		must(t, err)
+		dead, dying := authtest.NewIssuer(t, authtest.IssuerOptions{}), authtest.NewIssuer(t, authtest.IssuerOptions{})
+		begins, finishes := provider(t, "dead", of(dead), nil), provider(t, "dying", of(dying), nil)
+		begins.Hurry(time.Hour)
+		finishes.Hurry(time.Hour)
+		s, err := auth.New(auth.Params{DB: db, Keys: keys, Providers: []auth.Provider{begins, finishes, emailpass.New(passwords, emailpass.Config{})},
+			Options: auth.Options{Throttle: auth.ThrottleOptions{Disabled: true}}})
+		must(t, err)
+		ada := auth.Input(`{"email":"ada@example.com","password":"correct horse"}`)
+		_, err = s.Register(t.Context(), "emailpass", ada)
+		must(t, err)
+
+		const hanging = 40 // of each, more than there are connections to the database, or requests to an issuer at once
+		back := make([]auth.Input, hanging)
+		for i := range back {
+			flow, err := s.Begin(t.Context(), "dying", nil)
+			must(t, err)
+			back[i] = input(visit(t, dying, flow.RedirectURL))
+		}
+		dead.Fail(authtest.Discovery, authtest.Silent)
+		dying.Fail(authtest.Token, authtest.Silent)
+		ctx, leave := context.WithCancel(t.Context())
+		var waiting sync.WaitGroup
+		var returned atomic.Int32
+		for i := range hanging {
+			waiting.Go(func() { _, _ = s.Begin(ctx, "dead", nil); returned.Add(1) })
+			waiting.Go(func() { _, _ = s.ValidateCallback(ctx, "dying", back[i]); returned.Add(1) })
+		}
+		eventually(t, "as many at the issuer as there may be", func() bool {
+			return dead.Hits(authtest.Discovery) == 1 && dying.Hits(authtest.Token) == 32
+		})
+		for _, err := range databasetest.Together(10, func(int) error { _, err := s.Authenticate(t.Context(), "emailpass", ada); return err }) {
+			must(t, err)
+		}
+		if n := len(s.ListAuthProviders()); n != 3 {
+			t.Errorf("%d providers", n)
+		}
+		if n := returned.Load(); n != 0 {
+			t.Errorf("%d were answered, so it is not said that they wait for nobody else", n)
+		}
+		leave()
+		waiting.Wait()
+	})
 }
