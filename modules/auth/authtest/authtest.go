@@ -23,14 +23,43 @@
 //	change       (auth.Updater) a secret is changed for whom the attempt names, and only by who proves the one of now
 //	throttle     (if it keeps secrets) every Bad is refused with ErrThrottled after some failures, whether or not there is
 //	             such an entity: see auth.Attempt.Secret
+//	unverified   (if the Case has such a person) an address that nobody has proved is not vouched for, and opens no
+//	             account of who has it
+//	begin        (two steps) the location is an address for a browser, of this flow alone, and tells nothing that is kept
+//	flows        (two steps) what somebody comes back with is good once, in the flow it was made for
 //	concurrency  many at once are one identity (run it under -race)
+//	first        many first sign-ins at once, through a real link layer, are one user
 //
 // No error may repeat what the caller sent: texts of six characters and more, wherever an input has them, are looked
 // for. So choose values that do not happen to be words of your messages.
 //
-// A provider with a sign-up of its own (auth.Registrar) registers first. One of two steps (auth.Challenger) that has no
-// single step is begun with an empty input, and Good and Bad are what the caller comes back with; "state" is added to
-// them. What such a provider asks of others is up to New: give it a server of the test (net/http/httptest).
+// A provider with a sign-up of its own (auth.Registrar) registers first.
+//
+// # Two steps
+//
+// A provider that has no single step (auth.Challenger) is begun with Case.Begin, and Good and Bad are what the caller
+// comes back with; "state" is added to them. If that depends on where Begin has sent the caller, Case.Back makes it:
+//
+//	func TestProvider(t *testing.T) {
+//		issuer := authtest.NewIssuer(t, authtest.IssuerOptions{})
+//		authtest.Provider(t, authtest.Case{
+//			New:     func(t *testing.T) auth.Provider { return corp.New(issuer.URL(), issuer.ClientID(), issuer.ClientSecret()) },
+//			Back:    issuer.Back,
+//			Bad:     map[string]auth.Input{"forged code": auth.Input(`{"code":"code-of-eve-0666"}`)},
+//			Vouches: true,
+//			Unverified: func(t testing.TB, location string) auth.Input {
+//				return issuer.BackAs(t, location, authtest.Person{Subject: "eve-0666", Email: "ada@example.com"})
+//			},
+//		})
+//	}
+//
+// Issuer is an OpenID Connect issuer that can misbehave, for the tests of what a provider makes of that. Whatever else a
+// provider asks, give it a server of the test (net/http/httptest).
+//
+//	authtest.go   Case, Provider, and the parts for every provider
+//	steps.go      the parts for those of two steps
+//	people.go     the parts through a link layer
+//	issuer.go     Issuer          issuer_keys.go  its keys          issuer_misbehave.go  what it does wrong on demand
 package authtest
 
 import (
@@ -58,11 +87,12 @@ type Case struct {
 	// New makes the provider, anew for each subtest.
 	New func(t *testing.T) auth.Provider
 
-	// Good proves somebody, again and again.
+	// Good proves somebody, again and again. With Back, its members are put over what that returns, and it may be nil.
 	Good auth.Input
 
 	// Bad are inputs of the right shape that prove nobody, by what is wrong with them: a wrong secret, an unknown person.
-	// There should be one of each kind that a stranger must not tell apart.
+	// There should be one of each kind that a stranger must not tell apart. With Back, the members of each are put over what
+	// that returns.
 	Bad map[string]auth.Input
 
 	// Register is what makes Good work first, if the provider is an auth.Registrar; Good itself if it is nil.
@@ -73,6 +103,24 @@ type Case struct {
 
 	// Vouches says that the provider vouches for the e-mail address of Good: the mailbox is proved to be the person's.
 	Vouches bool
+
+	// Unverified is what somebody else brings, who claims the address of Good and has not proved it; location is where
+	// Begin has sent them, and empty for a provider of one step. A Case with Back that Vouches needs it, or AlwaysVouches.
+	Unverified func(t testing.TB, location string) auth.Input
+
+	// AlwaysVouches says that there is nobody like that: who gets in has proved a mailbox, as by a mailed link.
+	AlwaysVouches bool
+
+	// Begin is the input with which a provider of two steps is begun; an empty object if it is nil.
+	Begin auth.Input
+
+	// Back makes what comes back with whom Good proves, from where Begin has sent them: Issuer.Back is one. If they are sent
+	// nowhere, as with a mailed link, location is empty. It is called after the Begin whose answer it is about and before any
+	// other, or not at all. A "state" in what it returns must be the flow's; without one it is added.
+	Back func(t testing.TB, location string) auth.Input
+
+	// BadBack are like Bad, made as Back makes what is good.
+	BadBack map[string]func(t testing.TB, location string) auth.Input
 }
 
 // Provider is the whole test of a provider.
@@ -81,10 +129,14 @@ func Provider(t *testing.T, c Case) {
 	switch {
 	case c.New == nil:
 		t.Fatal("authtest: a Case needs New")
-	case len(values(c.Good)) == 0:
-		t.Fatal("authtest: a Case needs Good, a JSON object with members")
-	case len(c.Bad) == 0:
+	case c.Back == nil && len(values(c.Good)) == 0:
+		t.Fatal("authtest: a Case needs Good, a JSON object with members, or Back")
+	case len(c.Bad)+len(c.BadBack) == 0:
 		t.Fatal("authtest: a Case needs Bad: a provider that refuses nobody is none")
+	case c.Back != nil && c.Vouches && c.Unverified == nil && !c.AlwaysVouches:
+		t.Fatal("authtest: a Case that Vouches needs Unverified, somebody whose address is not proved; or AlwaysVouches, if there is nobody like that")
+	case c.AlwaysVouches && (c.Unverified != nil || !c.Vouches):
+		t.Fatal("authtest: a Case that AlwaysVouches also Vouches, and has nobody Unverified")
 	}
 	type part struct {
 		name string
@@ -92,10 +144,19 @@ func Provider(t *testing.T, c Case) {
 	}
 	parts := []part{
 		{"start", (*trial).start}, {"good", (*trial).good}, {"bad", (*trial).bad}, {"junk", (*trial).junk},
-		{"secret", (*trial).secret}, {"concurrency", (*trial).concurrency},
+		{"secret", (*trial).secret}, {"concurrency", (*trial).concurrency}, {"first", (*trial).first},
 	}
-	if _, ok := c.New(t).(auth.Updater); ok {
+	p := c.New(t)
+	if _, ok := p.(auth.Updater); ok {
 		parts = append(parts, part{"change", (*trial).change})
+	}
+	if c.Unverified != nil {
+		parts = append(parts, part{"unverified", (*trial).unverified})
+	}
+	if challengerOf(p) != nil {
+		parts = append(parts, part{"begin", (*trial).begin}, part{"flows", (*trial).flows})
+	} else if c.Back != nil || c.BadBack != nil || c.Begin != nil {
+		t.Fatal("authtest: Begin, Back and BadBack are for a provider that has two steps and not one")
 	}
 	for _, part := range parts {
 		t.Run(part.name, func(t *testing.T) { part.run(newTrial(t, c, auth.ThrottleOptions{Disabled: true})) })
@@ -134,6 +195,7 @@ type trial struct {
 	*testing.T
 	Case
 	provider auth.Provider
+	steps    *steps // of a provider that has two and not one; nil of any other
 	db       *database.DB
 	service  *auth.Service
 }
@@ -148,7 +210,12 @@ func newTrial(t *testing.T, c Case, throttle auth.ThrottleOptions) *trial {
 		t.Fatal(err)
 	}
 	x := &trial{T: t, Case: c, provider: c.New(t), db: databasetest.SQLite(t).Open(t, auth.Migrations())}
-	if x.service, err = auth.New(auth.Params{DB: x.db, Keys: keys, Providers: []auth.Provider{x.provider},
+	providers := []auth.Provider{x.provider}
+	if challenger := challengerOf(x.provider); challenger != nil {
+		x.steps = newSteps(x.provider, challenger)
+		providers = []auth.Provider{x.steps.asProvider(), newSteps(x.provider, challenger).named(otherProvider)}
+	}
+	if x.service, err = auth.New(auth.Params{DB: x.db, Keys: keys, Providers: providers,
 		Options: auth.Options{Throttle: throttle}}); err != nil {
 		t.Fatalf("auth.New does not take the provider: %v", err)
 	}
@@ -156,7 +223,7 @@ func newTrial(t *testing.T, c Case, throttle auth.ThrottleOptions) *trial {
 }
 
 func (x *trial) start() {
-	known := x.service.ListAuthProviders()
+	known := slices.DeleteFunc(x.service.ListAuthProviders(), func(i auth.ProviderInfo) bool { return i.ID == otherProvider })
 	if len(known) != 1 || known[0].ID != x.provider.Name() {
 		x.Fatalf("the provider is listed as %+v, want its name %q: Name must not change", known, x.provider.Name())
 	}
@@ -196,8 +263,16 @@ func (x *trial) bad() {
 	x.mustSignIn("Good") // so that a first sign-in is not what makes the difference
 	before := x.identities()
 	text, of := "", ""
-	for _, name := range slices.Sorted(maps.Keys(x.Bad)) {
-		_, err := x.signIn(x.Bad[name])
+	bad := make(map[string]func() arrival)
+	for name, in := range x.Bad {
+		bad[name] = func() arrival { return x.arrive(func(good auth.Input) auth.Input { return x.over(good, in) }) }
+	}
+	for name, back := range x.BadBack {
+		bad[name] = func() arrival { return x.arriveBy(back) }
+	}
+	for _, name := range slices.Sorted(maps.Keys(bad)) {
+		a := bad[name]()
+		_, err := x.enter(a.input)
 		switch {
 		case err == nil:
 			x.Errorf("%s: is let in", name)
@@ -209,7 +284,7 @@ func (x *trial) bad() {
 		case err.Error() != text:
 			x.Errorf("%s: the answer is %q, but to %s it is %q: a stranger can tell them apart", name, err, of, text)
 		}
-		x.noEcho(name, x.Bad[name], err)
+		x.noEcho(name, a, err)
 	}
 	if after := x.identities(); !slices.Equal(after, before) {
 		x.Errorf("there were the identities %v, and after refusals there are %v", before, after)
@@ -223,7 +298,7 @@ func (x *trial) junk() {
 	before := x.identities()
 	for door, d := range x.doors() {
 		for _, in := range x.junkInputs(d) {
-			err := d.enter(in.input)
+			a, err := d.enter(in.make)
 			switch {
 			case err == nil && in.mayPass:
 			case err == nil:
@@ -233,7 +308,7 @@ func (x *trial) junk() {
 					"as the error of Input.Decode does", door, in.name, err)
 			}
 			if err != nil {
-				x.noEcho(door+": "+in.name, in.input, err)
+				x.noEcho(door+": "+in.name, a, err)
 			}
 		}
 	}
@@ -244,7 +319,10 @@ func (x *trial) junk() {
 
 func (x *trial) secret() {
 	x.register()
-	x.mustSignIn("Good")
+	good := x.arrive(nil)
+	if _, err := x.enter(good.input); err != nil {
+		x.Fatalf("Good is refused: %v", err)
+	}
 	identities, err := x.service.ListAuthIdentities(x.Context(), auth.IdentityFilter{}, auth.Page{Limit: 1000})
 	if err != nil {
 		x.Fatal(err)
@@ -273,10 +351,10 @@ func (x *trial) secret() {
 				x.Error("what is kept as the secret can be read in the identity: keep it out of Profile and EntityID")
 			}
 		}
-		if bytes.Equal(secret, x.Good) || bytes.Equal(secret, x.Register) {
+		if bytes.Equal(secret, good.input) || bytes.Equal(secret, x.Register) {
 			x.Error("what is kept as the secret is the input itself: keep what checks it, not what it is")
 		}
-		for _, value := range append(values(x.Good), values(x.Register)...) {
+		for _, value := range append(values(good.input), values(x.Register)...) {
 			if string(secret) == value {
 				x.Error("what is kept as the secret is a value of the input: keep what checks it, not what it is")
 			}
@@ -297,13 +375,24 @@ func (x *trial) concurrency() {
 		}
 	}
 	seen := make([]auth.IdentityID, callers)
+	arrivals := x.arriveMany(callers)
 	for i, err := range databasetest.Together(callers, func(i int) error {
-		identity, err := x.signIn(x.Good)
+		identity, err := x.enter(arrivals[i].input)
 		seen[i] = identity.ID
 		return err
 	}) {
 		if err != nil {
 			x.Errorf("sign-in %d of %d at once: %v", i, callers, err)
+		}
+	}
+	if x.steps != nil {
+		for i, err := range databasetest.Together(callers, func(int) error {
+			_, err := x.service.Begin(x.Context(), x.provider.Name(), x.beginInput())
+			return err
+		}) {
+			if err != nil {
+				x.Errorf("Begin %d of %d at once: %v", i, callers, err)
+			}
 		}
 	}
 	if all := x.identities(); len(all) != 1 || slices.ContainsFunc(seen, func(id auth.IdentityID) bool { return id != all[0] }) {
@@ -322,22 +411,48 @@ func (x *trial) register() {
 	}
 }
 
-// signIn proves a caller by one step or, if the provider has none, by both of two.
-func (x *trial) signIn(in auth.Input) (auth.Identity, error) {
+// arrival is somebody who is about to prove themselves.
+type arrival struct {
+	input auth.Input
+	kept  []string // texts that are kept for the flow, and that nobody is to see
+}
+
+// arrive has somebody come with what make makes of what is good; nil: with that itself. A provider of two steps is begun.
+func (x *trial) arrive(make func(good auth.Input) auth.Input) arrival {
+	x.Helper()
+	a := arrival{input: x.Good}
+	if x.steps != nil {
+		a = x.back(x.mustBegin(), nil)
+	}
+	if make != nil {
+		a.input = make(a.input)
+	}
+	return a
+}
+
+// over is one of Bad or of Junk as it is sent in place of what is good.
+func (x *trial) over(good, in auth.Input) auth.Input {
+	switch {
+	case x.steps == nil:
+		return in
+	case x.Back == nil:
+		return withState(in, stateOf(good))
+	}
+	return merged(good, in)
+}
+
+// enter proves a caller by one step or, if the provider has none, by the second of two.
+func (x *trial) enter(in auth.Input) (auth.Identity, error) {
 	ctx, name := x.Context(), x.provider.Name()
-	if _, ok := x.provider.(auth.Authenticator); ok {
+	if x.steps == nil {
 		return x.service.Authenticate(ctx, name, in)
 	}
-	flow, err := x.service.Begin(ctx, name, auth.Input("{}"))
-	if err != nil {
-		return auth.Identity{}, fmt.Errorf("begin: %w", err)
-	}
-	return x.service.ValidateCallback(ctx, name, withState(in, flow.ID))
+	return x.service.ValidateCallback(ctx, name, in)
 }
 
 func (x *trial) mustSignIn(what string) auth.Identity {
 	x.Helper()
-	i, err := x.signIn(x.Good)
+	i, err := x.enter(x.arrive(nil).input)
 	if err != nil {
 		x.Fatalf("%s is refused: %v", what, err)
 	}
@@ -377,60 +492,96 @@ func (x *trial) change() {
 
 // door is a way by which an input reaches the provider, and an input that is let in.
 type door struct {
-	enter func(auth.Input) error
+	enter func(make func(good auth.Input) auth.Input) (arrival, error)
 	good  auth.Input
+	any   bool // whatever is let in may pass: nobody is proved by it
 }
 
 func (x *trial) doors() map[string]door {
 	ctx, name := x.Context(), x.provider.Name()
-	doors := map[string]door{"sign in": {func(in auth.Input) error { _, err := x.signIn(in); return err }, x.Good}}
+	doors := map[string]door{"sign in": {good: x.arrive(nil).input, enter: func(make func(auth.Input) auth.Input) (arrival, error) {
+		a := x.arrive(make)
+		_, err := x.enter(a.input)
+		return a, err
+	}}}
+	with := func(good auth.Input, call func(auth.Input) error) func(func(auth.Input) auth.Input) (arrival, error) {
+		return func(make func(auth.Input) auth.Input) (arrival, error) {
+			a := arrival{input: make(good)}
+			return a, call(a.input)
+		}
+	}
 	if _, ok := x.provider.(auth.Registrar); ok {
-		doors["register"] = door{func(in auth.Input) error { _, err := x.service.Register(ctx, name, in); return err }, x.Register}
+		doors["register"] = door{good: x.Register, enter: with(x.Register, func(in auth.Input) error {
+			_, err := x.service.Register(ctx, name, in)
+			return err
+		})}
 	}
 	if _, ok := x.provider.(auth.Updater); ok { // proved only, so that nothing changes if one is let in
-		doors["update"] = door{func(in auth.Input) error { _, err := x.service.Prove(ctx, auth.Change, name, in); return err }, x.Register}
+		doors["update"] = door{good: x.Register, enter: with(x.Register, func(in auth.Input) error {
+			_, err := x.service.Prove(ctx, auth.Change, name, in)
+			return err
+		})}
+	}
+	if x.steps != nil {
+		doors["begin"] = door{good: x.beginInput(), any: true, enter: with(x.beginInput(), func(in auth.Input) error {
+			_, err := x.service.Begin(ctx, name, in)
+			return err
+		})}
 	}
 	return doors
 }
 
-// junkInput is one input that nobody should send. mayPass: the member it spoils is one that the provider does without.
+// junkInput makes one input that nobody should send of one that is good. mayPass: the member it spoils is one that the
+// provider does without.
 type junkInput struct {
 	name    string
-	input   auth.Input
+	make    func(good auth.Input) auth.Input
 	mayPass bool
 }
 
 func (x *trial) junkInputs(d door) []junkInput {
-	all := []junkInput{
-		{name: "nothing", input: nil},
-		{name: "an empty object", input: auth.Input(`{}`)},
-		{name: "null", input: auth.Input(`null`)},
-		{name: "an array", input: auth.Input(`[]`)},
-		{name: "a text", input: auth.Input(`"a text and no object"`)},
-		{name: "a number", input: auth.Input(`20260731`)},
-		{name: "half an object", input: auth.Input(`{"unfinished":`)},
-		{name: "two objects", input: auth.Input(string(d.good) + string(d.good))},
-		{name: "what is no JSON", input: auth.Input(`unquoted=junk&more`)},
-		{name: "invalid UTF-8", input: auth.Input("{\"\xff\xfe\":\"\xff\xfe\"}")},
-		{name: "a deep one", input: auth.Input(strings.Repeat(`{"a":`, 10_000) + `1` + strings.Repeat(`}`, 10_000))},
-		{name: "a huge member", input: auth.Input(`{"` + strings.Repeat("x", huge) + `":1}`)},
+	whole := map[string]auth.Input{
+		"nothing":         nil,
+		"an empty object": auth.Input(`{}`),
+		"null":            auth.Input(`null`),
+		"an array":        auth.Input(`[]`),
+		"a text":          auth.Input(`"a text and no object"`),
+		"a number":        auth.Input(`20260731`),
+		"half an object":  auth.Input(`{"unfinished":`),
+		"what is no JSON": auth.Input(`unquoted=junk&more`),
+		"invalid UTF-8":   auth.Input("{\"\xff\xfe\":\"\xff\xfe\"}"),
+		"a deep one":      auth.Input(strings.Repeat(`{"a":`, 10_000) + `1` + strings.Repeat(`}`, 10_000)),
+		"a huge member":   auth.Input(`{"` + strings.Repeat("x", huge) + `":1}`),
+	}
+	all := []junkInput{{"two objects", func(good auth.Input) auth.Input { return auth.Input(string(good) + string(good)) }, d.any}}
+	for _, name := range slices.Sorted(maps.Keys(whole)) {
+		all = append(all, junkInput{name, func(good auth.Input) auth.Input { return withState(whole[name], stateOf(good)) }, d.any})
 	}
 	for _, name := range slices.Sorted(maps.Keys(x.Junk)) {
-		all = append(all, junkInput{name: name, input: x.Junk[name]})
+		all = append(all, junkInput{name, func(good auth.Input) auth.Input { return x.over(good, x.Junk[name]) }, d.any})
 	}
 	var good map[string]json.RawMessage
 	if err := json.Unmarshal(d.good, &good); err != nil {
-		x.Fatalf("Good or Register is no JSON object: %v", err)
+		x.Fatalf("Good, Register, Begin or what Back returns is no JSON object: %v", err)
 	}
 	for _, member := range slices.Sorted(maps.Keys(good)) {
-		without := maps.Clone(good)
-		delete(without, member)
-		err := d.enter(encode(without))
-		all = append(all, junkInput{name: "no " + member, input: encode(without), mayPass: err == nil})
-		for name, value := range spoiled(good[member]) {
-			with := maps.Clone(good)
-			with[member] = json.RawMessage(value)
-			all = append(all, junkInput{name: member + " as " + name, input: encode(with), mayPass: err == nil})
+		if member == "state" && x.steps != nil {
+			continue // it is auth.Service's, not the provider's
+		}
+		without := func(good auth.Input) auth.Input {
+			object := members(good)
+			delete(object, member)
+			return encode(object)
+		}
+		_, err := d.enter(without)
+		mayPass := err == nil || d.any
+		all = append(all, junkInput{"no " + member, without, mayPass})
+		for name := range spoiled(good[member]) {
+			all = append(all, junkInput{member + " as " + name, func(good auth.Input) auth.Input {
+				object := members(good)
+				object[member] = json.RawMessage(spoiled(object[member])[name])
+				return encode(object)
+			}, mayPass})
 		}
 	}
 	return all
@@ -467,14 +618,18 @@ func callersFault(err error) bool {
 	return errors.Is(err, auth.ErrInvalidCredentials) || errors.Is(err, auth.ErrInput) || fault.KindOf(err) == fault.Invalid
 }
 
-// noEcho looks for the texts of the input in the answer.
-func (x *trial) noEcho(name string, in auth.Input, err error) {
+// noEcho looks for the texts of the input in the answer, and for those that are kept.
+func (x *trial) noEcho(name string, a arrival, err error) {
 	x.Helper()
-	for _, value := range values(in) {
-		if len(value) >= 6 && strings.Contains(strings.ToLower(err.Error()), strings.ToLower(value)) {
-			x.Errorf("%s: the answer repeats what the caller sent: %q", name, err)
-			return
-		}
+	said := func(value string) bool {
+		return len(value) >= 6 && strings.Contains(strings.ToLower(err.Error()), strings.ToLower(value))
+	}
+	switch {
+	case err == nil:
+	case slices.ContainsFunc(values(a.input), said):
+		x.Errorf("%s: the answer repeats what the caller sent: %q", name, err)
+	case slices.ContainsFunc(a.kept, said):
+		x.Errorf("%s: the answer tells what is kept for the flow: %q", name, err)
 	}
 }
 
@@ -531,12 +686,37 @@ func encode(object map[string]json.RawMessage) auth.Input {
 	return auth.Input(b.String() + "}")
 }
 
+// members are those of an object; none if it is none.
+func members(in auth.Input) map[string]json.RawMessage {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(in, &object) != nil || object == nil {
+		return map[string]json.RawMessage{}
+	}
+	return object
+}
+
+// merged puts the members of one object over those of another; what is no object takes its place.
+func merged(under, over auth.Input) auth.Input {
+	if object := members(over); len(object) > 0 {
+		all := members(under)
+		maps.Copy(all, object)
+		return encode(all)
+	}
+	return over
+}
+
 // withState adds the state to an object, and leaves alone what is none.
 func withState(in auth.Input, state string) auth.Input {
 	var object map[string]json.RawMessage
-	if json.Unmarshal(in, &object) != nil || object == nil {
+	if json.Unmarshal(in, &object) != nil || object == nil || state == "" {
 		return in
 	}
 	object["state"] = json.RawMessage(`"` + state + `"`)
 	return encode(object)
+}
+
+// stateOf is the state in an input; empty if there is none.
+func stateOf(in auth.Input) (state string) {
+	_ = json.Unmarshal(members(in)["state"], &state)
+	return state
 }

@@ -239,6 +239,17 @@ func (i *Issuer) Back(t testing.TB, location string) auth.Input {
 	return callback.Input()
 }
 
+// BackAs is Back of somebody else; who signs in afterwards is who did before.
+func (i *Issuer) BackAs(t testing.TB, location string, p Person) auth.Input {
+	t.Helper()
+	i.mu.Lock()
+	before := i.person
+	i.mu.Unlock()
+	i.SignIn(p)
+	defer i.SignIn(before)
+	return i.Back(t, location)
+}
+
 // Input is the values as the JSON object in which a provider gets them.
 func (c Callback) Input() auth.Input {
 	object := make(map[string]string)

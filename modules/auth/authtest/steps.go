@@ -1,0 +1,321 @@
+package authtest
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/latchkey-go/latchkey/modules/auth"
+)
+
+// callbackURL is where callers come back to.
+const callbackURL = "https://app.example.com/auth/user/callback"
+
+// otherProvider is the provider once more, by another name in the same service.
+const otherProvider = "authtest-other"
+
+// challengerOf returns the two steps of a provider that has two and not one, and nil for any other.
+func challengerOf(p auth.Provider) auth.Challenger {
+	if _, one := p.(auth.Authenticator); one {
+		return nil
+	}
+	c, _ := p.(auth.Challenger)
+	return c
+}
+
+// steps is a provider of two steps as a front end uses it: it says where callers come back to. It looks over the
+// shoulder, too: what is kept for a flow is known here.
+type steps struct {
+	auth.Provider
+	auth.Challenger
+	name string
+
+	mu   sync.Mutex
+	kept map[string][]byte // by the flow's id
+}
+
+func newSteps(p auth.Provider, c auth.Challenger) *steps {
+	return &steps{Provider: p, Challenger: c, name: p.Name(), kept: make(map[string][]byte)}
+}
+
+// named is the same by another name, and by nothing but its two steps.
+func (s *steps) named(name string) *steps { s.name = name; return s }
+
+// asProvider has the capabilities of the provider, beside those that the wrapper stands in for.
+func (s *steps) asProvider() auth.Provider {
+	r, registers := s.Provider.(auth.Registrar)
+	u, updates := s.Provider.(auth.Updater)
+	switch {
+	case registers && updates:
+		return struct {
+			*steps
+			auth.Registrar
+			auth.Updater
+		}{s, r, u}
+	case registers:
+		return struct {
+			*steps
+			auth.Registrar
+		}{s, r}
+	case updates:
+		return struct {
+			*steps
+			auth.Updater
+		}{s, u}
+	}
+	return s
+}
+
+// Name is the provider's as it says now: start looks whether it changes.
+func (s *steps) Name() string {
+	if s.name == otherProvider {
+		return s.name
+	}
+	return s.Provider.Name()
+}
+
+func (s *steps) DisplayName() string {
+	if d, ok := s.Provider.(auth.Describer); ok {
+		return d.DisplayName()
+	}
+	return s.Name()
+}
+
+func (s *steps) CanonicalEntityID(entityID string) (string, error) {
+	if c, ok := s.Provider.(auth.Canonicalizer); ok {
+		return c.CanonicalEntityID(entityID)
+	}
+	return entityID, nil
+}
+
+func (s *steps) CheckSecret(secret []byte) error {
+	if c, ok := s.Provider.(auth.SecretChecker); ok {
+		return c.CheckSecret(secret)
+	}
+	return nil
+}
+
+func (s *steps) Begin(ctx context.Context, a auth.Attempt) (auth.Challenge, error) {
+	a.CallbackURL = cmp.Or(a.CallbackURL, callbackURL)
+	c, err := s.Challenger.Begin(ctx, a)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept[a.FlowID] = c.State
+	return c, err
+}
+
+func (s *steps) Finish(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+	a.CallbackURL = cmp.Or(a.CallbackURL, callbackURL)
+	return s.Challenger.Finish(ctx, a)
+}
+
+// of returns what is kept for a flow.
+func (s *steps) of(flow string) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.kept[flow]
+}
+
+func (x *trial) beginInput() auth.Input {
+	if x.Case.Begin == nil {
+		return auth.Input("{}")
+	}
+	return x.Case.Begin
+}
+
+func (x *trial) mustBegin() auth.Flow {
+	x.Helper()
+	flow, err := x.service.Begin(x.Context(), x.provider.Name(), x.beginInput())
+	if err != nil {
+		x.Fatalf("Begin is refused: %v", err)
+	}
+	return flow
+}
+
+// back has somebody come back from where a flow has sent them: nil is whom Good proves.
+func (x *trial) back(flow auth.Flow, by func(testing.TB, string) auth.Input) arrival {
+	x.Helper()
+	in := x.Good
+	switch {
+	case by != nil:
+		in = by(x.T, flow.RedirectURL)
+	case x.Back != nil:
+		in = x.Back(x.T, flow.RedirectURL)
+		if len(x.Good) > 0 {
+			in = merged(in, x.Good)
+		}
+	}
+	switch stateOf(in) {
+	case "":
+		in = withState(in, flow.ID)
+	case flow.ID:
+	default:
+		if by == nil {
+			x.Fatalf("the caller comes back with another state than the flow's: Begin must send Attempt.FlowID as state, or nobody finds the flow again")
+		}
+	}
+	return arrival{input: in, kept: values(x.steps.of(flow.ID))}
+}
+
+// arriveBy is arrive for somebody else.
+func (x *trial) arriveBy(by func(testing.TB, string) auth.Input) arrival {
+	x.Helper()
+	if x.steps == nil {
+		return arrival{input: by(x.T, "")}
+	}
+	return x.back(x.mustBegin(), by)
+}
+
+// arriveMany has as many come as there are to sign in at once.
+func (x *trial) arriveMany(callers int) []arrival {
+	x.Helper()
+	all := make([]arrival, callers)
+	for i := range all {
+		all[i] = x.arrive(nil)
+	}
+	return all
+}
+
+// begin looks at where a caller is sent.
+func (x *trial) begin() {
+	first, second := x.mustBegin(), x.mustBegin()
+	if a, b := x.steps.of(first.ID), x.steps.of(second.ID); x.Back != nil && len(a) > 0 && string(a) == string(b) {
+		x.Error("the same is kept for two flows: what one caller was given would do for another")
+	}
+	if x.Back == nil || first.RedirectURL == "" {
+		return // they are sent nowhere, or nobody looks at where
+	}
+	at, err := url.Parse(first.RedirectURL)
+	if err != nil || at.Host == "" || at.User != nil || at.Scheme != "https" && at.Scheme != "http" {
+		x.Fatalf("Begin sends the caller to %q: it must be an absolute address, by https (or http, in tests)", first.RedirectURL)
+	}
+	if first.RedirectURL == second.RedirectURL {
+		x.Errorf("Begin sends two callers to the same address, %s: nothing tells their flows apart", first.RedirectURL)
+	}
+	if to, ok := at.Query()["redirect_uri"]; ok && (len(to) != 1 || to[0] != callbackURL) {
+		x.Errorf("Begin has the caller come back to %q: it must be Attempt.CallbackURL, as it is", to)
+	}
+	kept, challenge := string(x.steps.of(first.ID)), at.Query().Get("code_challenge")
+	for _, sent := range at.Query() {
+		for _, value := range sent {
+			sum := sha256.Sum256([]byte(value))
+			switch {
+			case len(kept) >= 6 && strings.Contains(value, kept):
+				x.Error("what is kept for the flow can be read in the location: whoever sees the address could finish in the caller's place")
+			case challenge != "" && base64.RawURLEncoding.EncodeToString(sum[:]) == challenge:
+				x.Error("the code_verifier can be read in the location: it must leave only with the code")
+			}
+		}
+	}
+}
+
+// flows has people come back with what was made for others, or for another time.
+func (x *trial) flows() {
+	x.register()
+	first := x.arrive(nil)
+	if _, err := x.enter(first.input); err != nil {
+		x.Fatalf("Good is refused: %v", err)
+	}
+	before := x.identities()
+	refused := func(what string, a arrival) {
+		x.Helper()
+		_, err := x.enter(a.input)
+		switch {
+		case err == nil:
+			x.Errorf("%s is let in", what)
+		case !callersFault(err):
+			x.Errorf("%s is answered as a failure of the provider: %q; wrap auth.ErrInvalidCredentials", what, err)
+		}
+		x.noEcho(what, a, err)
+	}
+	refused("who comes back twice", first)
+	refused("a flow that nobody began", x.arrive(func(good auth.Input) auth.Input { return withState(good, "NOBODYBEGANTHISFLOWEVERATALL") }))
+	refused("no flow", x.arrive(func(good auth.Input) auth.Input {
+		object := members(good)
+		delete(object, "state")
+		return encode(object)
+	}))
+	if other, err := x.service.Begin(x.Context(), otherProvider, x.beginInput()); err != nil {
+		x.Errorf("Begin by another name is refused: %v", err)
+	} else {
+		refused("a flow of another provider", x.arrive(func(good auth.Input) auth.Input { return withState(good, other.ID) }))
+	}
+	if x.Back != nil {
+		again, mine, theirs := x.mustBegin(), x.arrive(nil), x.mustBegin()
+		refused("what was good once, in a flow of its own", into(again, first, x.steps))
+		refused("what was made for one browser, in the flow of another", into(theirs, mine, x.steps))
+		x.unkept()
+	}
+	if after := x.identities(); len(after) != len(before) {
+		x.Errorf("there were %d identities, and after refusals there are %d", len(before), len(after))
+	}
+	x.mustSignIn("Good after that")
+}
+
+// into is what somebody comes back with, brought into a flow of somebody else.
+func into(flow auth.Flow, a arrival, s *steps) arrival {
+	return arrival{input: withState(a.input, flow.ID), kept: values(s.of(flow.ID))}
+}
+
+// unkept finishes flows of which something else is kept, or nothing: the provider must not do without.
+func (x *trial) unkept() {
+	other := x.steps.of(x.mustBegin().ID)
+	if len(other) == 0 {
+		return // it keeps nothing; the swap of browsers says what comes of that
+	}
+	for what, state := range map[string][]byte{
+		"nothing":                     nil,
+		"an empty text":               {},
+		"an empty object":             []byte("{}"),
+		"no JSON":                     []byte("\xff\x00"),
+		"what another flow's is":      other,
+		"what another flow's is, cut": other[:len(other)/2],
+	} {
+		a := x.arrive(nil)
+		found, err := x.steps.Finish(x.Context(), auth.Attempt{
+			Input: a.input, State: state,
+			Secret: func(context.Context, string) ([]byte, error) { return nil, nil },
+		})
+		if err == nil {
+			x.Errorf("where %s is kept for the flow, entity %q is let in: Finish must hold what comes back against Attempt.State", what, found.EntityID)
+		}
+	}
+}
+
+// inOneStep is a provider of two steps whose second is taken for the only one: package link lets people in by it. What
+// has been proved by a flow is proved, however often it is asked.
+type inOneStep struct {
+	*steps
+	proved sync.Map // of functions of sync.OnceValues, by flow
+}
+
+// asOneStep keeps a sign-up of the provider's own.
+func (s *steps) asOneStep() auth.Provider {
+	one := &inOneStep{steps: s}
+	if r, ok := s.Provider.(auth.Registrar); ok {
+		return struct {
+			*inOneStep
+			auth.Registrar
+		}{one, r}
+	}
+	return one
+}
+
+func (s *inOneStep) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+	flow := stateOf(a.Input)
+	once, _ := s.proved.LoadOrStore(flow, sync.OnceValues(func() (auth.Assertion, error) {
+		state := s.of(flow)
+		if state == nil {
+			return auth.Assertion{}, errors.New("authtest: there is no such flow")
+		}
+		a.State = state
+		return s.Finish(ctx, a)
+	}))
+	return once.(func() (auth.Assertion, error))()
+}
