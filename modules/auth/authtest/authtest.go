@@ -98,7 +98,8 @@ type Case struct {
 	// Register is what makes Good work first, if the provider is an auth.Registrar; Good itself if it is nil.
 	Register auth.Input
 
-	// Junk are further inputs that must be the caller's fault, beside those that the test makes out of Good.
+	// Junk are further inputs that must be the caller's fault, beside those that the test makes out of what is good. With Back,
+	// the members of each are put over what that returns.
 	Junk map[string]auth.Input
 
 	// Vouches says that the provider vouches for the e-mail address of Good: the mailbox is proved to be the person's.
@@ -213,7 +214,7 @@ func newTrial(t *testing.T, c Case, throttle auth.ThrottleOptions) *trial {
 	providers := []auth.Provider{x.provider}
 	if challenger := challengerOf(x.provider); challenger != nil {
 		x.steps = newSteps(x.provider, challenger)
-		providers = []auth.Provider{x.steps.asProvider(), newSteps(x.provider, challenger).named(otherProvider)}
+		providers = []auth.Provider{x.steps.asProvider(), x.steps.as(otherProvider)}
 	}
 	if x.service, err = auth.New(auth.Params{DB: x.db, Keys: keys, Providers: providers,
 		Options: auth.Options{Throttle: throttle}}); err != nil {
@@ -438,7 +439,10 @@ func (x *trial) over(good, in auth.Input) auth.Input {
 	case x.Back == nil:
 		return withState(in, stateOf(good))
 	}
-	return merged(good, in)
+	if in = merged(good, in); stateOf(in) == "" {
+		in = withState(in, stateOf(good))
+	}
+	return in
 }
 
 // enter proves a caller by one step or, if the provider has none, by the second of two.

@@ -75,6 +75,9 @@ type IssuerOptions struct {
 	// client_secret_post; either if empty.
 	ClientAuth string
 
+	// NoKeyID leaves out the kid of keys and ID tokens, as issuers with a single key may.
+	NoKeyID bool
+
 	// UserinfoOnly keeps e-mail address and profile out of the ID token, as many issuers do: they are told by userinfo.
 	UserinfoOnly bool
 }
@@ -91,7 +94,8 @@ type Person struct {
 	Picture       string
 
 	// Claims are further ones, of the ID token and of userinfo whatever the scopes are. They replace those above and
-	// the issuer's own; one that is nil is left out: {"email_verified": "true"}, {"email_verified": nil}, {"acr": "mfa"}.
+	// the issuer's own; one that is nil is left out: {"email_verified": "true"}, {"email_verified": nil}, {"acr": "mfa"},
+	// {"auth_time": a day ago, in seconds}.
 	Claims map[string]any
 }
 

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"slices"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -90,15 +91,20 @@ func (i *Issuer) rotate(keep bool) {
 }
 
 func (i *Issuer) publishedKeys(w http.ResponseWriter, _ *http.Request) {
+	published := []any{} // JSON wants a list, also of none
 	i.mu.Lock()
-	var published []any
-	for _, k := range i.keys {
-		published = append(published, k.jwk())
-	}
+	all := slices.Clone(i.keys)
 	if i.wrong[OtherAlgorithm] {
-		published = append(published, i.other.jwk())
+		all = append(all, i.other)
 	}
 	i.mu.Unlock()
+	for _, k := range all {
+		key := k.jwk()
+		if i.options.NoKeyID {
+			delete(key, "kid")
+		}
+		published = append(published, key)
+	}
 	i.answer(w, Keys, http.StatusOK, map[string]any{"keys": published})
 }
 
@@ -135,6 +141,9 @@ func (i *Issuer) sign(claims jwt.MapClaims) (string, error) {
 	}
 	if err != nil {
 		return "", err
+	}
+	if i.options.NoKeyID {
+		delete(token.Header, "kid")
 	}
 	signed, err := token.SignedString(key)
 	if i.wrong[BrokenSignature] && err == nil {

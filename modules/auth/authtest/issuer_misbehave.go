@@ -113,7 +113,11 @@ func (i *Issuer) Behave() {
 }
 
 // Alter has f change what an endpoint answers with, a JSON object, until the issuer is to Behave: discovery, the keys,
-// the answer of the token endpoint, userinfo. What an ID token says of a person is in Person.Claims.
+// the answer of the token endpoint, userinfo. So discovery names addresses that nobody should ask:
+//
+//	issuer.Alter(authtest.Discovery, func(m map[string]any) { m["token_endpoint"] = "http://169.254.169.254/token" })
+//
+// What an ID token says of a person is in Person.Claims.
 func (i *Issuer) Alter(e Endpoint, f func(object map[string]any)) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

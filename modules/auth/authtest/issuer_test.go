@@ -52,6 +52,7 @@ func TestAnIssuerSignsPeopleIn(t *testing.T) {
 		"EdDSA":               {Algorithm: "EdDSA"},
 		"names with signs":    {ClientID: "a client:1", ClientSecret: "100% &secret+"},
 		"client_secret_basic": {ClientAuth: "client_secret_basic"},
+		"keys without ids":    {NoKeyID: true},
 		"userinfo only":       {UserinfoOnly: true},
 	} {
 		t.Run(name, func(t *testing.T) {

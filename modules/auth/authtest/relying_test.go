@@ -253,8 +253,9 @@ func (p relying) key(t *jwt.Token, keys []map[string]string) (any, error) {
 			return publicKey(key), nil
 		}
 	}
+	id, _ := t.Header["kid"].(string)
 	for _, k := range keys {
-		if k["kid"] == t.Header["kid"] {
+		if k["kid"] == id {
 			return publicKey(k), nil
 		}
 	}

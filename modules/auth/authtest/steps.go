@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"net/url"
 	"strings"
 	"sync"
@@ -34,18 +33,22 @@ func challengerOf(p auth.Provider) auth.Challenger {
 type steps struct {
 	auth.Provider
 	auth.Challenger
-	name string
+	alias string // in place of its name; empty: none
 
 	mu   sync.Mutex
 	kept map[string][]byte // by the flow's id
 }
 
 func newSteps(p auth.Provider, c auth.Challenger) *steps {
-	return &steps{Provider: p, Challenger: c, name: p.Name(), kept: make(map[string][]byte)}
+	return &steps{Provider: p, Challenger: c, kept: make(map[string][]byte)}
 }
 
-// named is the same by another name, and by nothing but its two steps.
-func (s *steps) named(name string) *steps { s.name = name; return s }
+// as is the same by another name, with nothing but its two steps.
+func (s *steps) as(name string) *steps {
+	other := newSteps(s.Provider, s.Challenger)
+	other.alias = name
+	return other
+}
 
 // asProvider has the capabilities of the provider, beside those that the wrapper stands in for.
 func (s *steps) asProvider() auth.Provider {
@@ -72,13 +75,7 @@ func (s *steps) asProvider() auth.Provider {
 	return s
 }
 
-// Name is the provider's as it says now: start looks whether it changes.
-func (s *steps) Name() string {
-	if s.name == otherProvider {
-		return s.name
-	}
-	return s.Provider.Name()
-}
+func (s *steps) Name() string { return cmp.Or(s.alias, s.Provider.Name()) }
 
 func (s *steps) DisplayName() string {
 	if d, ok := s.Provider.(auth.Describer); ok {
@@ -310,11 +307,7 @@ func (s *steps) asOneStep() auth.Provider {
 func (s *inOneStep) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
 	flow := stateOf(a.Input)
 	once, _ := s.proved.LoadOrStore(flow, sync.OnceValues(func() (auth.Assertion, error) {
-		state := s.of(flow)
-		if state == nil {
-			return auth.Assertion{}, errors.New("authtest: there is no such flow")
-		}
-		a.State = state
+		a.State = s.of(flow)
 		return s.Finish(ctx, a)
 	}))
 	return once.(func() (auth.Assertion, error))()
