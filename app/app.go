@@ -66,7 +66,7 @@ func core(cfg *Config) fx.Option {
 			fx.Annotate(newLogger, fx.ParamTags(``, `name:"log"`)),
 			newKeyring, fx.Annotate(newPeppers, fx.ResultTags(`name:"peppers"`)),
 			fx.Annotate(openDatabase, fx.ParamTags(``, ``, ``, ``, `group:"app.migrations"`)),
-			fx.Annotate(checkProviders, fx.ParamTags(``, `group:"auth.providers"`)),
+			fx.Annotate(checkProviders, fx.ParamTags(``, `group:"auth.providers"`, `group:"auth.provider_types"`)),
 			refuseUnknownProviders, fx.Annotate(checkActors, fx.ParamTags(``, ``, `group:"link.actors"`)),
 			userOptions, authOptions, passwordOptions, fx.Annotate(linkOptions, fx.ParamTags(``, `name:"link.policy" optional:"true"`)),
 			fx.Annotate(mailOptions, fx.ParamTags(``, `optional:"true"`, `name:"terminal"`)),
@@ -325,7 +325,7 @@ func refuseUnknownProviders(wrong providerFaults) (providersChecked, error) {
 type providerFaults Problems
 
 // checkProviders says all at once what LoadConfig cannot know, before a database is opened.
-func checkProviders(c *Config, providers []auth.Provider, log *slog.Logger) providerFaults {
+func checkProviders(c *Config, providers []auth.Provider, made []auth.ProviderType, log *slog.Logger) providerFaults {
 	var problems Problems
 	add := func(key, format string, args ...any) {
 		problems = append(problems, Problem{c.where(key), fmt.Sprintf(format, args...)})
@@ -345,8 +345,17 @@ func checkProviders(c *Config, providers []auth.Provider, log *slog.Logger) prov
 	}
 	c.checkIssuers(add)
 	names := strings.Join(slices.Sorted(maps.Keys(known)), ", ")
+	types := ""
+	for _, t := range made {
+		types = strings.TrimPrefix(types+", "+t.Name, ", ")
+	}
 	for _, id := range slices.Sorted(maps.Keys(c.Auth.Providers)) {
-		if !known[id] {
+		switch _, typed := c.Auth.Providers[id]["type"]; {
+		case known[id]:
+		case typed:
+			add("auth.providers."+id+".type", "there is no such type of provider; there is %s", types)
+			known[id] = true // it was meant to be there
+		default:
 			add("auth.providers."+id, "there is no such provider; there are %s", names)
 		}
 	}

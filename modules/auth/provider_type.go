@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 )
 
 // ProviderType makes providers of which there can be any number, each with a section of its own:
@@ -25,7 +24,7 @@ type ProviderType struct {
 }
 
 // NewProviders makes the providers of the sections that name one of the types. Other sections are for providers that are
-// made otherwise. The error joins all that is wrong with any of them.
+// made otherwise; New, with the same Settings, refuses those that are for none. The error joins all that is wrong with any of them.
 func NewProviders(s Settings, types ...ProviderType) (made []Provider, err error) {
 	var errs []error
 	for _, p := range makeTyped(s, types) {
@@ -53,13 +52,8 @@ func makeTyped(s Settings, types []ProviderType) (made []Provider) {
 		}
 		text, _ := name.(string)
 		t, ok := known[text]
-		switch {
-		case !ok && said:
-			made = append(made, faulty{id, settingsError("there is no such type of provider; there is "+
-				strings.Join(slices.Sorted(maps.Keys(known)), ", "), id, "type")})
-			continue
-		case !ok:
-			continue
+		if !ok {
+			continue // a provider that is made otherwise, whose type is its own business; or nobody's, as Settings.check says
 		}
 		delete(section, "type")
 		p, err := t.New(id, Settings{id: section})

@@ -119,6 +119,9 @@ var splitList = mapstructure.StringToSliceHookFunc(",")
 func (s Settings) check(providers map[string]Provider) error {
 	for name := range s {
 		if providers[name] == nil {
+			if s[name]["type"] != nil {
+				return settingsError("there is no such type of provider", name, "type")
+			}
 			return fmt.Errorf("auth.providers.%s: there is no such provider", name)
 		}
 	}

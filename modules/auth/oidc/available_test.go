@@ -146,21 +146,21 @@ func TestSettingsAreWrongAllAtOnce(t *testing.T) {
 		"algorithms": "HS256", "max_age": "soon", "claim": "x", "icon": "javascript:alert(1)", "callback_url": "/back", "ca_file": "/nowhere", "private_hosts": "http://x",
 		"acr_values": []any{"a b"},
 	}
-	_, err := auth.NewProviders(auth.Settings{"okta": section, "oidc": {"issuer": "https://id.example.com"}, "acme": {"type": "saml"}, "other": {"key": 1}}, oidc.Type(nil))
+	_, err := auth.NewProviders(auth.Settings{"okta": section, "oidc": {"issuer": "https://id.example.com"}, "other": {"key": 1}}, oidc.Type(nil))
 	if err == nil {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
 		"okta.issuer: must begin with https://", "okta.client_id: must be set", "okta.client_secret: must be one line", "okta.scopes: must have openid", "okta.trusted_domains: must be * alone",
 		"okta.algorithms: must be among RS256", "okta.max_age: the value has the wrong type", "okta.claim: the provider knows no such setting", "okta.icon: must be", "okta.callback_url: must be",
-		"okta.ca_file: cannot be read", "okta.private_hosts: must be names", "okta.acr_values: must be words", "auth.providers.oidc.client_id: must be set", "auth.providers.acme.type: there is no such type of provider; there is oidc",
+		"okta.ca_file: cannot be read", "okta.private_hosts: must be names", "okta.acr_values: must be words", "auth.providers.oidc.client_id: must be set",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("does not say %q", want)
 		}
 	}
-	if n := len(auth.SettingsErrors(err)); n != 15 {
-		t.Errorf("%d problems, want 15:\n%v", n, err)
+	if n := len(auth.SettingsErrors(err)); n != 14 {
+		t.Errorf("%d problems, want 14:\n%v", n, err)
 	}
 	silentAbout(t, "the error", err.Error(), "hunter2", "id.example.com", "alert")
 }

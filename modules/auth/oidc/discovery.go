@@ -77,7 +77,7 @@ type pace struct {
 
 var usualPace = pace{
 	refresh: 10 * time.Minute, stale: 24 * time.Hour,
-	retry: []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, time.Minute},
+	retry: []time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute},
 	keys:  30 * time.Second,
 }
 
