@@ -78,7 +78,7 @@ type pace struct {
 var usualPace = pace{
 	refresh: 10 * time.Minute, stale: 24 * time.Hour,
 	retry: []time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute},
-	keys:  30 * time.Second,
+	keys:  10 * time.Second,
 }
 
 // discovery is what is known of the issuer, read by one at a time: whoever comes meanwhile waits for that one. After a

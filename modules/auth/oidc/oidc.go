@@ -102,6 +102,15 @@ func (p *Provider) DisplayName() string { return cmp.Or(p.config.DisplayName, p.
 // Icon is the address of a picture, if there is one.
 func (p *Provider) Icon() string { return p.config.Icon }
 
+// String names the provider and nothing else: it holds the client secret.
+func (p *Provider) String() string { return "provider " + p.id }
+
+// GoString is String.
+func (p *Provider) GoString() string { return p.String() }
+
+// LogValue is String, for slog.
+func (p *Provider) LogValue() slog.Value { return slog.StringValue(p.String()) }
+
 // EntityID is the entity id of a subject of an issuer. An issuer has no #, so there is one way to take it apart.
 func EntityID(issuer, subject string) string { return issuer + "#" + subject }
 

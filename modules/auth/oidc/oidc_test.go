@@ -2,8 +2,10 @@ package oidc_test
 
 import (
 	"context"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -552,6 +554,16 @@ func TestTheEntityIDIsIssuerAndSubject(t *testing.T) {
 			t.Errorf("%q: %q, %v", id, got, err)
 		}
 	}
+}
+
+func TestTheClientSecretDoesNotShow(t *testing.T) {
+	c := oidc.Config{Issuer: "https://id.example.com", ClientID: "x", ClientSecret: "hunter2hunter2"}
+	p := provider(t, "acme", c, nil)
+	log := new(logged)
+	log.logger().Info("x", "provider", p, "config", c)
+	data, err := json.Marshal(p)
+	must(t, err)
+	silentAbout(t, "what is printed", fmt.Sprintf("%v %+v %#v %s %v %+v %#v %s", p, p, p, p, c, c, c, data)+log.String(), "hunter2")
 }
 
 // A caller who goes away takes nobody along who waits for the same answer.
