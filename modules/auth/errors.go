@@ -20,19 +20,16 @@ var (
 	ErrQuery           = fault.New(fault.Invalid, "query_invalid", "A list cannot be asked for like that.")
 	ErrOrder           = fault.New(fault.Invalid, "order_unknown", "The list cannot be ordered by that field.")
 	ErrUnknownProvider = fault.New(fault.NotAllowed, "unknown_provider", "No such auth provider.")
-	// ErrProviderUnavailable: who the provider depends on does not answer. The provider logs why.
-	ErrProviderUnavailable = fault.New(fault.Unavailable, "provider_unavailable", "This way to sign in does not work at the moment. Sign in another way, or try again in a while.")
-
-	ErrUnsupported = fault.New(fault.Unauthorized, "provider_unsupported", "The auth provider does not offer that.")
-	ErrPassword    = fault.New(fault.Invalid, "password_refused", "The password cannot be used.")
-	ErrBreachCheck = fault.New(fault.Unavailable, "breach_check_unavailable", "Passwords cannot be checked against known data breaches at the moment, and are not accepted unchecked. Try again in a while.")
-	ErrBusy        = fault.New(fault.Unavailable, "hashing_busy", "Too many sign-ins at once. Try again in a moment.")
-	ErrThrottled   = fault.New(fault.TooMany, "too_many_attempts", "Too many attempts. Wait a while, then try again.")
-	ErrSession     = fault.New(fault.Unauthorized, "session_ended", "The session has ended. Sign in again.")
-	ErrToken       = fault.New(fault.Unauthorized, "token_invalid", "The token is not valid.")
-	ErrResetToken  = fault.New(fault.Unauthorized, "reset_token_invalid", "Invalid token")
-	ErrSignInAgain = fault.New(fault.Forbidden, "sign_in_again", "You signed in a while ago. Sign in again, then do this within five minutes.")
-	ErrFlow        = ErrInvalidCredentials.Msg("This sign-in was started elsewhere, has expired or was finished already. Start again.")
+	ErrUnsupported     = fault.New(fault.Unauthorized, "provider_unsupported", "The auth provider does not offer that.")
+	ErrPassword        = fault.New(fault.Invalid, "password_refused", "The password cannot be used.")
+	ErrBreachCheck     = fault.New(fault.Unavailable, "breach_check_unavailable", "Passwords cannot be checked against known data breaches at the moment, and are not accepted unchecked. Try again in a while.")
+	ErrBusy            = fault.New(fault.Unavailable, "hashing_busy", "Too many sign-ins at once. Try again in a moment.")
+	ErrThrottled       = fault.New(fault.TooMany, "too_many_attempts", "Too many attempts. Wait a while, then try again.")
+	ErrSession         = fault.New(fault.Unauthorized, "session_ended", "The session has ended. Sign in again.")
+	ErrToken           = fault.New(fault.Unauthorized, "token_invalid", "The token is not valid.")
+	ErrResetToken      = fault.New(fault.Unauthorized, "reset_token_invalid", "Invalid token")
+	ErrSignInAgain     = fault.New(fault.Forbidden, "sign_in_again", "You signed in a while ago. Sign in again, then do this within five minutes.")
+	ErrFlow            = ErrInvalidCredentials.Msg("This sign-in was started elsewhere, has expired or was finished already. Start again.")
 
 	// Why a token does not confirm a change of address.
 	ErrEmailChange          = fault.New(fault.Invalid, "email_change_invalid", "This link was used already, has expired, or is not valid any more. Ask for the change of address again.")
@@ -44,3 +41,7 @@ var (
 	ErrVerificationAddress   = fault.New(fault.Invalid, "verification_address", "Only an address of your own account can be verified: the one you sign in with, or the account's.")
 	ErrRegistered            = fault.New(fault.Invalid, "already_registered", "There is an account with this address already. Sign in to it, or set a new password by mail.")
 )
+
+// ErrProviderUnavailable: who the provider depends on does not answer. The provider logs why.
+var ErrProviderUnavailable = fault.New(fault.Unavailable, "provider_unavailable",
+	"This way to sign in does not work at the moment. Sign in another way, or try again in a while.")
