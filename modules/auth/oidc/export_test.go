@@ -12,3 +12,6 @@ func (p *Provider) Hurry(timeout time.Duration) {
 func (p *Provider) Patient() {
 	p.pace = pace{refresh: time.Hour, stale: 2 * time.Hour, retry: []time.Duration{time.Hour}, keys: time.Hour}
 }
+
+// Timeout is how long one request to the issuer may take.
+func (p *Provider) Timeout() time.Duration { return p.client.Timeout }

@@ -54,7 +54,7 @@ func newHouse(t testing.TB, providers ...auth.Provider) house {
 	log := new(logged)
 	s, err := auth.New(auth.Params{DB: databasetest.SQLite(t).Open(t, auth.Migrations()), Keys: keys, Providers: providers,
 		Options: auth.Options{Throttle: auth.ThrottleOptions{Disabled: true}},
-		Log: slog.New(slog.NewTextHandler(log, nil))})
+		Log:     slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
