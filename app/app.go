@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/fx"
@@ -32,6 +33,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
 	"github.com/latchkey-go/latchkey/modules/auth/magiclink"
+	"github.com/latchkey-go/latchkey/modules/auth/oidc"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -50,6 +52,7 @@ func Module(cfg *Config) fx.Option {
 		core(cfg),
 		fx.Provide(newListener, newSite, apiOptions),
 		outbox.Deliver, purge.Run, webhook.Run,
+		fx.Invoke(fx.Annotate(runProviders, fx.ParamTags(``, `group:"auth.providers"`))),
 		httpapi.Module,
 		console.Module,
 		fx.StopTimeout(stopTimeout),
@@ -65,7 +68,7 @@ func core(cfg *Config) fx.Option {
 			fx.Annotate(newLogger, fx.ParamTags(``, `name:"log"`)),
 			newKeyring, fx.Annotate(newPeppers, fx.ResultTags(`name:"peppers"`)),
 			fx.Annotate(openDatabase, fx.ParamTags(``, ``, ``, ``, `group:"app.migrations"`)),
-			fx.Annotate(checkProviders, fx.ParamTags(``, `group:"auth.providers"`)),
+			fx.Annotate(checkProviders, fx.ParamTags(``, `group:"auth.providers"`, `group:"auth.provider_types"`)),
 			refuseUnknownProviders, fx.Annotate(checkActors, fx.ParamTags(``, ``, `group:"link.actors"`)),
 			userOptions, authOptions, passwordOptions, fx.Annotate(linkOptions, fx.ParamTags(``, `name:"link.policy" optional:"true"`)),
 			fx.Annotate(mailOptions, fx.ParamTags(``, `optional:"true"`, `name:"terminal"`)),
@@ -83,7 +86,7 @@ func core(cfg *Config) fx.Option {
 			l.UseErrorLevel(slog.LevelDebug) // whoever starts the program says what went wrong, once and in words
 			return l
 		}),
-		user.Module, auth.Module, emailpass.Module, mailedSignIns(cfg), link.Module, outbox.Module, mail.Module, webhook.Module,
+		user.Module, auth.Module, emailpass.Module, mailedSignIns(cfg), oidc.Module, link.Module, outbox.Module, mail.Module, webhook.Module,
 		audit.Module, audit.Feed, purge.Module,
 		fx.Invoke(func(actorsChecked) {}, openKeys),
 	)
@@ -349,7 +352,7 @@ func refuseUnknownProviders(wrong providerFaults) (providersChecked, error) {
 type providerFaults Problems
 
 // checkProviders says all at once what LoadConfig cannot know, before a database is opened.
-func checkProviders(c *Config, providers []auth.Provider, log *slog.Logger) providerFaults {
+func checkProviders(c *Config, providers []auth.Provider, made []auth.ProviderType, log *slog.Logger) providerFaults {
 	var problems Problems
 	add := func(key, format string, args ...any) {
 		problems = append(problems, Problem{c.where(key), fmt.Sprintf(format, args...)})
@@ -357,10 +360,29 @@ func checkProviders(c *Config, providers []auth.Provider, log *slog.Logger) prov
 	known := map[string]bool{}
 	for _, p := range providers {
 		known[p.Name()] = true
+		wrong := auth.ProviderFault(p)
+		for _, e := range auth.SettingsErrors(wrong) {
+			for _, key := range e.Keys {
+				add(key, "%s", e.What)
+			}
+		}
+		if wrong != nil && auth.SettingsErrors(wrong) == nil {
+			add("auth.providers."+p.Name(), "%v", wrong)
+		}
 	}
+	c.checkIssuers(add)
 	names := strings.Join(slices.Sorted(maps.Keys(known)), ", ")
+	types := ""
+	for _, t := range made {
+		types = strings.TrimPrefix(types+", "+t.Name, ", ")
+	}
 	for _, id := range slices.Sorted(maps.Keys(c.Auth.Providers)) {
-		if !known[id] {
+		switch _, typed := c.Auth.Providers[id]["type"]; {
+		case known[id]:
+		case typed:
+			add("auth.providers."+id+".type", "there is no such type of provider; there is %s", types)
+			known[id] = true // it was meant to be there
+		default:
 			add("auth.providers."+id, "there is no such provider; there are %s", names)
 		}
 	}
@@ -386,6 +408,27 @@ func checkProviders(c *Config, providers []auth.Provider, log *slog.Logger) prov
 		}
 	}
 	return providerFaults(problems)
+}
+
+// runProviders has providers that have something to do do it, from start to stop.
+func runProviders(lc fx.Lifecycle, providers []auth.Provider) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	lc.Append(fx.Hook{
+		OnStart: func(context.Context) error {
+			for _, p := range providers {
+				if r, ok := p.(auth.Runner); ok {
+					running.Go(func() { r.Run(ctx) })
+				}
+			}
+			return nil
+		},
+		OnStop: func(context.Context) error {
+			cancel()
+			running.Wait()
+			return nil
+		},
+	})
 }
 
 // actorsChecked says that the configuration speaks of actor types that there are.

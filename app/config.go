@@ -399,7 +399,7 @@ func (c *Config) Effective() []Setting {
 
 // openSettings are the settings of providers that are known to be no secret. What
 // a third party's provider has is not ours to judge, so all others are hidden.
-var openSettings = []string{"type", "display_name", "mode", "issuer", "client_id", "scopes"}
+var openSettings = []string{"type", "display_name", "mode", "issuer", "client_id", "scopes", "icon", "trusted_domains", "algorithms", "acr_values", "max_age", "private_hosts"}
 
 func printFree(name string, value any) string {
 	if !slices.Contains(openSettings, name) {

@@ -153,6 +153,15 @@ func (c *Config) together(add func(key, format string, args ...any)) {
 	}
 }
 
+// checkIssuers says which issuers of providers production refuses.
+func (c *Config) checkIssuers(add func(key, format string, args ...any)) {
+	for _, id := range slices.Sorted(maps.Keys(c.Auth.Providers)) {
+		if issuer, _ := c.Auth.Providers[id]["issuer"].(string); c.Production() && strings.HasPrefix(strings.ToLower(issuer), "http:") {
+			add("auth.providers."+id+".issuer", "must be https:// in production, because whoever is between could be anybody: http is for an issuer of a test")
+		}
+	}
+}
+
 // checkSMTP says what is wrong with the settings of the driver smtp together.
 func (c *Config) checkSMTP(add func(key, format string, args ...any)) {
 	m, password := c.Mail.SMTP, len(c.Mail.SMTP.Password.Bytes()) > 0

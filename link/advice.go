@@ -197,6 +197,11 @@ var advice = map[string]Advice{
 		"Try again in a moment.",
 		"If it lasts, look for a flood of sign-ins in the log, and see auth.password.max_wait.",
 	},
+	"provider_unavailable": {
+		"Who the provider depends on, such as an issuer of OpenID Connect, does not answer, or does not take our client secret.",
+		"Sign in another way, or try again in a while.",
+		"The log says what is wrong, at 'issuer'; GET /health names the provider until it answers again, which is tried by itself.",
+	},
 	"breach_check_unavailable": {
 		"A new password could not be checked against known breaches, and none is accepted unchecked.",
 		"Try again in a while.",

@@ -60,6 +60,8 @@ type providerAnswer struct {
 	DisplayName string `json:"display_name"`
 	Flow        string `json:"flow"`
 	Start       string `json:"start,omitempty"` // of two steps: the path of a link that begins it
+	Icon        string `json:"icon,omitempty"`
+	Available   *bool  `json:"available,omitempty"` // false, or not there
 }
 
 // providers lists what the actor type can sign in with.
@@ -67,9 +69,12 @@ func (a *API) providers(c *call) (providersAnswer, error) {
 	infos, err := a.link.Providers(c.PathValue("actor"))
 	answer := providersAnswer{Providers: []providerAnswer{}}
 	for _, i := range infos {
-		p := providerAnswer{ID: i.ID, Identifier: i.ID, DisplayName: i.DisplayName, Flow: i.Flow}
+		p := providerAnswer{ID: i.ID, Identifier: i.ID, DisplayName: i.DisplayName, Flow: i.Flow, Icon: i.Icon}
 		if i.Flow == auth.FlowRedirect {
 			p.Start = "/auth/" + c.PathValue("actor") + "/" + i.ID + "/start"
+		}
+		if i.Unavailable {
+			p.Available = new(bool)
 		}
 		answer.Providers = append(answer.Providers, p)
 	}
@@ -173,16 +178,24 @@ func (a *API) keys(c *call) (keysAnswer, error) {
 }
 
 type healthAnswer struct {
-	Status string `json:"status"`
+	Status      string   `json:"status"`
+	Unavailable []string `json:"unavailable_providers,omitempty"`
 }
 
-// health says whether the database answers.
+// health says whether the database answers, and which providers nobody can sign in by for now: that others cannot be reached is
+// no reason to send nobody here.
 func (a *API) health(c *call) (healthAnswer, error) {
 	if err := a.db.Ping(c.Context()); err != nil {
 		a.log.Error("health", "error", err)
 		return healthAnswer{}, errUnavailable
 	}
-	return healthAnswer{"ok"}, nil
+	answer := healthAnswer{Status: "ok"}
+	for _, i := range a.auth.ListAuthProviders() {
+		if i.Unavailable {
+			answer.Unavailable = append(answer.Unavailable, i.ID)
+		}
+	}
+	return answer, nil
 }
 
 var _ http.Handler = (*API)(nil)

@@ -51,6 +51,7 @@ var stages = []struct {
 	{"proved", requires},
 	{"unseen", settings{safe: true}},
 	{"unseenproof", settings{safe: true, actor: link.ActorOptions{RequireVerifiedEmail: true}}},
+	{byOIDC, settings{actor: link.ActorOptions{CreateProviders: []string{idp1, "idp2"}}}}, // as auto, by issuers of OpenID Connect
 }
 
 // playAll plays the scripts, each about an address of its own: half of them in the settings that are the default, the others in one
@@ -63,6 +64,13 @@ func playAll(t *testing.T, more string, scripts []script) {
 		var played []int
 		for n, sc := range scripts {
 			fit := func(name string) bool { return sc.in == "" || slices.Contains(strings.Fields(sc.in), name) }
+			if stage.name == byOIDC {
+				federated := more == "proved" || more == "unseenproof" || more != "manual" && strings.Contains(sc.name, "provider") // P1, P5, and who comes by one
+				if fit("auto") && (federated || os.Getenv("LATCHKEY_HIJACK") == "all") {
+					played = append(played, n)
+				}
+				continue
+			}
 			ours := []string{"auto", more}[n%2]
 			if !fit(ours) {
 				ours = []string{"auto", more}[1-n%2]
@@ -77,6 +85,9 @@ func playAll(t *testing.T, more string, scripts []script) {
 		t.Run(stage.name, func(t *testing.T) {
 			o := stage.settings
 			o.auth, o.providers, o.unlinkedTTL = unthrottled.auth, []auth.Provider{idp2{}}, 7*24*time.Hour
+			if stage.name == byOIDC {
+				o.vouching, o.providers = newByIssuer(t, idp1, "*"), []auth.Provider{newByIssuer(t, "idp2", "idp2.example")}
+			}
 			eachWith(t, o, func(t *testing.T, s *server) {
 				admin := s.admin(t, "admin@example.com")
 				for _, n := range played {
@@ -131,6 +142,7 @@ func (p *play) userOf(address string) string {
 // identityOf is the identity that somebody is known as by a provider; empty: none.
 func (p *play) identityOf(provider, entity string) auth.IdentityID {
 	p.t.Helper()
+	entity = p.entityAt(provider, entity)
 	found, err := p.auth.ListProviderIdentities(p.t.Context(), auth.ProviderIdentityFilter{Provider: provider, EntityID: entity}, auth.Page{})
 	check(p.t, err)
 	if len(found) == 0 {
@@ -423,7 +435,7 @@ func (p *play) ofVictim() owned {
 	}
 	o.ways = p.ways(o.identity)
 	for _, way := range strings.Split(o.ways, ", ") {
-		if _, entity, _ := strings.Cut(way, " "); entity != p.victim.own && entity != p.victim.name {
+		if provider, entity, _ := strings.Cut(way, " "); entity != p.victim.own && entity != p.entityAt(provider, p.victim.name) {
 			p.t.Errorf("the victim's account is open by %s, which is not the victim's", way)
 		}
 	}

@@ -233,13 +233,13 @@ func TestPreHijackByUnexpiredSession(t *testing.T) {
 func TestPreHijackByTrojanIdentifier(t *testing.T) {
 	trojans := map[string]func(p *play) auth.ProviderIdentityDraft{
 		"an account at a provider": func(p *play) auth.ProviderIdentityDraft {
-			return auth.ProviderIdentityDraft{Provider: "idp2", EntityID: p.attacker.name}
+			return auth.ProviderIdentityDraft{Provider: "idp2", EntityID: p.entityAt("idp2", p.attacker.name)}
 		},
 		"an account at a provider that names the victim's address": func(p *play) auth.ProviderIdentityDraft {
-			return auth.ProviderIdentityDraft{Provider: "idp2", EntityID: p.attacker.name, Email: p.address}
+			return auth.ProviderIdentityDraft{Provider: "idp2", EntityID: p.entityAt("idp2", p.attacker.name), Email: p.address}
 		},
 		"an account at a provider with a proved address of their own": func(p *play) auth.ProviderIdentityDraft {
-			return auth.ProviderIdentityDraft{Provider: "idp2", EntityID: p.attacker.name, Email: p.attacker.own, EmailVerified: true}
+			return auth.ProviderIdentityDraft{Provider: "idp2", EntityID: p.entityAt("idp2", p.attacker.name), Email: p.attacker.own, EmailVerified: true}
 		},
 		"a password at another address": func(p *play) auth.ProviderIdentityDraft {
 			hash, err := p.passwords.Hash(p.t.Context(), p.attacker.password)

@@ -44,6 +44,7 @@ type server struct {
 	hooks *webhook.Service
 
 	passwords *auth.Passwords
+	issuers   map[string]*byIssuer // of the providers that have one
 
 	log  *logBuffer
 	told *eventLog
@@ -100,6 +101,7 @@ type settings struct {
 	actors    func(*database.DB) link.Actors    // kept beside users; nil: none
 	emailpass func(auth.Provider) auth.Provider // what stands in its place; nil: itself
 	providers []auth.Provider                   // beside emailpass and vouching
+	vouching  auth.Provider                     // what stands in the place of vouching; nil: itself
 
 	unlinkedTTL time.Duration
 	sameEmail   bool // invites are accepted by the invited address alone
@@ -160,6 +162,15 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 	if o.emailpass == nil {
 		o.emailpass = func(p auth.Provider) auth.Provider { return p }
 	}
+	if o.vouching == nil {
+		o.vouching = vouching{}
+	}
+	s.issuers = map[string]*byIssuer{}
+	for _, p := range append([]auth.Provider{o.vouching}, o.providers...) {
+		if by, ok := p.(*byIssuer); ok {
+			s.issuers[p.Name()] = by
+		}
+	}
 	trail, err := audit.New(audit.Params{DB: db, Keys: keys, Log: log})
 	check(t, err)
 	events := trail.Before(s.told)
@@ -169,7 +180,7 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 	s.users, err = user.New(user.Params{DB: db, Keys: keys, Options: o.user, Hooks: o.hooks, Events: events, Log: log})
 	check(t, err)
 	s.auth, err = auth.New(auth.Params{DB: db, Keys: keys, Options: o.auth, Events: events, Log: log,
-		Providers: append([]auth.Provider{o.emailpass(emailpass.New(passwords, emailpass.Config{})), vouching{}}, o.providers...)})
+		Providers: append([]auth.Provider{o.emailpass(emailpass.New(passwords, emailpass.Config{})), o.vouching}, o.providers...)})
 	check(t, err)
 	var kept []link.Actors
 	if o.actors != nil {

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/app/audit"
-	"github.com/latchkey-go/latchkey/app/outward"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/id"
+	"github.com/latchkey-go/latchkey/modules/kernel/outward"
 )
 
 // EndpointID is whep_ and a ULID.

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/app/outbox"
-	"github.com/latchkey-go/latchkey/app/outward"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/id"
+	"github.com/latchkey-go/latchkey/modules/kernel/outward"
 )
 
 const (

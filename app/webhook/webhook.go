@@ -12,9 +12,9 @@ import (
 
 	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/outbox"
-	"github.com/latchkey-go/latchkey/app/outward"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
+	"github.com/latchkey-go/latchkey/modules/kernel/outward"
 )
 
 // Options are the package's settings. The zero value is the strict one.

@@ -150,10 +150,16 @@ func New(p Params) (*Service, error) {
 	case o.IdleTTL < MinIdleTTL:
 		return nil, fmt.Errorf("auth: IdleTTL must be at least %v: that a session is in use is noted only every %v", MinIdleTTL, noteUseEvery)
 	}
+	var faults []error
 	for _, provider := range p.Providers {
-		if err := s.add(provider); err != nil {
+		if wrong := ProviderFault(provider); wrong != nil {
+			faults = append(faults, wrong)
+		} else if err := s.add(provider); err != nil {
 			return nil, err
 		}
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
 	}
 	if len(s.providers) == 0 {
 		s.log.Warn("there is no provider, so nobody can sign in: add one, such as emailpass.Module")

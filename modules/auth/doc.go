@@ -43,6 +43,7 @@
 //	notice.go     where the owner hears of what is done to their ways to sign in
 //	purge.go      deleting what is dead, a little at a time
 //	settings.go   the providers' own settings
+//	provider_type.go   ProviderType: providers that sections of the settings make, any number of a type
 //	store.go      all SQL of the module, but for that of Custody (custody_store.go) and verifications (store_verification.go), and
 //	              of what is explained (store_explain.go)
 //	errors.go     what can go wrong       events.go   what can happen       fx.go   Module, Params, AsProvider

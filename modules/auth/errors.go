@@ -43,3 +43,7 @@ var (
 	ErrVerificationAddress   = fault.New(fault.Invalid, "verification_address", "Only an address of your own account can be verified: the one you sign in with, or the account's.")
 	ErrRegistered            = fault.New(fault.Invalid, "already_registered", "There is an account with this address already. Sign in to it, or set a new password by mail.")
 )
+
+// ErrProviderUnavailable: who the provider depends on does not answer. The provider logs why.
+var ErrProviderUnavailable = fault.New(fault.Unavailable, "provider_unavailable",
+	"This way to sign in does not work at the moment. Sign in another way, or try again in a while.")

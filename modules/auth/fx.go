@@ -15,8 +15,9 @@ import (
 
 // Module gives an fx application a *Service, the *Passwords that password providers share, and the *Custody of the keys,
 // which is open from start to stop, and the *Mailings that providers have who prove by mail. It needs a *database.DB that was migrated with Migrations, and a *keyring.Ring.
-// Providers come by AsProvider. A *keyring.Ring by the name "peppers" is the list of peppers, if there is to be one.
-var Module = fx.Module("auth", fx.Provide(newInCustody, NewPasswords, NewMailings, NewCustody))
+// Providers come by AsProvider, and from the Settings by AsProviderType. A *keyring.Ring by the name "peppers" is the list of peppers, if there is to be one.
+var Module = fx.Module("auth", fx.Provide(newInCustody, NewPasswords, NewMailings, NewCustody,
+	fx.Annotate(makeTyped, fx.ParamTags(`optional:"true"`, `group:"auth.provider_types"`), fx.ResultTags(`group:"auth.providers,flatten"`))))
 
 // newInCustody is New for an application that starts and stops.
 func newInCustody(lc fx.Lifecycle, p Params, c *Custody) (*Service, error) {
@@ -96,6 +97,14 @@ type CustodyParams struct {
 //	fx.Provide(auth.AsProvider(card.New))
 func AsProvider(constructor any) any {
 	return fx.Annotate(constructor, fx.As(new(Provider)), fx.ResultTags(`group:"auth.providers"`))
+}
+
+// AsProviderType turns the constructor of a ProviderType into one that fx feeds to this module, which makes a provider of it
+// for each section that names it:
+//
+//	fx.Provide(auth.AsProviderType(ldap.Type))
+func AsProviderType(constructor any) any {
+	return fx.Annotate(constructor, fx.ResultTags(`group:"auth.provider_types"`))
 }
 
 //go:embed migrations/*.sql

@@ -64,6 +64,17 @@ type SecretChecker interface {
 // Describer says how a provider is shown to people. Without it, its name is shown.
 type Describer interface{ DisplayName() string }
 
+// Iconer says where the picture of a provider is: an address. Without it, or if that is empty, there is none.
+type Iconer interface{ Icon() string }
+
+// Reporter says whether the provider can be used at the moment, without asking anybody for long: people wait for it. One
+// that cannot answers with ErrProviderUnavailable, and asks anew by and by, whether or not anybody uses it.
+type Reporter interface{ Available() bool }
+
+// Runner has something to do for as long as an application serves, such as to look after who it depends on. Run returns
+// when the context ends. Without it a provider works as well.
+type Runner interface{ Run(context.Context) }
+
 // Attempt is one caller's try, as handed to a provider. It may grow.
 type Attempt struct {
 	Input Input // what the caller sent
@@ -158,7 +169,9 @@ const (
 type ProviderInfo struct {
 	ID          string
 	DisplayName string
+	Icon        string // the address of a picture, or empty
 	Flow        string // FlowCredentials or FlowRedirect
+	Unavailable bool   // who tries is told ErrProviderUnavailable, for now
 }
 
 var (
@@ -176,6 +189,12 @@ func describe(p Provider) ProviderInfo {
 	info := ProviderInfo{ID: p.Name(), DisplayName: p.Name(), Flow: FlowRedirect}
 	if d, ok := p.(Describer); ok {
 		info.DisplayName = d.DisplayName()
+	}
+	if i, ok := p.(Iconer); ok {
+		info.Icon = i.Icon()
+	}
+	if r, ok := p.(Reporter); ok {
+		info.Unavailable = !r.Available()
 	}
 	if _, ok := p.(Authenticator); ok {
 		info.Flow = FlowCredentials

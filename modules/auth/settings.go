@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -16,8 +17,36 @@ type Settings map[string]map[string]any
 // Decode reads the provider's section into a struct, whose fields name their keys by the tag config; what the section
 // does not mention keeps its value. Texts are read as numbers, switches, durations and comma-separated lists where the
 // struct wants those, because from the environment everything comes as text. What the section gets wrong, such as a key
-// that no field names, is a *SettingsError.
+// that no field names, is a *SettingsError, or several joined: see SettingsErrors.
 func (s Settings) Decode(provider string, into any) error {
+	wrong, unknown, err := decode(s[provider], into)
+	if err != nil {
+		return fmt.Errorf("auth.providers.%s: %w", provider, err)
+	}
+	if len(wrong) > 0 { // which keeps the unknown from being found
+		rest := maps.Clone(s[provider])
+		for _, name := range wrong {
+			name, _, _ = strings.Cut(strings.ReplaceAll(name, "[", "."), ".") // of what is wrong inside of it
+			delete(rest, name)
+		}
+		_, unknown, _ = decode(rest, into)
+	}
+	var errs []error
+	if len(wrong) > 0 {
+		errs = append(errs, settingsError("the value has the wrong type", provider, wrong...))
+	}
+	if len(unknown) > 0 {
+		errs = append(errs, settingsError("the provider knows no such setting", provider, unknown...))
+	}
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	return errors.Join(errs...)
+}
+
+// decode reads a section, and returns the names of the settings that have the wrong type and, if there is none, of those that
+// no field has.
+func decode(section map[string]any, into any) (wrong, unknown []string, err error) {
 	var seen mapstructure.Metadata
 	decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
 		TagName: "config", WeaklyTypedInput: true, Metadata: &seen, Result: into,
@@ -25,20 +54,40 @@ func (s Settings) Decode(provider string, into any) error {
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(mapstructure.StringToTimeDurationHookFunc(), splitList),
 	})
 	if err != nil {
-		return fmt.Errorf("auth.providers.%s: %w", provider, err)
+		return nil, nil, err
 	}
-	err = decoder.Decode(s[provider])
-	var wrong *mapstructure.DecodeError
-	switch {
-	case errors.As(err, &wrong): // its text may show the value, and values may be secret
-		return settingsError("the value has the wrong type", provider, wrong.Name())
-	case err != nil:
-		return &SettingsError{Keys: []string{"auth.providers." + provider}, What: "a value has the wrong type"}
-	case len(seen.Unused) > 0:
-		slices.Sort(seen.Unused)
-		return settingsError("the provider knows no such setting", provider, seen.Unused...)
+	wrong = wrongNames(decoder.Decode(section)) // whose text may show the value, and values may be secret
+	slices.Sort(seen.Unused)
+	return wrong, seen.Unused, nil
+}
+
+// wrongNames are the settings that could not be read, once each; the section itself is the name "".
+func wrongNames(err error) (names []string) {
+	if err == nil {
+		return nil
 	}
-	return nil
+	each(err, func(wrong *mapstructure.DecodeError) { names = append(names, wrong.Name()) })
+	if len(names) == 0 {
+		return []string{""}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// each calls f for every error of the type that err is or joins.
+func each[E error](err error, f func(E)) {
+	if found, ok := err.(E); ok { // not errors.As, which finds one of several
+		f(found)
+		return
+	}
+	switch err := err.(type) {
+	case interface{ Unwrap() error }:
+		each(err.Unwrap(), f)
+	case interface{ Unwrap() []error }:
+		for _, one := range err.Unwrap() {
+			each(one, f)
+		}
+	}
 }
 
 // SettingsError says that settings of a provider are wrong, so that whoever reads the configuration can say where they
@@ -51,9 +100,15 @@ type SettingsError struct {
 func settingsError(what, provider string, names ...string) error {
 	e := &SettingsError{What: what}
 	for _, name := range names {
-		e.Keys = append(e.Keys, "auth.providers."+provider+"."+name)
+		e.Keys = append(e.Keys, strings.TrimSuffix("auth.providers."+provider+"."+name, "."))
 	}
 	return e
+}
+
+// SettingsErrors are all that err is made of.
+func SettingsErrors(err error) (all []*SettingsError) {
+	each(err, func(e *SettingsError) { all = append(all, e) })
+	return all
 }
 
 func (e *SettingsError) Error() string { return strings.Join(e.Keys, ", ") + ": " + e.What }
@@ -64,6 +119,9 @@ var splitList = mapstructure.StringToSliceHookFunc(",")
 func (s Settings) check(providers map[string]Provider) error {
 	for name := range s {
 		if providers[name] == nil {
+			if s[name]["type"] != nil {
+				return settingsError("there is no such type of provider", name, "type")
+			}
 			return fmt.Errorf("auth.providers.%s: there is no such provider", name)
 		}
 	}

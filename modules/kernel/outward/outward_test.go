@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/latchkey-go/latchkey/app/outward"
+	"github.com/latchkey-go/latchkey/modules/kernel/outward"
 )
 
 func TestWhichAddressesArePublic(t *testing.T) {
