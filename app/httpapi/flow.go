@@ -60,6 +60,29 @@ func (c *call) inTwoSteps(a *API) bool {
 	return a.inTwoSteps(c.PathValue("actor"), c.PathValue("provider"))
 }
 
+// refuseTwoSteps says why there is no sign-in of two steps: the actor type is not there, may not use the provider, or that has
+// one step.
+func (a *API) refuseTwoSteps(actor, provider string) error {
+	infos, err := a.link.Providers(actor)
+	switch {
+	case err != nil:
+		return err
+	case slices.ContainsFunc(infos, func(i auth.ProviderInfo) bool { return i.ID == provider }):
+		return auth.ErrUnsupported.Msg("Redirect authentication not implemented for provider %s", provider)
+	default:
+		return link.ErrProvider.Msg("The actor type %s is not allowed to use the auth provider %s", actor, provider)
+	}
+}
+
+// beginsByGet is the route that providers of two steps alone take.
+const beginsByGet = "GET /auth/{actor}/{provider}"
+
+// takesGet reports whether the route of the pattern, which the path has, is there for the provider in it.
+func (a *API) takesGet(pattern, path string) bool {
+	parts := strings.Split(path, "/")
+	return pattern != beginsByGet || len(parts) == 4 && a.inTwoSteps(parts[2], parts[3])
+}
+
 // otherMethod refuses a method that the table has for the path and this provider has not.
 func otherMethod(c *call, allow string) error {
 	c.w.Header().Set("Allow", allow)
@@ -120,10 +143,10 @@ func (a *API) begun(c *call, f auth.Flow, secret string) outcome {
 
 // beginByGet is begin for what the query says. Credentials do not travel there: only providers of two steps take it.
 func (a *API) beginByGet(c *call) (outcome, error) {
-	switch _, err := a.link.Providers(c.PathValue("actor")); {
-	case err == nil && !c.inTwoSteps(a):
-		return outcome{}, otherMethod(c, "POST")
-	case err == nil && c.Method == http.MethodHead:
+	if !c.inTwoSteps(a) { // perhaps it is the path of another route, such as /auth/token/refresh
+		return outcome{}, otherMethod(c, strings.Join(a.allowed(c.Request), ", "))
+	}
+	if c.Method == http.MethodHead {
 		return outcome{}, otherMethod(c, "GET, POST")
 	}
 	in, err := readQueryInput(c)
@@ -158,7 +181,10 @@ func (a *API) start(c *call) (outcome, error) {
 
 func (a *API) startAt(c *call) (outcome, error) {
 	actor, provider := c.PathValue("actor"), c.PathValue("provider")
-	if c.Method == http.MethodHead && c.inTwoSteps(a) {
+	switch {
+	case !c.inTwoSteps(a):
+		return outcome{}, a.refuseTwoSteps(actor, provider)
+	case c.Method == http.MethodHead:
 		return outcome{}, otherMethod(c, "GET")
 	}
 	in, err := readQueryInput(c)

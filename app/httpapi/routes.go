@@ -305,7 +305,7 @@ func (a *API) allowed(r *http.Request) (allow []string) {
 	for _, method := range a.methods {
 		probe := r.Clone(r.Context())
 		probe.Method = method
-		if _, pattern := a.mux.Handler(probe); pattern != "" {
+		if _, pattern := a.mux.Handler(probe); pattern != "" && a.takesGet(pattern, r.URL.Path) {
 			allow = append(allow, method)
 			if method == http.MethodGet {
 				allow = append(allow, http.MethodHead)

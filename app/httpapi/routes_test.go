@@ -46,7 +46,7 @@ func takenBy(path string) (methods []string) {
 	for _, pattern := range httpapi.Routes() {
 		method, route, _ := strings.Cut(pattern, " ")
 		names := strings.Split(route, "/")
-		fits := len(names) == len(parts)
+		fits := len(names) == len(parts) && pattern != "GET /auth/{actor}/{provider}" // of two steps alone: flow_test.go
 		for i := 0; fits && i < len(names); i++ {
 			fits = names[i] == parts[i] || strings.HasPrefix(names[i], "{")
 		}
