@@ -29,11 +29,13 @@ const eventsUsage = `Usage of server events: what is recorded and was not delive
 
   list       shows deliveries that are still to be made, the oldest first, and dead letters: those that were given up, because
              the consumer said that trying again is of no use, or after events.max_attempts. --dead: the dead letters alone
+             A long error is cut; --json has the whole of it
   retry      has a running server deliver them now: dead letters as if anew, others without waiting any longer
              --all: the dead letters that the filters leave
   discard    drops them: they are never delivered
   consumers  shows who is told of events, and how much waits for whom
-  forget     has nothing recorded for a consumer any more that no program has, and drops what waits for it
+  forget     has nothing recorded for a consumer any more that no program has, and drops what waits for it. Not for the server's
+             own, mail and webhook: webhooks are taken out by 'server webhooks delete'
 
   FILTERS: --consumer NAME, --target NAME (such as a webhook's id), --topic TOPIC
 `

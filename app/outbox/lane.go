@@ -334,7 +334,7 @@ func (l *lane) deliver(ctx context.Context, rows []claimedRow, outcomes chan<- o
 		case o.skipped:
 			return
 		case o.dead:
-			log.Error("an event was not handled and is a dead letter: 'server events' lists them and tries them again", "error", o.failure)
+			log.Error("an event was not handled and is a dead letter: 'server events list' shows it, and 'server events retry' has it tried again", "error", o.failure)
 			return
 		case o.failure != "":
 			level := slog.LevelWarn
