@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -13,7 +14,6 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf16"
-	"unicode/utf8"
 
 	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/outbox"
@@ -29,13 +29,11 @@ const eventsUsage = `Usage of server events: what is recorded and was not delive
 
   list       shows deliveries that are still to be made, the oldest first, and dead letters: those that were given up, because
              the consumer said that trying again is of no use, or after events.max_attempts. --dead: the dead letters alone
-             A long error is cut; --json has the whole of it
   retry      has a running server deliver them now: dead letters as if anew, others without waiting any longer
              --all: the dead letters that the filters leave
   discard    drops them: they are never delivered
   consumers  shows who is told of events, and how much waits for whom
-  forget     has nothing recorded for a consumer any more that no program has, and drops what waits for it. Not for the server's
-             own, mail and webhook: webhooks are taken out by 'server webhooks delete'
+  forget     has nothing recorded for a consumer any more that no program has, and drops what waits for it
 
   FILTERS: --consumer NAME, --target NAME (such as a webhook's id), --topic TOPIC
 `
@@ -143,7 +141,7 @@ func (m *command) listEvents(ctx context.Context, o *outbox.Outbox, f outbox.Fil
 		if w.State != outbox.StateDead {
 			next = stamp(w.Next)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", w.State, w.ID, w.Topic, w.Aggregate, stamp(w.At), to, w.Attempts, next, shortened(w.Error))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", w.State, w.ID, w.Topic, w.Aggregate, stamp(w.At), to, w.Attempts, next, dash(w.Error))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -190,6 +188,9 @@ func forgetConsumer(ctx context.Context, o *outbox.Outbox, trail *audit.Trail, n
 		return "", fmt.Errorf("there is no consumer %q: 'server events consumers' lists them", name)
 	}
 	n, err := o.Forget(ctx, name)
+	if errors.Is(err, outbox.ErrInUse) {
+		return "", fmt.Errorf("this program has the consumer %s: it would only miss what happens until the next start. Mails are switched off by mail.driver, and webhooks are taken out by 'server webhooks'", name)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -265,13 +266,4 @@ func dash(s string) string {
 		return "-"
 	}
 	return s
-}
-
-// shortened is an error in a table.
-func shortened(s string) string {
-	const most = 80
-	if utf8.RuneCountInString(s) > most {
-		s = string([]rune(s)[:most-1]) + "…"
-	}
-	return dash(s)
 }
