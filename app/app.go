@@ -281,7 +281,7 @@ func mailOptions(c *Config, at *listener, terminal io.Writer, log *slog.Logger) 
 		}
 	default:
 		if c.Mail.Driver == "auto" && at != nil {
-			log.Warn("mail.driver is not set: nobody is sent an invite or a link to reset their password")
+			log.Warn("mail.driver is not set, nor is mail.smtp.host: nobody is sent an invite or a link to reset their password")
 		}
 		if settings := c.needsMail(); at != nil && len(settings) > 0 {
 			log.Warn("addresses have to be proved by a mailed link, and no mail is sent: who has not proved theirs stays outside",

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -13,7 +14,6 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf16"
-	"unicode/utf8"
 
 	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/outbox"
@@ -141,7 +141,7 @@ func (m *command) listEvents(ctx context.Context, o *outbox.Outbox, f outbox.Fil
 		if w.State != outbox.StateDead {
 			next = stamp(w.Next)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", w.State, w.ID, w.Topic, w.Aggregate, stamp(w.At), to, w.Attempts, next, shortened(w.Error))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", w.State, w.ID, w.Topic, w.Aggregate, stamp(w.At), to, w.Attempts, next, dash(w.Error))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -188,6 +188,9 @@ func forgetConsumer(ctx context.Context, o *outbox.Outbox, trail *audit.Trail, n
 		return "", fmt.Errorf("there is no consumer %q: 'server events consumers' lists them", name)
 	}
 	n, err := o.Forget(ctx, name)
+	if errors.Is(err, outbox.ErrInUse) {
+		return "", fmt.Errorf("this program has the consumer %s: it would only miss what happens until the next start. Mails are switched off by mail.driver, and webhooks are taken out by 'server webhooks'", name)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -263,13 +266,4 @@ func dash(s string) string {
 		return "-"
 	}
 	return s
-}
-
-// shortened is an error in a table.
-func shortened(s string) string {
-	const most = 80
-	if utf8.RuneCountInString(s) > most {
-		s = string([]rune(s)[:most-1]) + "…"
-	}
-	return dash(s)
 }

@@ -85,6 +85,8 @@ func TestTheCommandEventsShowsWhatIsToBeDeliveredAndHasItTriedAgain(t *testing.T
 
 		want(0, nil, "user", "-e", "joe@example.com", "--invite")
 		want(1, []string{`no consumer "nobody"`}, "events", "forget", "nobody")
+		want(1, []string{"this program has the consumer mail"}, "events", "forget", "mail")
+		env = append(env, "LATCHKEY_MAIL_DRIVER=none")
 		want(0, []string{"Forgot mail, and 1 event"}, "events", "forget", "mail")
 		want(0, []string{"Nobody is told of events."}, "events", "consumers")
 		want(0, []string{"nothing such"}, "events", "list")

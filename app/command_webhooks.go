@@ -14,7 +14,9 @@ import (
 const webhooksUsage = `Usage of server webhooks:
   server webhooks list                    show all webhooks
   server webhooks create URL [--topic TOPIC …] [--description TEXT]
-                                          make one, and print its secret, this once. Without --topic it hears everything
+                                          make one, and print its secret, this once. Without --topic it hears everything;
+                                          docs/embedding.md lists the topics. The address is a public one by https, unless
+                                          webhooks.private_addresses is true
   server webhooks show ID                 show one
   server webhooks rotate ID [--overlap 24h | --now]
                                           give it a new secret, and print that, this once. The old one goes on signing for
@@ -24,10 +26,12 @@ const webhooksUsage = `Usage of server webhooks:
   server webhooks delete ID               delete it, with its secrets and its log
   server webhooks deliveries ID [--failed] [--limit 50] [--after DELIVERY]
                                           show what came of sending events to it, the newest first
-  server webhooks test ID                 send it the event webhook.test now; exit 1 if that fails
+  server webhooks test ID                 send it the event webhook.test now, also if it is disabled; exit 1 if that fails
   server webhooks resend ID EVENT         have a running server send it an event now that waits for it or was given up
 
   --json  print what /admin/webhooks answers, instead of text
+
+  Another address, description or other topics are set by POST /admin/webhooks/{id} (docs/http-api.md).
 `
 
 // webhookFlags are those that any of the commands takes.

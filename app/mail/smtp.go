@@ -294,9 +294,11 @@ func (c *conversation) failure(ctx context.Context, err error) error {
 	var reply *textproto.Error
 	switch {
 	case errors.As(err, &reply) && reply.Code >= 400:
-		said := strconv.Itoa(reply.Code)
-		if c.at != atSignIn {
-			said += " " + c.harmless(reply.Msg)
+		said := strconv.Itoa(reply.Code) + " "
+		if c.at == atSignIn { // whose answer may repeat the password
+			said += "(see to mail.smtp.username and mail.smtp.password)"
+		} else {
+			said += c.harmless(reply.Msg)
 		}
 		if c.refused(reply) {
 			return fmt.Errorf("%s: %s: %w", where, said, ErrRefused)
@@ -319,7 +321,7 @@ func (c *conversation) failure(ctx context.Context, err error) error {
 	case errors.As(err, &header):
 		return fmt.Errorf("%s: the server does not speak TLS here; is it a port for STARTTLS, which needs tls: starttls?", where)
 	case errors.As(err, &certificate):
-		return fmt.Errorf("%s: %w; if it is of a CA of your own, name that by ca_file", where, err)
+		return fmt.Errorf("%s: %w; if it is of a CA of your own, name that by mail.smtp.ca_file", where, err)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
 		return fmt.Errorf("%s: the server has hung up", where)

@@ -326,7 +326,7 @@ func (l *lane) deliver(ctx context.Context, rows []claimedRow, outcomes chan<- o
 		err := <-done
 		switch {
 		case errors.Is(err, errLost):
-			log.Warn("an event was handled after its time: another node may have handled it, too")
+			log.Warn("an event was handled whose delivery is gone: it was dropped meanwhile, or its lease had ended and another node may have handled it, too")
 			return
 		case err != nil:
 			log.Error("record a delivery", "error", err)
@@ -334,14 +334,14 @@ func (l *lane) deliver(ctx context.Context, rows []claimedRow, outcomes chan<- o
 		case o.skipped:
 			return
 		case o.dead:
-			log.Error("an event was not handled and is a dead letter: 'server events' lists them and tries them again", "error", o.failure)
+			log.Error("an event was not handled and is a dead letter: 'server events list' shows it, and 'server events retry' has it tried again", "error", o.failure)
 			return
 		case o.failure != "":
 			level := slog.LevelWarn
 			if c.Target != "" && !l.warns(c.Target) {
 				level = slog.LevelDebug
 			}
-			log.Log(ctx, level, "an event was not handled and will be tried again", "in", backoff(c.tries()), "error", o.failure)
+			log.Log(ctx, level, "an event was not handled and will be tried again", "in", backoff(c.tries()).String(), "error", o.failure)
 			return
 		default:
 			log.Debug("delivered")

@@ -2,7 +2,10 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -21,7 +24,7 @@ type Waiting struct {
 	Attempts  int       `json:"attempts"`        // that were begun
 	Error     string    `json:"error,omitempty"` // of the last one that failed
 	State     State     `json:"state"`
-	Next      time.Time `json:"next_at"` // not before then, while it is at work: when others take it over, of a dead letter: never
+	Next      time.Time `json:"next_at,omitzero"` // not before then, while it is at work: when others take it over, of a dead letter: never
 	Dead      time.Time `json:"dead_at,omitzero"`
 }
 
@@ -63,6 +66,9 @@ func (f Filter) apply(q bun.QueryBuilder) bun.QueryBuilder {
 func (o *Outbox) List(ctx context.Context, f Filter, offset, limit int) ([]Waiting, int, error) {
 	if err := o.setClock(ctx); err != nil {
 		return nil, 0, err
+	}
+	if limit <= 0 {
+		limit = math.MaxInt32 // SQLite has no offset without a limit
 	}
 	return o.store.list(ctx, f, o.now(), offset, limit)
 }
@@ -113,9 +119,15 @@ type Enrolled struct {
 // Consumers returns for whom events are recorded.
 func (o *Outbox) Consumers(ctx context.Context) ([]Enrolled, error) { return o.store.enrolled(ctx) }
 
+// ErrInUse says that a consumer is one that this program has: to forget it would lose what happens until it is enrolled again.
+var ErrInUse = errors.New("outbox: this program has the consumer")
+
 // Forget has nothing recorded any more for the consumer of this name and its targets, and drops what waits for them, dead letters
-// too. It says how many those were. A program that has the consumer enrols it again when it starts.
+// too. It says how many those were. ErrInUse, if this program has the consumer; another that has it enrols it again when it starts.
 func (o *Outbox) Forget(ctx context.Context, name string) (n int, err error) {
+	if slices.ContainsFunc(o.lanes, func(l *lane) bool { return l.name == name }) {
+		return 0, fmt.Errorf("%w %q", ErrInUse, name)
+	}
 	err = o.db.InTx(ctx, func(ctx context.Context) (err error) {
 		n, err = o.store.forget(ctx, name)
 		return err

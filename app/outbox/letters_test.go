@@ -188,6 +188,12 @@ func TestNothingIsRecordedForWhoIsForgottenOrRetired(t *testing.T) {
 		emit(t, open(t, db, a.consumer("a"), b.consumer("b"), b.consumer("c")), happened{"x", 1})
 		o := open(t, db, a.consumer("a"))
 		o.Retire("b", "never_there")
+		if n, err := o.Forget(t.Context(), "a"); n != 0 || !errors.Is(err, outbox.ErrInUse) {
+			t.Errorf("one that is in use was forgotten with %d, %v", n, err)
+		}
+		if all, total, err := o.List(t.Context(), outbox.Filter{}, 1, 0); len(all) != 2 || total != 3 || err != nil {
+			t.Errorf("from the second on are %+v of %d, %v", all, total, err)
+		}
 		if n, err := o.Forget(t.Context(), "c"); n != 1 || err != nil {
 			t.Errorf("forgotten with %d, %v", n, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"slices"
@@ -583,4 +584,31 @@ func TestNodesWhoseClocksDifferShareTheWork(t *testing.T) {
 	if got, took := s.all(), time.Since(began); !slices.Equal(got, want) || took > 15*time.Second {
 		t.Errorf("in %v were handled %v", took, got)
 	}
+}
+
+// When more waits than there are workers, who waits for longest comes first, whatever they are called.
+func TestWhoWaitsForLongestComesFirst(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		var s seen
+		release := make(chan struct{})
+		o := open(t, at.Open(t, outbox.Migrations()), outbox.On("c", func(_ context.Context, d outbox.Delivery, e happened) error {
+			s.add(d, e)
+			<-release
+			return nil
+		}))
+		const events, workers = 40, 16
+		for n := range events {
+			emit(t, o, happened{fmt.Sprintf("%03d", events-n), n})
+		}
+		run(t, o)
+		until(t, "all workers are busy", func() bool { return len(s.all()) == workers })
+		for _, e := range s.all() {
+			if e.N >= workers {
+				t.Errorf("number %d is handled before others that waited for longer", e.N)
+			}
+		}
+		close(release)
+		drained(t, o)
+	})
 }

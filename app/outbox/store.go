@@ -163,7 +163,7 @@ type query struct {
 	now        time.Time
 }
 
-// heads are the streams, at most so many, that have something due which waits for nothing: their earliest delivery. Topics that
+// heads are the streams, at most so many, that have something due which waits for nothing: their earliest delivery, and who waits for longest first. Topics that
 // this program does not hear are left to those that do. What was tried before may be a dead letter that is tried again: it waits
 // for whoever is at a later one.
 //
@@ -171,9 +171,9 @@ type query struct {
 // PostgreSQL believes about a table that was empty a moment ago. If the window is full of what waits for others it is widened.
 func (s store) heads(ctx context.Context, q query, most int) (heads []head, err error) {
 	for window := 30 * most; ; window *= 10 {
-		due := s.waiting(ctx, q).Column("d.target", "d.aggregate_id", "d.event_seq", "d.attempts").Where("d.next_at <= ?", q.now).OrderExpr("d.next_at").Limit(int64(window))
+		due := s.waiting(ctx, q).Column("d.target", "d.aggregate_id", "d.event_seq", "d.attempts", "d.next_at").Where("d.next_at <= ?", q.now).OrderExpr("d.next_at").Limit(int64(window))
 		streams := s.db.Conn(ctx).NewSelect().TableExpr("(?) AS due", due).
-			ColumnExpr("due.target, due.aggregate_id, min(due.event_seq) AS event_seq, max(due.attempts) AS tried, count(*) AS among").Group("due.target", "due.aggregate_id")
+			ColumnExpr("due.target, due.aggregate_id, min(due.event_seq) AS event_seq, max(due.attempts) AS tried, min(due.next_at) AS since, count(*) AS among").Group("due.target", "due.aggregate_id")
 		earliest := s.db.Conn(ctx).NewSelect().TableExpr("latchkey_outbox_delivery AS b").ColumnExpr("min(b.event_seq)").
 			Where("b.consumer = ? AND b.target = s.target AND b.aggregate_id = s.aggregate_id AND b.dead_at IS NULL", q.consumer)
 		if len(q.topics) > 0 {
@@ -187,7 +187,8 @@ func (s store) heads(ctx context.Context, q query, most int) (heads []head, err 
 			First bool
 		}
 		err := s.db.Conn(ctx).NewSelect().TableExpr("(?) AS s", streams).
-			ColumnExpr("s.target, s.aggregate_id, s.event_seq, s.among, s.event_seq = (?) AND (s.tried = 0 OR NOT EXISTS (?)) AS first", earliest, atWork).Scan(ctx, &found)
+			ColumnExpr("s.target, s.aggregate_id, s.event_seq, s.among, s.event_seq = (?) AND (s.tried = 0 OR NOT EXISTS (?)) AS first", earliest, atWork).
+			OrderExpr("s.since, s.event_seq").Scan(ctx, &found) // who waits for longest is first
 		if err != nil {
 			return nil, fmt.Errorf("look for due deliveries: %w", err)
 		}

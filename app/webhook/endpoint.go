@@ -329,7 +329,7 @@ func (s *Service) ListEndpoints(ctx context.Context, p Page) ([]Endpoint, int, e
 // it for as long as the rotation says. ErrNotFound, ErrInvalid, ErrRotating.
 func (s *Service) RotateSecret(ctx context.Context, id EndpointID, r Rotation) (Endpoint, Secret, error) {
 	if r.Overlap < 0 || r.Overlap > MaxOverlap || r.Now && r.Overlap != 0 {
-		return Endpoint{}, Secret{}, ErrInvalid.Msg("Invalid rotation: the old secret goes on signing for at most %d days, or not at all", int(MaxOverlap.Hours()/24))
+		return Endpoint{}, Secret{}, ErrInvalid.Msg("Invalid rotation: the old secret goes on signing either for at most %d days, by overlap, or not at all, by now", int(MaxOverlap.Hours()/24))
 	}
 	secret := newSecret()
 	var after Endpoint

@@ -8,7 +8,7 @@ var (
 	ErrInvalid  = fault.New(fault.Invalid, "webhook_value_invalid", "A webhook has a value that cannot be kept.")
 	ErrTooMany  = fault.New(fault.Conflict, "webhook_too_many", "There are as many webhooks as may be. Delete one that is not needed.")
 	ErrRotating = fault.New(fault.Conflict, "webhook_rotated_too_often",
-		"Too many secrets of this webhook sign already. Wait until one has run out, or have the new one count alone at once.")
+		"Too many secrets of this webhook sign already. Wait until one has run out, or have the new one count alone, by a rotation with now.")
 	ErrNotWaiting = fault.New(fault.NotFound, "webhook_event_not_waiting", "This event does not wait for this webhook: it was delivered, or was never meant for it.")
 	ErrCursor     = fault.New(fault.Invalid, "cursor_invalid", "The list has no such place.")
 )
