@@ -173,7 +173,7 @@ func TestRightPasswordsAtOnceAreAllLetIn(t *testing.T) {
 func TestAnAttemptThatIsOutOfOurHandsDoesNotCount(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
 		db := at.Open(t, auth.Migrations())
-		p, err := auth.NewPasswords(auth.PasswordParams{Keys: ring(t, secret(1)), Options: auth.PasswordOptions{Cost: 8, MaxWait: time.Nanosecond}})
+		p, err := auth.NewPasswords(auth.PasswordParams{Keys: ring(t, secret(1)), Options: auth.PasswordOptions{Cost: 10, MaxWait: time.Nanosecond}})
 		must(t, err)
 		s, err := auth.New(auth.Params{DB: db, Keys: ring(t, secret(1)), Providers: []auth.Provider{emailpass.New(p, emailpass.Config{})},
 			Options: auth.Options{Throttle: auth.ThrottleOptions{AccountAddress: auth.Limit{Most: 100}}}})
