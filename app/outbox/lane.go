@@ -25,7 +25,15 @@ type lane struct {
 	busy map[stream]*work // what is being handled here
 	slow map[string]bool  // the targets whose last event took long
 
-	warned map[string]time.Time // when it was last said that a target fails
+	warned  map[string]time.Time // when it was last said that a target fails
+	failing map[string]*trouble  // the targets that have taken nothing since they failed
+}
+
+// trouble is a target that fails.
+type trouble struct {
+	aggregates map[string]bool // of which an event has failed, a few of them: if it is one alone, that may be what is wrong
+	pauses     int
+	until      time.Time // nothing is sent before then
 }
 
 // work is a stream that is being handled.
@@ -74,6 +82,11 @@ func (l *lane) query(now time.Time) query {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for target, t := range l.failing {
+		if time.Now().Before(t.until) {
+			q.butTargets = append(q.butTargets, target)
+		}
+	}
 	q.but = slices.Collect(maps.Keys(l.busy))
 	return q
 }
@@ -113,6 +126,32 @@ func (c *crowd) take(target string) bool {
 		c.atSlow++
 	}
 	return true
+}
+
+// tell says whether a target has taken an event. One that fails with the events of several aggregates is down: it is given a pause,
+// longer each time, in which what waits for it uses up no attempts.
+func (l *lane) tell(target, aggregate string, taken bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if taken {
+		delete(l.failing, target)
+		return
+	}
+	if l.failing == nil {
+		l.failing = map[string]*trouble{}
+	}
+	t := l.failing[target]
+	if t == nil {
+		t = &trouble{aggregates: map[string]bool{}}
+		l.failing[target] = t
+	}
+	if len(t.aggregates) < targetWorkers {
+		t.aggregates[aggregate] = true
+	}
+	if now := time.Now(); len(t.aggregates) == targetWorkers && now.After(t.until) {
+		t.pauses++
+		t.until = now.Add(min(backoff(t.pauses), maxPause))
+	}
 }
 
 // warns reports whether a failure of a target is worth a warning: one that is down fails with whatever waits for it, so a warning a
@@ -321,6 +360,11 @@ func (l *lane) deliver(ctx context.Context, rows []claimedRow, outcomes chan<- o
 		} else if err := l.handle(context.WithoutCancel(ctx), c); err != nil {
 			o.failure = speak(err)
 			o.dead = isPermanent(err) || c.tries() >= l.outbox.options.MaxAttempts
+			if c.Target != "" && !isPermanent(err) {
+				l.tell(c.Target, c.Aggregate, false)
+			}
+		} else if c.Target != "" {
+			l.tell(c.Target, c.Aggregate, true)
 		}
 		outcomes <- o
 		err := <-done

@@ -18,6 +18,7 @@ const (
 	slowWorkers   = workers / 2          // of all targets together that are slow
 	slowTime      = time.Second          // after which a target is
 	linger        = 5 * time.Millisecond // how long a free worker waits for others to be free, too
+	maxPause      = time.Minute          // of a target that fails with whatever it is sent
 	clockTime     = 30 * time.Second     // how often the clock is compared with the database's
 	maxWait       = 10 * time.Minute     // between two attempts
 )

@@ -470,7 +470,8 @@ func TestATestIsSentAtOnceAndItsAnswerShown(t *testing.T) {
 			t.Errorf("%d requests, log %+v", len(got), log)
 		}
 		r.Close()
-		if d, err := p.SendTest(t.Context(), e.ID); err != nil || d.Status != 0 || d.Error != "the connection was refused" {
+		gone := []string{"the connection was refused", "the connection was closed before an answer came"} // by the one that was kept
+		if d, err := p.SendTest(t.Context(), e.ID); err != nil || d.Status != 0 || !slices.Contains(gone, d.Error) {
 			t.Errorf("nobody there: %+v, %v", d, err)
 		}
 		if _, err := p.SendTest(t.Context(), webhook.EndpointID(id.New("whep"))); !errors.Is(err, webhook.ErrNotFound) {
