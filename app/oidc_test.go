@@ -97,7 +97,7 @@ func TestTheServerStartsWithoutAnIssuerAndFindsItLater(t *testing.T) {
 		}
 		t.Fatalf("%s: %s", path, last)
 	}
-	const shown = `{"id":"down","identifier":"down","display_name":"down","flow":"redirect","icon":"/x.svg"`
+	const shown = `{"id":"down","identifier":"down","display_name":"down","flow":"redirect","start":"/auth/user/down/start","icon":"/x.svg"`
 	until("/auth/user/providers", func(s string) bool { return strings.Contains(s, shown+`,"available":false}`) })
 	until("/health", func(s string) bool { return strings.HasPrefix(s, `{"status":"ok","unavailable_providers":["down"`) })
 	down.Behave()
