@@ -51,6 +51,8 @@ func (p redirecting) Finish(_ context.Context, a auth.Attempt) (auth.Assertion, 
 		return auth.Assertion{}, errors.New("the callback URL is another in the second step")
 	case in.Code == "" || strings.HasPrefix(in.Code, "bad"):
 		return auth.Assertion{}, auth.ErrInvalidCredentials
+	case in.Code == "gone": // as a provider does whose caller has not waited
+		return auth.Assertion{}, fmt.Errorf("ask the provider: %w", context.Canceled)
 	case in.Code == "broken":
 		return auth.Assertion{}, errors.New("the provider does not answer")
 	}
@@ -578,6 +580,20 @@ func TestSignInsOfTwoStepsAreBegunSoOftenFromAnAddress(t *testing.T) {
 		}
 		if a := s.do(t, "POST", "/auth/user/okta", "{}", from("198.51.100.7")); a.status != 200 {
 			t.Errorf("from elsewhere: %d %s", a.status, a.body)
+		}
+	})
+}
+
+func TestABrowserThatHasGoneIsNoFailureOfTheServer(t *testing.T) {
+	eachInTwoSteps(t, func(t *testing.T, s *server) {
+		for code, logged := range map[string]bool{"gone": false, "broken": true} {
+			b := s.browser()
+			state := b.start(t, "")
+			s.log.reset()
+			b.do(t, "GET", comingBack("okta", state, code), "", page)
+			if log := s.log.String(); strings.Contains(log, `"level":"ERROR"`) != logged {
+				t.Errorf("%s: the log is %s", code, log)
+			}
 		}
 	})
 }
