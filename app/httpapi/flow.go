@@ -408,7 +408,9 @@ func (a *API) move(w http.ResponseWriter, to string) {
 func (a *API) failOnPage(w http.ResponseWriter, r *http.Request, err error) {
 	f, p := problemOf(err)
 	if f == nil {
-		a.log.Error("request failed", "request_id", web.RequestID(r.Context()), "method", r.Method, "path", r.URL.Path, "error", err)
+		if !errors.Is(err, context.Canceled) { // the caller has gone
+			a.log.Error("request failed", "request_id", web.RequestID(r.Context()), "method", r.Method, "path", r.URL.Path, "error", err)
+		}
 		f, p = &fault.Error{}, problem{Message: "Something went wrong on our side. Try again in a moment.", Reason: "internal"}
 	}
 	web.SetRetryAfter(w, f.RetryAfter)

@@ -51,6 +51,8 @@ func (p redirecting) Finish(_ context.Context, a auth.Attempt) (auth.Assertion, 
 		return auth.Assertion{}, errors.New("the callback URL is another in the second step")
 	case in.Code == "" || strings.HasPrefix(in.Code, "bad"):
 		return auth.Assertion{}, auth.ErrInvalidCredentials
+	case in.Code == "gone": // as a provider does whose caller has not waited
+		return auth.Assertion{}, fmt.Errorf("ask the provider: %w", context.Canceled)
 	case in.Code == "broken":
 		return auth.Assertion{}, errors.New("the provider does not answer")
 	}
@@ -578,6 +580,72 @@ func TestSignInsOfTwoStepsAreBegunSoOftenFromAnAddress(t *testing.T) {
 		}
 		if a := s.do(t, "POST", "/auth/user/okta", "{}", from("198.51.100.7")); a.status != 200 {
 			t.Errorf("from elsewhere: %d %s", a.status, a.body)
+		}
+	})
+}
+
+func TestABrowserThatHasGoneIsNoFailureOfTheServer(t *testing.T) {
+	eachInTwoSteps(t, func(t *testing.T, s *server) {
+		for code, logged := range map[string]bool{"gone": false, "broken": true} {
+			b := s.browser()
+			state := b.start(t, "")
+			s.log.reset()
+			b.do(t, "GET", comingBack("okta", state, code), "", page)
+			if log := s.log.String(); strings.Contains(log, `"level":"ERROR"`) != logged {
+				t.Errorf("%s: the log is %s", code, log)
+			}
+		}
+	})
+}
+
+// A GET that begins a sign-in uses up what its sender's address may begin, and may have something mailed: a page of another site must
+// not have its visitors send any.
+func TestAPageOfAnotherSiteHasItsVisitorsBeginNothing(t *testing.T) {
+	o := twoSteps
+	o.site.CORSOrigins = []string{"https://shop.example.com"}
+	eachWith(t, o, func(t *testing.T, s *server) {
+		s.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		const begins, starts = "/auth/user/okta", "/auth/user/okta/start"
+		sent := func(site, mode, dest string, more ...string) []string {
+			return append(more, "Sec-Fetch-Site: "+site, "Sec-Fetch-Mode: "+mode, "Sec-Fetch-Dest: "+dest)
+		}
+		begun := 0
+		for what, c := range map[string]struct {
+			path    string
+			status  int
+			headers []string
+		}{
+			"a picture":                     {begins, 403, sent("cross-site", "no-cors", "image")},
+			"a picture of a sister site":    {begins, 403, sent("same-site", "no-cors", "image")},
+			"a script":                      {begins, 403, sent("cross-site", "cors", "empty", "Origin: https://evil.example")},
+			"a script of an old browser":    {begins, 403, []string{"Origin: https://evil.example"}},
+			"a frame":                       {begins, 403, sent("cross-site", "navigate", "iframe")},
+			"a link to what scripts use":    {begins, 403, sent("cross-site", "navigate", "document")},
+			"our own script":                {begins, 200, sent("same-origin", "cors", "empty")},
+			"a listed script":               {begins, 200, sent("same-site", "cors", "empty", "Origin: https://shop.example.com")},
+			"a program":                     {begins, 200, nil},
+			"start by a picture":            {starts, 403, sent("cross-site", "no-cors", "image")},
+			"start by a frame":              {starts, 403, sent("cross-site", "navigate", "iframe", page)},
+			"start by a script":             {starts, 403, sent("same-site", "cors", "empty", "Origin: https://evil.example.com")},
+			"start before anybody wants it": {starts, 403, sent("cross-site", "navigate", "document", "Sec-Purpose: prefetch;prerender")},
+			"start by a link":               {starts, 303, sent("cross-site", "navigate", "document", page)},
+			"start by hand":                 {starts, 303, sent("none", "navigate", "document", page)},
+			"start by our own link":         {starts, 303, sent("same-origin", "navigate", "document", page)},
+			"start in an old browser":       {starts, 303, []string{page}},
+		} {
+			a := s.do(t, "GET", c.path, "", c.headers...)
+			if a.status != c.status || (a.status == 403) != (a.get("reason") == "cross_origin") || (a.status == 403) != (a.header.Get("Set-Cookie") == "") {
+				t.Errorf("%s: %d %s, want %d", what, a.status, a.body, c.status)
+			}
+			if c.status != 403 {
+				begun++
+			}
+		}
+		if got := s.count(t, "auth_flow"); got != begun {
+			t.Errorf("%d were begun, want %d", got, begun)
+		}
+		if kept := s.trail(t, "outcome=refused"); len(kept) != 0 { // visitors everywhere could fill it
+			t.Errorf("the trail has %v", kept)
 		}
 	})
 }

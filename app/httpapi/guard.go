@@ -39,6 +39,23 @@ func signedIn(a *API, c *call) error {
 	return bearer(a, c)
 }
 
+// ownScript lets everybody pass but a browser whom a page of another site has ask: a sign-in that is begun counts, is kept and may
+// have something mailed, which no page has its visitors do.
+func ownScript(a *API, c *call) error {
+	if a.site.FromOtherSite(c.Request) && c.inTwoSteps(a) {
+		return errOtherSite
+	}
+	return nil
+}
+
+// ownScriptOrLink is ownScript for what links lead to, which may be anywhere: a picture or a frame is none.
+func ownScriptOrLink(a *API, c *call) error {
+	if !web.Embedded(c.Request) {
+		return nil
+	}
+	return ownScript(a, c)
+}
+
 // bearer wants a living session by its access token.
 func bearer(a *API, c *call) error {
 	token, ok := web.Bearer(c.Request)

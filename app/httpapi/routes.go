@@ -26,8 +26,8 @@ func (a *API) routes() []route {
 	return []route{
 		{"POST", "/auth/{actor}/{provider}/register", public, takesInput(a.register)},
 		{"POST", "/auth/{actor}/{provider}", public, takesInput(a.signIn)},
-		{"GET", "/auth/{actor}/{provider}", public, takesNothing(a.beginByGet)}, // of two steps alone
-		{"GET", "/auth/{actor}/{provider}/start", public, takesNothing(a.start)},
+		{"GET", "/auth/{actor}/{provider}", ownScript, takesNothing(a.beginByGet)}, // of two steps alone
+		{"GET", "/auth/{actor}/{provider}/start", ownScriptOrLink, takesNothing(a.start)},
 		{"GET", "/auth/{actor}/{provider}/callback", public, takesNothing(a.callback)},
 		{"POST", "/auth/{actor}/{provider}/callback", public, takesCallback(a)}, // a form is for other sites to send: it looks at no cookie
 		{"POST", "/auth/{actor}/{provider}/reset-password", public, takes(a.requestReset)},

@@ -45,6 +45,21 @@ func (s *Site) SetFlow(w http.ResponseWriter, secret string, until time.Time) {
 	http.SetCookie(w, c)
 }
 
+// FromOtherSite reports whether a browser sends the request from a site that is not listed, whatever its method: for a GET that
+// does something.
+func (s *Site) FromOtherSite(r *http.Request) bool {
+	acting := *r
+	acting.Method = http.MethodPost // http.CrossOriginProtection lets every GET pass
+	return s.guard.Check(&acting) != nil
+}
+
+// Embedded reports whether a browser asks for what is to be part of a page, or to be there in case somebody wants it: nobody has
+// followed a link. A browser that does not say it (Fetch Metadata) is taken to have followed one.
+func Embedded(r *http.Request) bool {
+	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
+	return mode != "" && mode != "navigate" || dest != "" && dest != "document" || strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
+}
+
 // maxLocal is the most bytes of a local path, query included.
 const maxLocal = 2048
 

@@ -209,13 +209,17 @@ func (s *Service) mailedFlow(ctx context.Context, provider, flow, browser string
 	return &rows[0], nil
 }
 
-// begunIn reports whether who comes back with what their browser keeps may finish the flow, as takeFlow asks for it.
+// begunIn reports whether who comes back with what their browser keeps may finish the flow, as takeFlow asks for it, or wait for its mail.
 func (r *flowRow) begunIn(browser string) bool {
 	if browser == "" {
 		return r.Portable
 	}
-	return r.BrowserHash == hashed(browser)
+	return r.BrowserHash == hashed(browser) || r.BrowserHash == keptOnPage(browser)
 }
+
+// keptOnPage is how a browser is kept that has come to the page of a flow which was begun elsewhere. It shows the browser its mail; it
+// does not have it finish the flow, which anybody may have sent it to.
+func keptOnPage(browser string) string { return hashed("page\x00" + browser) }
 
 func (s *Service) readMailed(flow string, row *flowRow) MailedFlow {
 	f := MailedFlow{ID: flow, ActorType: row.ActorType, CallbackURL: row.CallbackURL, Adds: row.SessionID != ""}
@@ -236,9 +240,13 @@ func (s *Service) MailedFlowOf(ctx context.Context, provider, token, browser str
 	if browser == "" {
 		return elsewhere, ErrFlow
 	}
-	rows, err := s.store.flows(ctx, provider, "browser_hash", hashed(browser))
-	if err != nil {
-		return MailedFlow{}, err
+	var rows []flowRow
+	for _, hash := range []string{hashed(browser), keptOnPage(browser)} {
+		some, err := s.store.flows(ctx, provider, "browser_hash", hash)
+		if err != nil {
+			return MailedFlow{}, err
+		}
+		rows = append(rows, some...)
 	}
 	for _, row := range rows {
 		m, err := NewMailings(s.keys).Read(row.State)
@@ -254,15 +262,16 @@ func (s *Service) MailedFlowOf(ctx context.Context, provider, token, browser str
 	return elsewhere, ErrFlow
 }
 
-// KeepMailedFlow binds a flow that is bound to no browser (Binding.Portable) to the one that has come to its page, which keeps the secret
-// until then: so that a link which is opened there finds it. ErrFlow: there is none, or it is bound already.
+// KeepMailedFlow has the browser that has come to the page of a flow which whoever brings no secret may finish (Binding.Portable) keep the
+// secret until then: so that a link which is opened there finds the flow. It does not have that browser finish it: the page may be a
+// stranger's link. ErrFlow: there is none, or it is bound to a browser.
 func (s *Service) KeepMailedFlow(ctx context.Context, provider, flow, browser string) (until time.Time, err error) {
 	row, err := s.mailedFlow(ctx, provider, flow, "")
 	if err != nil {
 		return time.Time{}, err
 	}
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
-		there, err := s.store.keepFlow(ctx, row.IDHash, hashed(browser))
+		there, err := s.store.keepFlow(ctx, row.IDHash, keptOnPage(browser))
 		if err == nil && !there {
 			err = ErrFlow
 		}

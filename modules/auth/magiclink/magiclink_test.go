@@ -332,6 +332,10 @@ func TestALinkFindsItsFlowInTheBrowserInWhichItWasBegunOnly(t *testing.T) {
 		if f, err := h.MailedFlowOf(t.Context(), magiclink.Name, token, "three"); err != nil || f.ID != portable {
 			t.Errorf("%q, %v", f.ID, err)
 		}
+		// Who has sent the browser there, to a flow and a mail of their own, does not have it come in by them.
+		if _, err := h.FinishBound(t.Context(), magiclink.Name, back(portable, token), auth.Return{ActorType: "user", Browser: "three"}); !errors.Is(err, auth.ErrFlow) {
+			t.Errorf("a browser that was at the page finishes the flow of another: %v", err)
+		}
 		if _, err := h.FinishBound(t.Context(), magiclink.Name, back(portable, token), auth.Return{ActorType: "user"}); err != nil {
 			t.Errorf("the page of the application, without the cookie: %v", err)
 		}
