@@ -175,7 +175,7 @@ func (s *Service) counts(ctx context.Context, address string, providers []string
 	for _, provider := range providers {
 		account(provider, address, "")
 	}
-	note(limitVerificationAll.bucket(address), Count{})
+	note(limitVerificationAll.bucket(mailboxOf(address)), Count{})
 	for _, i := range identities {
 		c := Count{IdentityID: i.ID}
 		subjects[subjectOfIdentity(i.ID)] = c

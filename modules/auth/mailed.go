@@ -127,10 +127,11 @@ func (s *Service) mail(ctx context.Context, provider, actorType string, m *Maili
 	if err := s.takeByPlace(ctx, limitSignInAsk); err != nil {
 		return err
 	}
-	if err := s.take(ctx, limitSignInMail.bucket(m.mailed.Email, network(c.IP))); err != nil {
+	mailbox := mailboxOf(m.mailed.Email)
+	if err := s.take(ctx, limitSignInMail.bucket(mailbox, network(c.IP))); err != nil {
 		return err
 	}
-	if err := s.Take(ctx, limitSignInMailAll, m.mailed.Email); err != nil {
+	if err := s.Take(ctx, limitSignInMailAll, mailbox); err != nil {
 		return err
 	}
 	e := m.mailed.open(nil).Request(provider)
@@ -139,6 +140,16 @@ func (s *Service) mail(ctx context.Context, provider, actorType string, m *Maili
 		e.IP = ""
 	}
 	return s.events.Emit(ctx, e)
+}
+
+// mailboxOf is the address of the mailbox that a canonical address most likely leads to: what is behind a plus sign is a label there
+// (RFC 5233), of which one mailbox has any number. It is for counting mails; who somebody is does not hang on it.
+func mailboxOf(address string) string {
+	local, domain, _ := strings.Cut(address, "@")
+	if name, _, labelled := strings.Cut(local, "+"); labelled && name != "" {
+		local = name
+	}
+	return local + "@" + domain
 }
 
 // SignInMail is what is mailed to who wants to sign in: a token or a code.

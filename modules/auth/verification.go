@@ -120,10 +120,11 @@ func (s *Service) takeVerificationMail(ctx context.Context, id IdentityID, addre
 // takeMailTo counts a mail that goes to an address which whoever has it sent has only named: first from where the client is, so
 // that nobody uses up alone what its owner may need from elsewhere.
 func (s *Service) takeMailTo(ctx context.Context, address string) error {
-	if err := s.take(ctx, limitVerificationMail.bucket(address, network(clientOf(ctx).IP))); err != nil {
+	mailbox := mailboxOf(address)
+	if err := s.take(ctx, limitVerificationMail.bucket(mailbox, network(clientOf(ctx).IP))); err != nil {
 		return err
 	}
-	return s.Take(ctx, limitVerificationAll, address)
+	return s.Take(ctx, limitVerificationAll, mailbox)
 }
 
 // claims reports whether the address is that of one of the identity's ways to sign in, or what it registers with, and since

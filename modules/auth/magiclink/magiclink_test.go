@@ -260,6 +260,28 @@ func TestGuessesAtCodesCountAtTheAccount(t *testing.T) {
 	})
 }
 
+// All that differs behind a plus sign is one mailbox, which somebody could otherwise fill by as many addresses as they like.
+func TestMailsToLabelsOfOneMailboxCountTogether(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		h := open(t, at, magiclink.Link, auth.Options{})
+		ctx := auth.WithClient(t.Context(), auth.Client{IP: "192.0.2.1"})
+		for n, local := range []string{"ada", "ada+1", "Ada+2", "ada+news+3", "ada+", "ada+6"} {
+			_, err := h.Begin(ctx, magiclink.Name, auth.Input(`{"email":"`+local+`@example.com"}`))
+			if refused := errors.Is(err, auth.ErrThrottled); refused != (n == 5) || !refused && err != nil {
+				t.Errorf("mail %d, to %s: %v", n+1, local, err)
+			}
+		}
+		for _, other := range []string{"adam@example.com", "ada@sub.example.com", "+1@example.com"} { // the last is no label of anybody's
+			if _, err := h.Begin(ctx, magiclink.Name, auth.Input(`{"email":"`+other+`"}`)); err != nil {
+				t.Errorf("another mailbox, %s: %v", other, err)
+			}
+		}
+		if e := h.asked[1]; e.EntityID != "ada+1@example.com" {
+			t.Errorf("it goes to %s, want where it was asked for", e.EntityID)
+		}
+	})
+}
+
 func TestAnotherMailMakesTheOneOfBeforeVoidAndMayGoElsewhere(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
 		for _, mode := range []string{magiclink.Link, magiclink.Code} {
