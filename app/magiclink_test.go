@@ -394,6 +394,21 @@ func TestMailsToSignInByDoNotFloodAMailbox(t *testing.T) {
 	})
 }
 
+// Of a GET nobody knows whether anybody wanted it: a link anywhere has browsers send one.
+func TestAPageOfSomebodyElsesHasNobodysBrowserSendMails(t *testing.T) {
+	eachMailing(t, "code", func(m *mailingServer) {
+		m.surfer().get("/auth/user/magiclink/start?email=ada@example.com").want(200, "/app/magic", "Enter your e-mail address")
+		m.surfer().get("/auth/user/magiclink?email=ada@example.com").want(200, "/auth/user/magiclink", "/app/magic?state=")
+		m.surfer().submit("email", "bob@example.com").want(200, "/app/magic", "Type the code here")
+		m.mail(1)
+		for _, sent := range mailsIn(t, m.file, 1) {
+			if sent.To != "bob@example.com" {
+				t.Errorf("a mail went to %s", sent.To)
+			}
+		}
+	})
+}
+
 func TestNobodySignsInByMailUnlessTheConfigurationSaysSo(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
 		r := start(t, environment(t.TempDir(), at))

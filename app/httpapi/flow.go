@@ -111,6 +111,7 @@ func (a *API) binding(c *call, in auth.Input) (b auth.Binding, secret string, er
 		}
 		b.CallbackURL, b.Portable = *own, !a.options.RequireFlowCookie
 	}
+	b.Unasked = c.Method == http.MethodGet     // a link anywhere, for one
 	if strings.HasPrefix(b.CallbackURL, "/") { // of what a request says of the host it has reached, nothing is believed
 		return b, "", errors.New("httpapi: web.Options.PublicURL is not set, so no provider can be told where to send people back to")
 	}

@@ -33,6 +33,10 @@ type Binding struct {
 	Browser  string
 	Portable bool
 
+	// Unasked says that the flow was begun by a request that browsers make without being told to by who sits there, such as for a
+	// picture on somebody else's page. Nothing is mailed for it.
+	Unasked bool
+
 	// Session is that to whose identity a way to sign in is to be added, and Again its proof of ProveAgain; the zero values:
 	// somebody signs in.
 	Session Session
@@ -74,9 +78,12 @@ func (s *Service) BeginBound(ctx context.Context, provider string, in Input, b B
 		return Flow{}, err
 	}
 	f := Flow{ID: rand.Text(), ExpiresAt: database.Now().Add(flowTTL)}
-	challenge, err := c.Begin(ctx, Attempt{Input: in, FlowID: f.ID, CallbackURL: b.CallbackURL})
+	challenge, err := c.Begin(ctx, Attempt{Input: in, FlowID: f.ID, Unasked: b.Unasked, CallbackURL: b.CallbackURL})
 	if err != nil {
 		return Flow{}, err
+	}
+	if b.Unasked && challenge.Mail != nil {
+		return Flow{}, ErrUnsupported.Msg("Provider %s mails something, which is asked for by POST", provider)
 	}
 	f.RedirectURL = challenge.RedirectURL
 	row := &flowRow{

@@ -98,6 +98,7 @@ type Attempt struct {
 
 	State       []byte // on Finish: the State of the Challenge that began this flow
 	FlowID      string // on Begin: what the caller must bring back as "state"
+	Unasked     bool   // on Begin: perhaps nobody has asked for it, as Binding says; a Challenge with a Mail is refused
 	CallbackURL string // on Begin and Finish: where the caller comes back to, to be repeated exactly; empty: the front end has none
 }
 

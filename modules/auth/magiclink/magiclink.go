@@ -107,7 +107,7 @@ func (*Provider) CanonicalEntityID(address string) (string, error) {
 func (*Provider) Tries() int { return tries }
 
 // Begin has a mail sent to the input's "email", whoever has it. People are sent to the page where they wait for it; without an
-// address, they are asked for it there.
+// address, or if perhaps nobody has asked, they are asked for it there.
 func (p *Provider) Begin(_ context.Context, a auth.Attempt) (auth.Challenge, error) {
 	var body struct {
 		Email any `json:"email"`
@@ -120,7 +120,7 @@ func (p *Provider) Begin(_ context.Context, a auth.Attempt) (auth.Challenge, err
 	switch {
 	case body.Email != nil && !ok:
 		return auth.Challenge{}, errEmail
-	case typed == "":
+	case typed == "", a.Unasked: // a page of anybody's could have all its visitors fill a mailbox
 		return auth.Challenge{RedirectURL: page}, nil
 	}
 	address, err := auth.CanonicalEmail(typed)
