@@ -409,6 +409,40 @@ func TestAPageOfSomebodyElsesHasNobodysBrowserSendMails(t *testing.T) {
 	})
 }
 
+// A code that adds an address to somebody else's account must not look like one that signs in: its owner would land there later.
+func TestAMailThatAddsAnAddressSaysToWhichAccount(t *testing.T) {
+	for _, mode := range []string{"link", "code"} {
+		eachMailing(t, mode, func(m *mailingServer) {
+			eve := m.surfer()
+			eve.submit("email", "eve@example.com")
+			switch mode {
+			case "link":
+				eve.get(m.link(1)).submit("token", linkedToken(t, m.mail(1).Text, m.url, "/app/magic")).want(200, "/app")
+			default:
+				eve.submit("code", m.code(1)).want(200, "/app")
+			}
+			eve.do("POST", "/auth/user/magiclink/link", "application/json", `{"email":"bob@example.com"}`).want(200, "/auth/user/magiclink/link")
+			got := m.mail(2)
+			if strings.Contains(got.Subject+got.Text+got.HTML, "ign in to 127.0.0.1") {
+				t.Errorf("it looks like one that signs in: %s\n%s", got.Subject, got.Text)
+			}
+			for what, text := range map[string]string{"text": got.Text, "HTML": got.HTML} {
+				if got.To != "bob@example.com" || !strings.Contains(text, "The account eve@example.com at") || !strings.Contains(text, "If the account is") {
+					t.Errorf("the %s does not say which account:\n%s", what, text)
+				}
+			}
+			eve.get(member(eve.body, "location")).want(200, "/app/magic", "bob@example.com")
+			eve.submit("email", "bob@example.com")
+			if again := m.mail(3); !strings.Contains(again.Text, "The account eve@example.com at") {
+				t.Errorf("another mail does not say it:\n%s", again.Text)
+			}
+			if mode == "link" {
+				eve.get(m.link(3)).want(200, "/app/magic", "Sign in to your account by <strong>bob@example.com</strong> as well")
+			}
+		})
+	}
+}
+
 func TestNobodySignsInByMailUnlessTheConfigurationSaysSo(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
 		r := start(t, environment(t.TempDir(), at))

@@ -198,7 +198,7 @@ func (m *Mailer) signIn(ctx context.Context, d outbox.Delivery, e auth.SignInMai
 	case err != nil:
 		return err
 	}
-	c := content{expires: s.ExpiresAt, IP: place(e.IP), Device: device(e.UserAgent)}
+	c := content{expires: s.ExpiresAt, IP: place(e.IP), Device: device(e.UserAgent), Adds: e.Adds, Other: e.Account}
 	if s.Code != "" {
 		c.URL, c.Code = m.options.URL+magicPath, s.Code
 		return m.send(ctx, d, "magiccode", s.Email, c)

@@ -29,6 +29,7 @@ type content struct {
 	Failures int    // before a sign-in; 0: not worth telling
 
 	Registers bool // the link completes a registration
+	Adds      bool // it adds a way to sign in, to the account with the other address
 	NewDevice bool // a sign-in was from where nobody was seen before
 	Kept      bool // the session in which it was done goes on
 
@@ -112,12 +113,17 @@ func letters(o Options) []letter {
 		{"reset", true, leads(resetPath)},
 		{"move", true, leads("/app/email/confirm", func(c *content) { c.Other = "ada@lovelace.example" })},
 		{"verify", true, leads("/app/verify-email", func(c *content) { c.Registers = true })},
-		{"magiclink", true, leads(magicPath, func(c *content) { c.IP, c.Device = "192.0.2.1", "Firefox on Windows" })},
+		{"magiclink", true, leads(magicPath, func(c *content) { c.IP, c.Device = "192.0.2.1", "Firefox on Windows" },
+			func(c *content) { c.Adds, c.Other = true, "ada@lovelace.example" }, func(c *content) { c.Adds = true })},
 		{"magiccode", false, []content{
 			with(func(c *content) {
 				c.URL, c.Code, c.expires, c.IP, c.Device = o.URL+magicPath, sampleCode, soon, "192.0.2.1", "Firefox on Windows"
 			}),
 			with(func(c *content) { c.URL, c.Code, c.expires = o.URL+magicPath, sampleCode, soon }),
+			with(func(c *content) {
+				c.URL, c.Code, c.expires, c.Adds, c.Other = o.URL+magicPath, sampleCode, soon, true, "ada@lovelace.example"
+			}),
+			with(func(c *content) { c.URL, c.Code, c.expires, c.Adds = o.URL+magicPath, sampleCode, soon, true }),
 		}},
 		{"known", false, []content{with(func(c *content) { c.URL = o.URL + resetPath })}},
 		{"moving", false, []content{with(other)}},

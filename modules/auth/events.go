@@ -64,6 +64,8 @@ type (
 		CodeProvider string    `json:"code_provider"` // token: it is a link; code: it is a code
 		IP           string    `json:"ip"`            // of who asked, as the user agent
 		UserAgent    string    `json:"user_agent"`
+		Adds         bool      `json:"adds"`    // it adds a way to sign in to the account of who asked
+		Account      string    `json:"account"` // the address of that account, if it is proved
 		At           time.Time `json:"requested_at"`
 		ExpiresAt    time.Time `json:"expires_at"`
 	}

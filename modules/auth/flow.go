@@ -99,7 +99,7 @@ func (s *Service) BeginBound(ctx context.Context, provider string, in Input, b B
 		if err := s.store.insertFlow(ctx, row); err != nil || challenge.Mail == nil {
 			return err
 		}
-		return s.mail(ctx, provider, b.ActorType, challenge.Mail)
+		return s.mail(ctx, provider, b.ActorType, b.Session.ID, challenge.Mail)
 	})
 	return f, err
 }

@@ -121,8 +121,8 @@ func codeOf(key keyring.Key, request string) string {
 }
 
 // mail counts the mail and announces it: first from where the client is, so that nobody uses up alone what its owner may need
-// from elsewhere.
-func (s *Service) mail(ctx context.Context, provider, actorType string, m *Mailing) error {
+// from elsewhere. If it adds a way to sign in, by the session, it says to which account: nobody lends their mailbox to a stranger's.
+func (s *Service) mail(ctx context.Context, provider, actorType string, session SessionID, m *Mailing) error {
 	c := clientOf(ctx)
 	if err := s.takeByPlace(ctx, limitSignInAsk); err != nil {
 		return err
@@ -138,6 +138,20 @@ func (s *Service) mail(ctx context.Context, provider, actorType string, m *Maili
 	e.ActorType, e.IP, e.UserAgent, e.At = actorType, clip(c.IP, 64), clip(c.UserAgent, 256), database.Now()
 	if c.Shared { // as in a notice
 		e.IP = ""
+	}
+	if e.Adds = session != ""; e.Adds {
+		row, err := s.store.liveSession(ctx, "id", string(session))
+		if err != nil {
+			return err
+		}
+		if row == nil {
+			return ErrFlow
+		}
+		account, err := s.Notice(ctx, row.AuthIdentityID, ProviderIdentity{})
+		if err != nil {
+			return err
+		}
+		e.Account = account.Email
 	}
 	return s.events.Emit(ctx, e)
 }
@@ -316,7 +330,7 @@ func (s *Service) MailAgain(ctx context.Context, provider, flow, browser string,
 		} else if !there {
 			return ErrFlow
 		}
-		return s.mail(ctx, provider, row.ActorType, challenge.Mail)
+		return s.mail(ctx, provider, row.ActorType, row.SessionID, challenge.Mail)
 	})
 }
 
