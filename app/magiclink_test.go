@@ -443,6 +443,25 @@ func TestAMailThatAddsAnAddressSaysToWhichAccount(t *testing.T) {
 	}
 }
 
+// Whoever is tricked into telling the code of such a mail still signs in to their own account, and nobody else's.
+func TestAnAddressOfSomebodyElsesIsNotAddedByACode(t *testing.T) {
+	eachMailing(t, "code", func(m *mailingServer) {
+		eve := m.surfer()
+		eve.submit("email", "eve@example.com")
+		eve.submit("code", m.code(1)).want(200, "/app", "eve@example.com")
+		eve.do("POST", "/auth/user/magiclink/link", "application/json", `{"email":"bob@example.com"}`).want(200, "/auth/user/magiclink/link")
+		at, err := url.Parse(member(eve.body, "location"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := fmt.Sprintf(`{"state":%q,"code":%q}`, at.Query().Get("state"), m.code(2))
+		eve.do("POST", "/auth/user/magiclink/callback", "application/json", told).want(400, "/auth/user/magiclink/callback", "address_not_yours")
+		bob := m.surfer()
+		bob.submit("email", "bob@example.com")
+		bob.submit("code", m.code(3)).want(200, "/app", "bob@example.com")
+	})
+}
+
 func TestNobodySignsInByMailUnlessTheConfigurationSaysSo(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
 		r := start(t, environment(t.TempDir(), at))

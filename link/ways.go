@@ -25,8 +25,9 @@ func (s *Service) Ways(ctx context.Context, session auth.Session) ([]auth.Provid
 // (auth.Service.ProveWay). What is theirs already is returned, and nothing changes. Their sessions go on.
 //
 // Nothing is linked to an account whose address is not proved: whoever owns the mailbox would find it there (ErrPrimaryEmail).
-// A way that keeps a secret is by the account's own address, if by one: whoever reads another's mailbox could set the secret
-// anew, and come into an account that is not theirs, or keep a door to one that they believe is (ErrForeignEmail). It counts as
+// A way that keeps a secret, or signs in by an address alone, is by the account's own address, if by one: whoever reads another's
+// mailbox could set the secret anew, or have what signs in mailed to them, and come into an account that is not theirs, or keep a
+// door to one that they believe is (ErrForeignEmail). It counts as
 // proved then. ErrLinked: the way is another account's. One that is nobody's, and was proved just now, is moved here, and its
 // sessions end. ErrNoAccount: the session is nobody's yet. ErrProvider: it is not for the actor type, or signs
 // in an actor of another type whom what they have signed in with does not. The other errors are those of proving, and auth.ErrSession.
@@ -113,7 +114,7 @@ func (s *Service) linkProof(ctx context.Context, session auth.Session, again, p 
 		return auth.ProviderIdentity{}, err
 	}
 	own := p.Email() != "" && p.Email() == a.Email
-	if s.auth.HasSecret(p.Provider()) && p.Email() != "" && !own {
+	if (s.auth.HasSecret(p.Provider()) && p.Email() != "" || p.ByAddress()) && !own {
 		return auth.ProviderIdentity{}, ErrForeignEmail
 	}
 	way, linked, err := s.auth.LinkWay(ctx, session, again, p, other, held)

@@ -14,6 +14,9 @@ func (p Proof) Provider() string { return p.provider }
 // Email is the address that the provider names, canonical, proved or not; empty: none. See ProvedEmail.
 func (p Proof) Email() string { return p.email }
 
+// ByAddress reports whether the address is what the way signs in by: whoever has the mailbox has the way.
+func (p Proof) ByAddress() bool { return p.email != "" && p.assertion.EntityID == p.email }
+
 // ProveWay lets the provider establish who the caller is where they are signed in already and want another way to sign in:
 // by registering, with a provider that has a registration of its own, and otherwise by signing in. It is Prove for SignUp or
 // SignIn, and its errors are the same.
