@@ -410,6 +410,23 @@ func TestClaimsBecomeAProfile(t *testing.T) {
 	}
 }
 
+// Applications read the user metadata of a token, and some take what is called email there for an address.
+func TestUserMetadataHasAddressesAlone(t *testing.T) {
+	issuer := authtest.NewIssuer(t, authtest.IssuerOptions{})
+	c := of(issuer)
+	c.TrustedDomains, c.MetadataClaims = []string{"*"}, []string{"email", "email_verified"}
+	h := newHouse(t, provider(t, "acme", c, nil))
+	for _, email := range []any{
+		"ada@example.com,eve@evil.example", "ada\uff20example.com", "ada@example.com\n", "ada@example.com ", "<b>ada@example.com</b>", "ad\u202ea@example.com",
+		"ada@example.com.", []string{"ada@example.com"}, map[string]any{"a": 1}, nil,
+	} {
+		issuer.SignIn(authtest.Person{Subject: "ada-1815", Claims: map[string]any{"email": email, "email_verified": true}})
+		if m := h.mustSignIn(t, "acme", issuer).Proved.Profile.Metadata; m["email"] != nil || m["email_verified"] != nil {
+			t.Errorf("%q: the user metadata says %v, verified: %v", email, m["email"], m["email_verified"])
+		}
+	}
+}
+
 func TestHowPeopleProvedThemselvesThere(t *testing.T) {
 	issuer := authtest.NewIssuer(t, authtest.IssuerOptions{})
 	c := of(issuer)

@@ -66,6 +66,9 @@ const maxMetadata = 4 << 10
 func (p *Provider) metadata(claims map[string]any, f auth.Profile) map[string]any {
 	m := map[string]any{}
 	room := maxMetadata
+	if _, err := auth.CanonicalEmail(f.Email); err != nil {
+		f.Email = "" // applications take what is there for an address
+	}
 	keep := func(name string, value any) {
 		data, err := json.Marshal(value)
 		size := len(name) + len(data) + len(`"":,`)
@@ -86,7 +89,7 @@ func (p *Provider) metadata(claims map[string]any, f auth.Profile) map[string]an
 		keep("email_verified", f.EmailVerified) // as far as it is believed
 	}
 	for _, name := range p.config.MetadataClaims {
-		if _, taken := m[name]; !taken && claims[name] != nil {
+		if _, taken := m[name]; !taken && claims[name] != nil && name != "email" && name != "email_verified" {
 			keep(name, claims[name])
 		}
 	}
