@@ -25,4 +25,5 @@
 //	outbox.go    Outbox: Register, Emit, AddTarget    consumer.go   On, OnAny, To, ToTargets, Sink, Permanent
 //	run.go       Run, and its times and numbers       letters.go    what waits and what is dead: List, Retry, Discard, Consumers, Forget
 //	lane.go      the loop of a consumer, its retries  store.go      all other SQL       fx.go   Module, Deliver, AsConsumer
+//	target.go    which targets get how many workers, and pauses
 package outbox
