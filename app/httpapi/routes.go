@@ -217,6 +217,10 @@ func New(p Params) (*API, error) {
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
 
+// Inside answers requests that a front end of the same site makes for its visitor, by their cookie, after Wrap of its site has let
+// theirs through: there is no access log, no CORS and no look at where they come from once more.
+func (a *API) Inside() http.Handler { return http.HandlerFunc(a.dispatch) }
+
 func (a *API) dispatch(w http.ResponseWriter, r *http.Request) {
 	if _, pattern := a.mux.Handler(r); pattern == "" {
 		a.unknown(w, r, a.allowed(r)) //nolint:contextcheck // it is the request's

@@ -141,6 +141,33 @@ func (s *Site) SetDevice(w http.ResponseWriter, token string) {
 	http.SetCookie(w, c)
 }
 
+// flashName is the name of the cookie that carries what the next page says once.
+func (s *Site) flashName() string { return s.cookieName() + "-flash" }
+
+// flashTTL is how long a browser keeps what the next page is to say.
+const flashTTL = time.Minute
+
+// SetFlash has the browser keep what the next page says once; empty: nothing any more. It is no secret, and nothing that comes
+// back may be trusted.
+func (s *Site) SetFlash(w http.ResponseWriter, value string) {
+	until := time.Now().Add(flashTTL)
+	if value == "" {
+		until = time.Unix(0, 0)
+	}
+	c := s.cookie(value, until)
+	c.Name = s.flashName()
+	http.SetCookie(w, c)
+}
+
+// Flash returns what SetFlash had the browser keep; empty: nothing.
+func (s *Site) Flash(r *http.Request) string {
+	c, err := r.Cookie(s.flashName())
+	if err != nil {
+		return ""
+	}
+	return c.Value
+}
+
 func (s *Site) address(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
