@@ -198,8 +198,8 @@ func (a *API) startAt(c *call) (outcome, error) {
 	}
 	next, sent := members["next"]
 	switch {
-	case !sent && actor == link.ActorUser && a.options.SignInPage != "":
-		next = "/app"
+	case !sent && actor == link.ActorUser && a.options.Pages != "":
+		next = a.options.Pages
 	case !sent:
 		next = "/"
 	case !web.IsLocal(next):
@@ -360,8 +360,8 @@ func (a *API) finish(c *call, in auth.Input) (outcome, error) {
 		return outcome{}, onPage{err}
 	}
 	to := r.ReturnTo
-	if r.Login.Waiting != nil && back.ActorType == link.ActorUser && a.options.SignInPage != "" {
-		to = a.options.SignInPage + "?waiting=" + url.QueryEscape(r.Login.Waiting.Reason) // which is told once, and kept nowhere
+	if r.Login.Waiting != nil && back.ActorType == link.ActorUser && a.options.Pages != "" {
+		to = a.options.Pages + "/login?waiting=" + url.QueryEscape(r.Login.Waiting.Reason) // which is told once, and kept nowhere
 	}
 	return outcome{moved: to}, nil
 }
@@ -415,8 +415,8 @@ func (a *API) failOnPage(w http.ResponseWriter, r *http.Request, err error) {
 		f, p = &fault.Error{}, problem{Message: "Something went wrong on our side. Try again in a moment.", Reason: "internal"}
 	}
 	web.SetRetryAfter(w, f.RetryAfter)
-	if a.options.SignInPage != "" && strings.HasPrefix(r.URL.Path, "/auth/"+link.ActorUser+"/") {
-		a.move(w, a.options.SignInPage+"?problem="+url.QueryEscape(p.Reason))
+	if a.options.Pages != "" && strings.HasPrefix(r.URL.Path, "/auth/"+link.ActorUser+"/") {
+		a.move(w, a.options.Pages+"/login?problem="+url.QueryEscape(p.Reason))
 		return
 	}
 	a.write(w, web.Status(f.Kind), "text/plain; charset=utf-8", []byte(p.Message+"\n"))

@@ -384,7 +384,7 @@ func TestWhatAProviderRefusesIsToldInPlainWordsAndEndsTheFlow(t *testing.T) {
 
 func TestErrorsOfAStartedSignInAreToldOnTheSignInPage(t *testing.T) {
 	o := twoSteps
-	o.api.SignInPage = "/app/login"
+	o.api.Pages = "/app"
 	eachWith(t, o, func(t *testing.T, s *server) {
 		s.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 		b := s.browser()
