@@ -2,7 +2,7 @@ package auth
 
 import "github.com/latchkey-go/latchkey/modules/kernel/fault"
 
-// What can go wrong. A provider's errors wrap ErrInvalidCredentials or ErrInput when the caller is at fault; every
+// What can go wrong. A provider's errors wrap ErrInvalidCredentials, ErrInput or ErrDeclined when the caller is at fault; every
 // other error of a provider is its own failure, which is logged and never shown.
 var (
 	ErrInvalidCredentials = fault.New(fault.Unauthorized, "invalid_credentials", "The credentials are not valid.")

@@ -626,7 +626,7 @@ func spoiled(good json.RawMessage) map[string]string {
 
 // callersFault reports whether the answer tells the caller off, rather than logging a failure.
 func callersFault(err error) bool {
-	return errors.Is(err, auth.ErrInvalidCredentials) || errors.Is(err, auth.ErrInput) || fault.KindOf(err) == fault.Invalid
+	return errors.Is(err, auth.ErrInvalidCredentials) || errors.Is(err, auth.ErrInput) || errors.Is(err, auth.ErrDeclined) || fault.KindOf(err) == fault.Invalid
 }
 
 // noEcho looks for the texts of the input in the answer, and for those that are kept.

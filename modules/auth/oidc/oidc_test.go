@@ -71,7 +71,7 @@ func TestAPublicClientSignsInByPKCEAlone(t *testing.T) {
 // Whatever an issuer does wrong, nobody is let in, and nothing of what it said is repeated.
 func TestAnIssuerThatMisbehavesLetsNobodyIn(t *testing.T) {
 	callers := map[authtest.Misbehaviour]bool{ // what may be the doing of who comes back
-		authtest.WrongNonce: true, authtest.NoNonce: true, authtest.WrongIss: true, authtest.NoIss: true, authtest.Denied: true,
+		authtest.WrongNonce: true, authtest.NoNonce: true, authtest.WrongIss: true, authtest.NoIss: true,
 		authtest.WrongState: true, authtest.NoState: true,
 	}
 	for _, m := range authtest.Misbehaviours() {
@@ -94,6 +94,10 @@ func TestAnIssuerThatMisbehavesLetsNobodyIn(t *testing.T) {
 			switch {
 			case err == nil:
 				t.Fatalf("is let in as %s", found.EntityID())
+			case m == authtest.Denied:
+				if !errors.Is(err, auth.ErrDeclined) {
+					t.Errorf("%v, want %v", err, auth.ErrDeclined)
+				}
 			case errors.Is(err, auth.ErrInvalidCredentials) != callers[m]:
 				t.Errorf("%v: the caller's fault: %t, want %t", err, !callers[m], callers[m])
 			case !callers[m] && errors.Is(err, auth.ErrProviderUnavailable):
