@@ -80,6 +80,14 @@ type IssuerOptions struct {
 
 	// UserinfoOnly keeps e-mail address and profile out of the ID token, as many issuers do: they are told by userinfo.
 	UserinfoOnly bool
+
+	// Nameless leaves iss out of callbacks, and does not announce it: RFC 9207 is younger than many issuers.
+	Nameless bool
+
+	// TenantPath makes it an issuer of many tenants, such as Microsoft's: a path with {tenantid} for the tenant, which stands as the
+	// issuer in the document and in the keys. The iss of an ID token is that of the person's tenant, their claim tid. A path without
+	// {tenantid} is the issuer of all.
+	TenantPath string
 }
 
 // Person is somebody with an account at an Issuer. E-mail address and profile are told to who asks for the scopes email
@@ -205,6 +213,9 @@ func (i *Issuer) ClientID() string { return i.options.ClientID }
 // ClientSecret is the client's secret.
 func (i *Issuer) ClientSecret() string { return i.options.ClientSecret }
 
+// Origin is where the issuer is, without a path.
+func (i *Issuer) Origin() string { return i.server.URL }
+
 // Client is an HTTP client that trusts the issuer's certificate.
 func (i *Issuer) Client() *http.Client { return i.server.Client() }
 
@@ -318,6 +329,9 @@ func (i *Issuer) is(m Misbehaviour) bool {
 
 func (i *Issuer) discovery(w http.ResponseWriter, _ *http.Request) {
 	issuer := i.URL()
+	if i.options.TenantPath != "" {
+		issuer = i.server.URL + i.options.TenantPath
+	}
 	if i.is(OtherIssuer) {
 		issuer = otherIssuer
 	}
@@ -325,7 +339,7 @@ func (i *Issuer) discovery(w http.ResponseWriter, _ *http.Request) {
 	if i.options.ClientAuth != "" {
 		methods = []string{i.options.ClientAuth}
 	}
-	i.answer(w, Discovery, http.StatusOK, map[string]any{
+	document := map[string]any{
 		"issuer":                                         issuer,
 		"authorization_endpoint":                         i.Endpoint(Authorization),
 		"token_endpoint":                                 i.Endpoint(Token),
@@ -340,7 +354,11 @@ func (i *Issuer) discovery(w http.ResponseWriter, _ *http.Request) {
 		"token_endpoint_auth_methods_supported":          methods,
 		"code_challenge_methods_supported":               []string{"S256"},
 		"authorization_response_iss_parameter_supported": true,
-	})
+	}
+	if i.options.Nameless {
+		delete(document, "authorization_response_iss_parameter_supported")
+	}
+	i.answer(w, Discovery, http.StatusOK, document)
 }
 
 var formPost = template.Must(template.New("").Parse(`<!doctype html><title>Back</title>
@@ -391,7 +409,7 @@ func (i *Issuer) authorize(request url.Values) (Callback, error) {
 	switch {
 	case i.wrong[WrongIss]:
 		callback.Values.Set("iss", otherIssuer)
-	case !i.wrong[NoIss]:
+	case !i.wrong[NoIss] && !i.options.Nameless:
 		callback.Values.Set("iss", i.URL())
 	}
 	if code, why := i.refusal(request); code != "" {
@@ -519,7 +537,7 @@ func (i *Issuer) redeem(form url.Values) (map[string]any, error) {
 func (i *Issuer) claims(g *grant) jwt.MapClaims {
 	now := time.Now()
 	claims := jwt.MapClaims{
-		"iss": i.URL(), "aud": i.options.ClientID, "iat": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(),
+		"iss": i.issuerOf(g.person), "aud": i.options.ClientID, "iat": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(),
 		"auth_time": g.signedIn.Unix(), "nonce": g.request.Get("nonce"), "at_hash": i.accessTokenHash(g.access),
 	}
 	g.tell(claims, !i.options.UserinfoOnly)
@@ -529,6 +547,15 @@ func (i *Issuer) claims(g *grant) jwt.MapClaims {
 		}
 	}
 	return claims
+}
+
+// issuerOf is the issuer of a person.
+func (i *Issuer) issuerOf(p Person) string {
+	if i.options.TenantPath == "" {
+		return i.URL()
+	}
+	tenant, _ := p.Claims["tid"].(string)
+	return i.server.URL + strings.Replace(i.options.TenantPath, "{tenantid}", tenant, 1)
 }
 
 // tell adds what is told of a person: all that was asked for, or what identifies them.
