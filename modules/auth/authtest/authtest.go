@@ -60,7 +60,7 @@
 //	steps.go      the parts for those of two steps
 //	people.go     the parts through a link layer
 //	issuer.go     Issuer          issuer_keys.go  its keys          issuer_misbehave.go  what it does wrong on demand
-//	vendors.go    Issuers as Google's and Microsoft's are           github.go            GitHub, which is none
+//	brittle.go    how servers break  vendors.go      Issuers as Google's and Microsoft's are  github.go  GitHub, which is none
 package authtest
 
 import (

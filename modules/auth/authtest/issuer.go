@@ -42,19 +42,17 @@ import (
 type Issuer struct {
 	options IssuerOptions
 	server  *httptest.Server
-	closing chan struct{}
+	parts   *brittle
 
 	mu      sync.Mutex
 	person  Person
 	wrong   map[Misbehaviour]bool
-	broken  map[Endpoint]Failure
 	altered map[Endpoint]func(map[string]any)
 	keys    []issuerKey               // those published; the last one signs
 	other   issuerKey                 // of another algorithm, published while OtherAlgorithm is what it does
 	thief   func() (issuerKey, error) // a key that is never published
 	grants  map[string]*grant
 	asked   url.Values
-	hits    map[Endpoint]int
 }
 
 // IssuerOptions say what an Issuer is like. The zero value is a good one.
@@ -170,9 +168,9 @@ func StartIssuer(o IssuerOptions) (*Issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Issuer{options: o, closing: make(chan struct{}), keys: []issuerKey{key}, other: other,
+	i := &Issuer{options: o, parts: newBrittle(o.Path), keys: []issuerKey{key}, other: other,
 		thief:  sync.OnceValues(func() (issuerKey, error) { return newIssuerKey(o.Algorithm) }),
-		grants: make(map[string]*grant), hits: make(map[Endpoint]int)}
+		grants: make(map[string]*grant)}
 	i.SignIn(Person{Subject: "ada-1815", Email: "ada@example.com", EmailVerified: true,
 		Name: "Ada Lovelace", GivenName: "Ada", FamilyName: "Lovelace"})
 	i.Behave()
@@ -181,7 +179,7 @@ func StartIssuer(o IssuerOptions) (*Issuer, error) {
 	for endpoint, handler := range map[Endpoint]http.HandlerFunc{
 		Discovery: i.discovery, Authorization: i.authorization, Token: i.token, Keys: i.publishedKeys, Userinfo: i.userinfo,
 	} {
-		mux.Handle(o.Path+string(endpoint), i.at(endpoint, handler))
+		mux.Handle(o.Path+string(endpoint), i.parts.at(endpoint, handler))
 		mux.Handle(o.Path+moved+string(endpoint), handler)
 	}
 	i.server = httptest.NewUnstartedServer(mux)
@@ -196,7 +194,7 @@ func StartIssuer(o IssuerOptions) (*Issuer, error) {
 
 // Close ends an issuer of StartIssuer, and whoever waits for an answer.
 func (i *Issuer) Close() {
-	close(i.closing)
+	close(i.parts.closing)
 	i.server.CloseClientConnections()
 	i.server.Close()
 }
@@ -240,7 +238,7 @@ func (i *Issuer) Visit(location string) (Callback, error) {
 	if at.String() != i.Endpoint(Authorization) {
 		return Callback{}, fmt.Errorf("authtest: the location is at %s; the issuer authorizes at %s", at, i.Endpoint(Authorization))
 	}
-	i.hit(Authorization)
+	i.parts.hit(Authorization)
 	return i.authorize(query)
 }
 
@@ -309,15 +307,7 @@ func (i *Issuer) Asked() url.Values {
 
 // Hits returns how often an endpoint was asked.
 func (i *Issuer) Hits(e Endpoint) int {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.hits[e]
-}
-
-func (i *Issuer) hit(e Endpoint) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.hits[e]++
+	return i.parts.hitsOf(e)
 }
 
 // is reports whether the issuer misbehaves in a way.

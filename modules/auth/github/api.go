@@ -18,11 +18,11 @@ import (
 
 // account is somebody at GitHub.
 type account struct {
-	ID        int64  `json:"id"`
-	Login     string `json:"login"` // which they can change
-	Name      string `json:"name"`
-	Email     string `json:"email"` // of the public profile; null if they do not show one
-	AvatarURL string `json:"avatar_url"`
+	ID        int64   `json:"id"`
+	Login     *string `json:"login"` // which they can change
+	Name      *string `json:"name"`
+	Email     *string `json:"email"` // of the public profile; null if they do not show one
+	AvatarURL *string `json:"avatar_url"`
 }
 
 // address is one of somebody's.
@@ -41,6 +41,14 @@ var (
 const errUnverified = "unverified_user_email"
 
 var errVerifyThere = auth.ErrInvalidCredentials.Msg("GitHub lets nobody sign in elsewhere who has not verified their address there. Do that, then start again.")
+
+// text is what is there, or empty for null.
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
 
 // exchange gets an access token for a code.
 func (p *Provider) exchange(ctx context.Context, k kept, code string) (string, error) {

@@ -198,18 +198,18 @@ func (p *Provider) Finish(ctx context.Context, a auth.Attempt) (auth.Assertion, 
 // profile is what GitHub says of the person, and how far it is believed. The address of an account's public profile is only a
 // claim, and often there is none.
 func (p *Provider) profile(who account, all []address) auth.Profile {
-	f := auth.Profile{Email: who.Email, Name: who.Name}
+	f := auth.Profile{Email: text(who.Email), Name: text(who.Name)}
 	if at := slices.IndexFunc(all, func(a address) bool { return a.Primary }); at >= 0 {
 		f.Email, f.EmailVerified = all[at].Email, all[at].Verified && p.trusts(all[at].Email)
 	}
-	if u, err := url.Parse(who.AvatarURL); err == nil && u.Scheme == "https" && u.Host != "" {
+	if u, err := url.Parse(text(who.AvatarURL)); err == nil && u.Scheme == "https" && u.Host != "" {
 		f.AvatarURL = u.String()
 	}
 	f.Metadata = map[string]any{}
 	if _, err := auth.CanonicalEmail(f.Email); err == nil { // applications take what is there for an address
 		f.Metadata["email"], f.Metadata["email_verified"] = f.Email, f.EmailVerified // as far as it is believed
 	}
-	for name, value := range map[string]string{"name": f.Name, "picture": f.AvatarURL, "login": who.Login} {
+	for name, value := range map[string]string{"name": f.Name, "picture": f.AvatarURL, "login": text(who.Login)} {
 		if value != "" && len(value) <= maxMetadata {
 			f.Metadata[name] = value
 		}
