@@ -15,7 +15,7 @@ import (
 type Settings map[string]map[string]any
 
 // Decode reads the provider's section into a struct, whose fields name their keys by the tag config; what the section
-// does not mention keeps its value. Texts are read as numbers, switches, durations and comma-separated lists where the
+// does not mention keeps its value, and a field with the tag - has no key. Texts are read as numbers, switches, durations and comma-separated lists where the
 // struct wants those, because from the environment everything comes as text. What the section gets wrong, such as a key
 // that no field names, is a *SettingsError, or several joined: see SettingsErrors.
 func (s Settings) Decode(provider string, into any) error {
@@ -56,7 +56,15 @@ func decode(section map[string]any, into any) (wrong, unknown []string, err erro
 	if err != nil {
 		return nil, nil, err
 	}
+	_, dash := section["-"] // which mapstructure takes for a name
+	if dash {
+		section = maps.Clone(section)
+		delete(section, "-")
+	}
 	wrong = wrongNames(decoder.Decode(section)) // whose text may show the value, and values may be secret
+	if dash {
+		seen.Unused = append(seen.Unused, "-")
+	}
 	slices.Sort(seen.Unused)
 	return wrong, seen.Unused, nil
 }
