@@ -103,11 +103,11 @@ func newProvider(id string, c Config, log *slog.Logger, known error) (*oidc.Prov
 		trusted = []string{anyDomain}
 	}
 	v := oidc.Vendor{Spellings: []string{issuerOld}, Admit: admit(hosted), Verified: verified}
-	switch {
-	case len(hosted) == 1:
-		v.Parameters = map[string]string{"hd": hosted[0]}
-	case len(hosted) > 1:
-		v.Parameters = map[string]string{"hd": anyDomain} // it takes one, or all
+	if len(hosted) > 0 {
+		v.Parameters = map[string]string{"hd": anyDomain, "prompt": "select_account"} // who is refused wants to choose another
+	}
+	if len(hosted) == 1 { // it takes one, or all
+		v.Parameters["hd"] = hosted[0]
 	}
 	return oidc.NewVendor(id, oidc.Config{
 		Issuer: cmp.Or(c.Issuer, issuer), ClientID: c.ClientID, ClientSecret: c.ClientSecret, CallbackURL: c.CallbackURL,

@@ -163,8 +163,8 @@ func TestOnlyTheOrganizationIsLetIn(t *testing.T) {
 			if !c.fine {
 				h.nobody(t)
 			}
-			if sent := issuer.Asked().Get("hd"); sent != c.sent {
-				t.Errorf("hd %q is sent, want %q", sent, c.sent)
+			if sent := issuer.Asked(); sent.Get("hd") != c.sent || sent.Get("prompt") != "select_account" {
+				t.Errorf("hd %q is sent, want %q, and to choose an account: %v", sent.Get("hd"), c.sent, sent)
 			}
 		})
 	}

@@ -100,12 +100,16 @@ func newProvider(id string, c Config, log *slog.Logger, known error) (*oidc.Prov
 	if one := c.oneTenant(); one != "" {
 		of.Issuer = strings.Replace(path, "{tenantid}", one, 1)
 	}
-	return oidc.NewVendor(id, of, oidc.Vendor{
+	v := oidc.Vendor{
 		Document:    strings.Replace(path, "{tenantid}", c.Tenant, 1),
 		TenantClaim: "tid", TenantIssuer: path,
 		NoUserinfo: true, // Microsoft's adds nothing to the ID token
 		Admit:      c.admit, Verified: c.verified,
-	}, log, errors.Join(known, faults))
+	}
+	if len(c.AllowedTenants) > 0 && c.AllowedTenants[0] != everybody {
+		v.Parameters = map[string]string{"prompt": "select_account"} // who is refused wants to choose another
+	}
+	return oidc.NewVendor(id, of, v, log, errors.Join(known, faults))
 }
 
 var guid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)

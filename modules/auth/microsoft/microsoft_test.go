@@ -76,6 +76,9 @@ func TestPeopleOfATenantSignIn(t *testing.T) {
 			if again := h.mustSignIn(t, issuer); again.ID != found.ID {
 				t.Errorf("again they are %s", again.ID)
 			}
+			if prompt := issuer.Asked().Get("prompt"); (prompt == "select_account") != (len(config.AllowedTenants) > 0) {
+				t.Errorf("prompt %q is sent", prompt)
+			}
 		})
 	}
 }
