@@ -60,6 +60,18 @@ func TestSomebodySignsIn(t *testing.T) {
 		t.Errorf("sent to %s", f.RedirectURL)
 	}
 
+	// An answer may say whose it is (RFC 9207).
+	for iss, fine := range map[string]bool{g.URL() + "/login/oauth": true, g.URL(): true, g.URL() + ".evil.example": false, "https://github.com": false} {
+		var back map[string]string
+		must(t, json.Unmarshal(h.begin(t, "enterprise", g), &back))
+		back["iss"] = iss
+		in, err := json.Marshal(back)
+		must(t, err)
+		if _, err := h.finish(t.Context(), "enterprise", in); (err == nil) != fine || err != nil && !errors.Is(err, auth.ErrInvalidCredentials) {
+			t.Errorf("an answer of %s: %v", iss, err)
+		}
+	}
+
 	// The same number at another GitHub is somebody else.
 	other := h.mustSignIn(t, "enterprise", g)
 	if other.ID == found.ID || other.EntityID() != g.URL()+"#1815" {
