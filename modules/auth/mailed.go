@@ -41,7 +41,7 @@ type mailed struct {
 	Email     string    `json:"email"`
 	Code      bool      `json:"code,omitempty"`
 	ExpiresAt time.Time `json:"expires_at"`
-	Flow      []byte    `json:"flow"` // its id, sealed: who opens the link in the right browser is brought back to it
+	Flow      string    `json:"flow"` // its id: who opens the link in the right browser is brought back to it
 }
 
 // Link has a link mailed to the address, which must be canonical, for the flow that the attempt begins. The challenge lacks its
@@ -58,8 +58,7 @@ func (m *Mailings) Code(a Attempt, address string, ttl time.Duration) (Challenge
 
 func (m *Mailings) ask(a Attempt, r mailed) (Challenge, error) {
 	key := m.keys.Keys(keyring.SignInMail)[0]
-	r.ID, r.Key = id.New("signinmail"), key.ID
-	r.Flow = m.keys.Keys(keyring.Seal)[0].Seal([]byte(a.FlowID), r.ID)
+	r.ID, r.Key, r.Flow = id.New("signinmail"), key.ID, a.FlowID
 	state, err := json.Marshal(r)
 	return Challenge{State: state, Mail: &Mailing{r}}, err
 }
@@ -248,10 +247,20 @@ func keptOnPage(browser string) string { return hashed("page\x00" + browser) }
 
 func (s *Service) readMailed(flow string, row *flowRow) MailedFlow {
 	f := MailedFlow{ID: flow, ActorType: row.ActorType, CallbackURL: row.CallbackURL, Adds: row.SessionID != ""}
-	if m, err := NewMailings(s.keys).Read(row.State); err == nil {
+	if m, ok := s.mailedOf(row); ok {
 		f.Mailed = m
 	}
 	return f
+}
+
+// mailedOf returns what was mailed for the flow, and false if nothing was.
+func (s *Service) mailedOf(row *flowRow) (Mailed, bool) {
+	state, ok := s.stateOf(row)
+	if !ok {
+		return Mailed{}, false
+	}
+	m, err := NewMailings(s.keys).Read(state)
+	return m, err == nil
 }
 
 // MailedFlowOf returns the flow for which the link with the token was mailed, if it was begun in the browser. It uses up nothing.
@@ -274,14 +283,8 @@ func (s *Service) MailedFlowOf(ctx context.Context, provider, token, browser str
 		rows = append(rows, some...)
 	}
 	for _, row := range rows {
-		m, err := NewMailings(s.keys).Read(row.State)
-		if err != nil || !row.ExpiresAt.After(time.Now()) || !m.Proves(token) {
-			continue
-		}
-		for _, key := range s.keys.Keys(keyring.Seal) {
-			if flow, err := key.Open(m.of.Flow, m.of.ID); err == nil {
-				return s.readMailed(string(flow), &row), nil
-			}
+		if m, ok := s.mailedOf(&row); ok && row.ExpiresAt.After(time.Now()) && m.Proves(token) {
+			return s.readMailed(m.of.Flow, &row), nil
 		}
 	}
 	return elsewhere, ErrFlow
@@ -323,7 +326,8 @@ func (s *Service) MailAgain(ctx context.Context, provider, flow, browser string,
 	if challenge.Mail == nil {
 		return ErrInput
 	}
-	row.State, row.ExpiresAt = challenge.State, database.Now().Add(flowTTL)
+	s.keepState(row, challenge.State)
+	row.ExpiresAt = database.Now().Add(flowTTL)
 	return s.db.InTx(ctx, func(ctx context.Context) error {
 		if there, err := s.store.beginFlowAgain(ctx, row); err != nil {
 			return err
@@ -350,9 +354,9 @@ func (s *Service) TryMailed(ctx context.Context, provider, flow, browser, answer
 	if err != nil {
 		return err
 	}
-	m, err := NewMailings(s.keys).Read(row.State)
-	if err != nil {
-		return ErrFlow //nolint:nilerr // nothing was mailed yet
+	m, ok := s.mailedOf(row)
+	if !ok { // nothing was mailed yet
+		return ErrFlow
 	}
 	var trying *flowRow
 	if err := s.db.InTx(ctx, func(ctx context.Context) (err error) {
