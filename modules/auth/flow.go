@@ -34,6 +34,9 @@ type Binding struct {
 	Browser  string
 	Portable bool
 
+	// Redirect says that whoever begins it can do nothing but go where they are sent: a challenge that sends nobody away is refused.
+	Redirect bool
+
 	// Unasked says that the flow was begun by a request that browsers make without being told to by who sits there, such as for a
 	// picture on somebody else's page. Nothing is mailed for it.
 	Unasked bool
@@ -85,6 +88,9 @@ func (s *Service) BeginBound(ctx context.Context, provider string, in Input, b B
 	}
 	if b.Unasked && challenge.Mail != nil {
 		return Flow{}, ErrUnsupported.Msg("Provider %s mails something, which is asked for by POST", provider)
+	}
+	if b.Redirect && challenge.RedirectURL == "" {
+		return Flow{}, ErrUnsupported.Msg("Redirect authentication not implemented for provider %s", provider)
 	}
 	f.RedirectURL = challenge.RedirectURL
 	row := &flowRow{
