@@ -309,26 +309,27 @@ func (s *Service) KeepMailedFlow(ctx context.Context, provider, flow, browser st
 }
 
 // MailAgain begins the provider's flow once more, with another input: another mail, and maybe to another address. What was mailed before
-// is void. Errors are those of Begin, and ErrFlow as MailedFlow says it.
-func (s *Service) MailAgain(ctx context.Context, provider, flow, browser string, in Input) error {
+// is void, and the flow goes on until then: the browser must keep its secret as long. Errors are those of Begin, and ErrFlow as
+// MailedFlow says it.
+func (s *Service) MailAgain(ctx context.Context, provider, flow, browser string, in Input) (until time.Time, err error) {
 	c, err := s.challenger(provider, "Redirect authentication")
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
 	row, err := s.mailedFlow(ctx, provider, flow, browser)
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
 	challenge, err := c.Begin(ctx, Attempt{Input: in, FlowID: flow, CallbackURL: row.CallbackURL})
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
 	if challenge.Mail == nil {
-		return ErrInput
+		return time.Time{}, ErrInput
 	}
 	s.keepState(row, challenge.State)
 	row.ExpiresAt = database.Now().Add(flowTTL)
-	return s.db.InTx(ctx, func(ctx context.Context) error {
+	err = s.db.InTx(ctx, func(ctx context.Context) error {
 		if there, err := s.store.beginFlowAgain(ctx, row); err != nil {
 			return err
 		} else if !there {
@@ -336,6 +337,10 @@ func (s *Service) MailAgain(ctx context.Context, provider, flow, browser string,
 		}
 		return s.mail(ctx, provider, row.ActorType, row.SessionID, challenge.Mail)
 	})
+	if err != nil {
+		return time.Time{}, err
+	}
+	return row.ExpiresAt, nil
 }
 
 // TryMailed tells who types a code into the page whether it is the one, before the page sends them back with it. It counts as a try

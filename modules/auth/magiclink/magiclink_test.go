@@ -288,7 +288,7 @@ func TestAnotherMailMakesTheOneOfBeforeVoidAndMayGoElsewhere(t *testing.T) {
 		for _, mode := range []string{magiclink.Link, magiclink.Code} {
 			h := open(t, at, mode, auth.Options{Throttle: auth.ThrottleOptions{Disabled: true}})
 			flow, first := h.begin(t, ada)
-			if err := h.MailAgain(t.Context(), magiclink.Name, flow, "", auth.Input(ada)); err != nil {
+			if _, err := h.MailAgain(t.Context(), magiclink.Name, flow, "", auth.Input(ada)); err != nil {
 				t.Fatal(err)
 			}
 			second := mailedFor(t, h.Service, h.asked[1])
@@ -306,10 +306,10 @@ func TestAnotherMailMakesTheOneOfBeforeVoidAndMayGoElsewhere(t *testing.T) {
 			if err := h.finish(t, f.ID, second); !errors.Is(err, auth.ErrInvalidCredentials) {
 				t.Errorf("%s: a flow for which nothing was mailed: %v", mode, err)
 			}
-			if err := h.MailAgain(t.Context(), magiclink.Name, f.ID, "", auth.Input(`{}`)); !errors.Is(err, auth.ErrInput) {
+			if _, err := h.MailAgain(t.Context(), magiclink.Name, f.ID, "", auth.Input(`{}`)); !errors.Is(err, auth.ErrInput) {
 				t.Errorf("%s: no address again: %v", mode, err)
 			}
-			if err := h.MailAgain(t.Context(), magiclink.Name, f.ID, "", auth.Input(ada)); err != nil {
+			if _, err := h.MailAgain(t.Context(), magiclink.Name, f.ID, "", auth.Input(ada)); err != nil {
 				t.Fatal(err)
 			}
 			if err := h.finish(t, f.ID, mailedFor(t, h.Service, h.asked[2])); err != nil {
