@@ -7,6 +7,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,6 +75,12 @@ func TestInteropWithACertifiedOpenIDProviderInARealBrowser(t *testing.T) {
 					t.Errorf("Eve is %s, who is Ada", id)
 				}
 
+				for _, junk := range []string{"x", strings.Repeat("x", 4000), `"'<&%+ ;`} { // which is the caller's fault, not the provider's
+					if to := site.comeBackWith(t, junk); to != "/app/login?problem=invalid_credentials" {
+						t.Errorf("with the code %.10q: to %s", junk, to)
+					}
+				}
+
 				for _, b := range []*browsertest.Browser{ada, again, eve} {
 					for _, c := range b.Complaints() {
 						// Who says no is answered by 401, which the browser counts as an error.
@@ -109,7 +118,7 @@ func interopIssuer(t *testing.T) string {
 const callback = "/auth/user/node/callback"
 
 // interopSite is a server of ours, with the provider.
-type interopSite struct{ url string }
+type interopSite struct{ url, issuer string }
 
 func signInWith(t *testing.T, at databasetest.Database, script, mode string) interopSite {
 	t.Helper()
@@ -134,7 +143,7 @@ link: {actors: {user: {providers: [node]}}}
 	if err := server.up(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return interopSite{server.url}
+	return interopSite{server.url, issuer}
 }
 
 func startInteropIssuer(t *testing.T, script string, env ...string) string {
@@ -169,6 +178,31 @@ func startInteropIssuer(t *testing.T, script string, env ...string) string {
 	}
 	t.Fatalf("the provider did not start:\n%s", errs.String())
 	return ""
+}
+
+// comeBackWith begins a sign-in and comes back from the provider, as a script that makes up a code. It returns where it is sent.
+func (s interopSite) comeBackWith(t *testing.T, code string) string {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	get := func(at string) *url.URL {
+		t.Helper()
+		rsp, err := client.Get(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rsp.Body.Close()
+		to, err := rsp.Location()
+		if err != nil {
+			t.Fatalf("%s: %d, and leads nowhere", at, rsp.StatusCode)
+		}
+		return to
+	}
+	there := get(s.url + "/auth/user/node/start")
+	return get(s.url + callback + "?" + url.Values{"state": {there.Query().Get("state")}, "iss": {s.issuer}, "code": {code}}.Encode()).RequestURI()
 }
 
 // choose presses the provider's button.
