@@ -19,6 +19,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/latchkey-go/latchkey/app/console"
 	"github.com/latchkey-go/latchkey/app/httpapi"
 	"github.com/latchkey-go/latchkey/app/mail"
 	"github.com/latchkey-go/latchkey/app/web"
@@ -44,9 +45,18 @@ var checks = map[string]func(string) string{
 	"link.actors.*.create_users_by": checkProvider,
 	"invite.default_roles":          checkRole,
 	"roles.*":                       checkPermission,
+	"console.path":                  checkPages,
+	"console.name":                  checkName,
 	"mail.from":                     checkFrom,
 	"mail.name":                     checkName,
 	"mail.smtp.host":                checkSMTPHost,
+}
+
+func checkPages(path string) string {
+	if err := console.CheckPath(path); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 const howToMakeSecret = "make one with: openssl rand -base64 32 | tr '+/' '-_' | tr -d '='"

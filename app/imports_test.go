@@ -40,7 +40,7 @@ var layers = []struct {
 		"the front ends feed it and show it, and they are for embedders: it must not carry more than they do"},
 	{"app/httpapi", []string{"app/audit", "app/web", "app/webhook", "link", "modules/user", "modules/auth=", "modules/kernel"},
 		"it is one fx option for embedders: take what is needed as an argument, which app fills from configuration"},
-	{"app/console", []string{"app/audit", "app/web", "link", "modules/user", "modules/auth=", "modules/kernel"},
+	{"app/console", []string{"app/audit", "app/httpapi", "app/web", "link", "modules/user", "modules/auth=", "modules/kernel"},
 		"it is one fx option for embedders: take what is needed as an argument, which app fills from configuration"},
 	{"app=", []string{"app/*", "link", "modules"},
 		"app puts the parts together and only cmd imports it: the part belongs in a package below"},

@@ -20,6 +20,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/console"
+	"github.com/latchkey-go/latchkey/app/httpapi"
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -94,6 +95,8 @@ type options struct {
 	inviteTTL time.Duration
 	events    event.Emitter
 	site      web.Options
+	api       httpapi.Options
+	pages     console.Options
 	actors    []link.Actors   // kept beside users
 	providers []auth.Provider // beside emailpass
 	allowed   []string        // providers that users may use; nil: all
@@ -141,7 +144,11 @@ func newSite(t *testing.T, db *database.DB, o options) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages, err := console.New(console.Params{Site: made, Users: s.users, Auth: s.auth, Link: s.link, Log: log, Audit: trail})
+	api, err := httpapi.New(httpapi.Params{DB: db, Site: made, Users: s.users, Auth: s.auth, Link: s.link, Log: log, Audit: trail, Options: o.api})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := console.New(console.Params{API: api, Site: made, Users: s.users, Auth: s.auth, Link: s.link, Log: log, Audit: trail, Options: o.pages})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,6 +201,7 @@ type browser struct {
 	client *http.Client
 	header http.Header // sent with every request
 	page   page
+	at     string // where the pages are
 }
 
 // page is what a browser shows.
@@ -215,7 +223,7 @@ func (s *site) browser(t *testing.T) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &browser{t: t, site: s, header: http.Header{}}
+	b := &browser{t: t, site: s, header: http.Header{}, at: console.DefaultPath}
 	b.client = &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
 		if s.isSecret(r.URL.String()) {
 			t.Errorf("a redirect carries a secret: %s", r.URL)
@@ -233,11 +241,7 @@ func (b *browser) get(path string) page {
 // submit sends the form of the page that goes to action, with these values in place of those that are there.
 func (b *browser) submit(action string, values url.Values) page {
 	b.t.Helper()
-	i := slices.IndexFunc(b.page.forms, func(f htmlForm) bool { return f.action == action })
-	if i < 0 {
-		b.t.Fatalf("no form goes to %s in:\n%s", action, b.page.body)
-	}
-	f := b.page.forms[i]
+	f := b.form(action)
 	for name, v := range values {
 		if _, ok := f.values[name]; !ok {
 			b.t.Fatalf("the form has no field %s:\n%s", name, b.page.body)
@@ -247,6 +251,16 @@ func (b *browser) submit(action string, values url.Values) page {
 	b.header.Set("Origin", b.site.server.URL) // as a browser does, but for Referrer-Policy: no-referrer
 	defer b.header.Del("Origin")
 	return b.do(strings.ToUpper(f.method), f.action, "application/x-www-form-urlencoded", strings.NewReader(f.values.Encode()))
+}
+
+// form is the form of the page that goes to action.
+func (b *browser) form(action string) htmlForm {
+	b.t.Helper()
+	i := slices.IndexFunc(b.page.forms, func(f htmlForm) bool { return f.action == action })
+	if i < 0 {
+		b.t.Fatalf("no form goes to %s in:\n%s", action, b.page.body)
+	}
+	return b.page.forms[i]
 }
 
 func (b *browser) do(method, path, contentType string, body io.Reader) page {
@@ -285,7 +299,7 @@ func (b *browser) inspect(p page) (forms []htmlForm) {
 		b.t.Errorf(format+"\n%s", append(args, p.body)...)
 	}
 	for name, want := range map[string]string{
-		"Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; img-src 'self' data:",
+		"Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; img-src 'self' data:",
 		"Referrer-Policy":         "strict-origin",
 		"Cache-Control":           "no-store",
 		"X-Content-Type-Options":  "nosniff",
@@ -297,6 +311,7 @@ func (b *browser) inspect(p page) (forms []htmlForm) {
 	var open []string
 	seen := map[string]int{}
 	ids, labelled, described, inputs := map[string]bool{}, map[string]bool{}, []string{}, []string{}
+	field, chosen := "", false // the select or textarea that is read, and whether an option of it is taken
 	dec := xml.NewDecoder(strings.NewReader(p.body))
 	dec.Strict, dec.Entity = false, xml.HTMLEntity
 	for {
@@ -327,7 +342,11 @@ func (b *browser) inspect(p page) (forms []htmlForm) {
 			}
 			described = append(described, strings.Fields(attributes["aria-describedby"])...)
 			switch name {
-			case "script", "style", "iframe":
+			case "script":
+				if attributes["src"] != b.at+"/console.js" {
+					complain("a page has a script other than ours")
+				}
+			case "style", "iframe":
 				complain("a page has <%s>", name)
 			case "html":
 				if attributes["lang"] != "en" {
@@ -337,12 +356,30 @@ func (b *browser) inspect(p page) (forms []htmlForm) {
 				labelled[attributes["for"]] = true
 			case "form":
 				forms = append(forms, htmlForm{attributes["method"], attributes["action"], url.Values{}})
+			case "select", "textarea":
+				field = attributes["name"]
+				inputs = append(inputs, attributes["id"])
+				if len(forms) > 0 {
+					forms[len(forms)-1].values[field] = append(forms[len(forms)-1].values[field], "")
+				}
+			case "option":
+				if values := forms[len(forms)-1].values; values.Get(field) == "" && !chosen || has(tag, "selected") {
+					values.Set(field, attributes["value"])
+					chosen = true
+				}
 			case "input", "button":
+				if attributes["type"] == "button" { // for the script
+					break
+				}
 				if len(forms) == 0 || !slices.Contains(open, "form") {
 					complain("<%s> is in no form", name)
 					break
 				}
-				if field := attributes["name"]; field != "" {
+				if kind := attributes["type"]; (kind == "checkbox" || kind == "radio") && !has(tag, "checked") {
+					if _, ok := forms[len(forms)-1].values[attributes["name"]]; !ok {
+						forms[len(forms)-1].values[attributes["name"]] = nil
+					}
+				} else if field := attributes["name"]; field != "" {
 					forms[len(forms)-1].values.Set(field, attributes["value"])
 				}
 				if name == "input" && attributes["type"] != "hidden" {
@@ -352,7 +389,14 @@ func (b *browser) inspect(p page) (forms []htmlForm) {
 					complain("a password is in the page")
 				}
 			}
+		case xml.CharData:
+			if len(open) > 0 && open[len(open)-1] == "textarea" {
+				forms[len(forms)-1].values.Set(field, strings.TrimPrefix(string(tag), "\n"))
+			}
 		case xml.EndElement:
+			if tag.Name.Local == "select" {
+				chosen = false
+			}
 			if len(open) == 0 || open[len(open)-1] != tag.Name.Local {
 				complain("</%s> closes %v", tag.Name.Local, open)
 				return forms
@@ -374,6 +418,11 @@ func (b *browser) inspect(p page) (forms []htmlForm) {
 		complain("open at the end: %v; h1, main, title: %d, %d, %d times", open, seen["h1"], seen["main"], seen["title"])
 	}
 	return forms
+}
+
+// has reports whether the element has the attribute, with a value or without.
+func has(tag xml.StartElement, name string) bool {
+	return slices.ContainsFunc(tag.Attr, func(a xml.Attr) bool { return a.Name.Local == name })
 }
 
 // want says what the page should be.

@@ -139,7 +139,7 @@ func TestAddressIsConfirmedByTheSessionThatTheButtonNamed(t *testing.T) {
 		b.signIn("ada@example.com")
 		b.askToMove("new@example.com")
 		b.get(s.mailedMove(t))
-		shown := b.page.forms[0].values
+		shown := b.form(confirmPath).values
 		as := b.page.body[strings.Index(b.page.body, `name="as" value="`)+len(`name="as" value="`):]
 		as = as[:strings.Index(as, `"`)]
 		b.signIn("ada@example.com") // again: another session
@@ -171,7 +171,7 @@ func TestFormForAnotherAddressSaysWhatIsWrongAndNothingOfOthers(t *testing.T) {
 			b.get(emailPath)
 			b.submit(emailPath, fields("email", c.typed, "password", c.secret))
 			b.want(c.status, emailPath, c.why, `role="alert"`, "<title>Error: ", `aria-describedby="problem" aria-invalid="true" autofocus`)
-			if got := b.page.forms[0].values.Get("email"); got != c.typed {
+			if got := b.form(emailPath).values.Get("email"); got != c.typed {
 				t.Errorf("the form holds %q, want %q", got, c.typed)
 			}
 			at := strings.Index(b.page.body, c.field)

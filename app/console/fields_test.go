@@ -30,7 +30,7 @@ func TestPasswordsAreMaskedAndMayBePastedAndFilledIn(t *testing.T) {
 			t.Fatal(err)
 		}
 		page := string(data)
-		if strings.Contains(page, "<script") || strings.Contains(page, `autocomplete="off"`) || regexp.MustCompile(`\son[a-z]+=`).MatchString(page) {
+		if strings.Count(page, "<script") != strings.Count(page, `<script src="{{path "/console.js"}}" defer></script>`) || strings.Contains(page, `autocomplete="off"`) || regexp.MustCompile(`\son[a-z]+=`).MatchString(page) {
 			t.Errorf("%s has a script, or keeps browsers from filling it in", file)
 		}
 		passwords, names := 0, 0

@@ -27,6 +27,28 @@ type form struct {
 	State     string // the sign-in that waits for a mail
 	Code      string // that was mailed
 	password  string
+
+	values url.Values // everything else
+}
+
+// Value is what was typed into a field that is no secret; empty: nothing. Of several of one name it is the first.
+func (f form) Value(name string) string {
+	if strings.Contains(name, "password") {
+		return ""
+	}
+	return f.values.Get(name)
+}
+
+// Values are all that have the name.
+func (f form) Values(name string) []string { return f.values[name] }
+
+// filled is a form with what is there already, before anything is typed.
+func filled(pairs ...string) form {
+	f := form{values: url.Values{}}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		f.values.Add(pairs[i], pairs[i+1])
+	}
+	return f
 }
 
 // readForm reads the body, refusing what is not text: not every later reader would see the same in it.
@@ -54,7 +76,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 	return form{
 		Email: values.Get("email"), FirstName: values.Get("first_name"), LastName: values.Get("last_name"),
 		Token: values.Get("token"), Verify: values.Get("verify"), As: values.Get("as"),
-		State: values.Get("state"), Code: values.Get("code"), password: values.Get("password"),
+		State: values.Get("state"), Code: values.Get("code"), password: values.Get("password"), values: values,
 	}, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"go.uber.org/fx"
 
 	"github.com/latchkey-go/latchkey/app/audit"
+	"github.com/latchkey-go/latchkey/app/httpapi"
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -25,6 +26,9 @@ type Params struct {
 	Site  *web.Site    `optional:"true"` // nil: a site on plain http that trusts nobody
 	Log   *slog.Logger `optional:"true"` // nil: slog.Default
 	Audit *audit.Trail `optional:"true"` // nil: nobody keeps one
+
+	API     *httpapi.API `optional:"true"` // nil: there are no pages that ask it, which are those for who has an account
+	Options Options      `optional:"true"`
 
 	Passwords auth.PasswordOptions `optional:"true"` // what the pages say of a password to be chosen
 }

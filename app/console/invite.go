@@ -51,9 +51,9 @@ func (v view) MayAccept() bool {
 }
 
 func (c *Console) showInvite(w http.ResponseWriter, r *http.Request, page string, v view, wrong error) error {
-	v.Title = "You are invited"
+	v.Title = "title.you_are_invited"
 	if v.Invite.Setup() {
-		v.Title = "Become the first administrator"
+		v.Title = "title.become_the_first_administrator"
 	}
 	return c.showAgain(w, r, page, v, wrong)
 }
@@ -64,7 +64,7 @@ func (c *Console) turnAway(w http.ResponseWriter, r *http.Request, why error) er
 	if p == nil {
 		return why
 	}
-	return c.show(w, r, "problem", view{Title: "This link cannot be used", Problem: p})
+	return c.show(w, r, "problem", view{Title: "title.this_link_cannot_be_used", Problem: p})
 }
 
 // acceptInvite takes both forms: that of somebody signed in, and that of everybody else.
@@ -96,7 +96,7 @@ func (c *Console) acceptAs(w http.ResponseWriter, r *http.Request, f form) error
 	case err != nil:
 		return c.offer(w, r, f, err)
 	}
-	return redirect(w, "/app")
+	return c.redirect(w, "")
 }
 
 // join accepts for whoever the typed password proves, making them somebody who can sign in first.
@@ -123,7 +123,7 @@ func (c *Console) join(w http.ResponseWriter, r *http.Request, f form) error {
 	if err := c.enter(w, r, session); err != nil {
 		return err
 	}
-	return redirect(w, "/app")
+	return c.redirect(w, "")
 }
 
 // signUpAndAccept registers whoever filled in the form, or signs them in if they have an identity, and accepts. Of two

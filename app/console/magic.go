@@ -19,8 +19,8 @@ import (
 //	POST /app/magic           the address, the code, or the button
 const (
 	magicProvider = "magiclink"
-	magicPath     = "/app/magic"
-	magicTitle    = "Sign in by e-mail"
+	magicPath     = "/magic"
+	magicTitle    = "title.sign_in_by_e_mail"
 )
 
 // openMagic changes nothing at a sign-in: whoever opens a link, such as a program that looks through mails, has not said yes.
@@ -160,7 +160,7 @@ func (c *Console) sendMagic(w http.ResponseWriter, r *http.Request, f form) erro
 		secret = c.site.FlowSecret(r)
 		var begun auth.Flow
 		begun, err = c.link.Begin(r.Context(), magicProvider, in, auth.Binding{
-			ActorType: link.ActorUser, Browser: secret, CallbackURL: c.site.URL("/auth/user/magiclink/callback"), ReturnTo: "/app",
+			ActorType: link.ActorUser, Browser: secret, CallbackURL: c.site.URL("/auth/user/magiclink/callback"), ReturnTo: c.path(""),
 		}, from)
 		if flow.ID = begun.ID; err == nil {
 			c.site.SetFlow(w, secret, begun.ExpiresAt)
@@ -171,7 +171,7 @@ func (c *Console) sendMagic(w http.ResponseWriter, r *http.Request, f form) erro
 		flow.Mailed = auth.Mailed{} // asked for the address again
 		return c.showMagic(w, r, flow, f, err)
 	}
-	return redirect(w, magicPath+"?state="+url.QueryEscape(flow.ID))
+	return c.redirect(w, magicPath+"?state="+url.QueryEscape(flow.ID))
 }
 
 func (c *Console) magicRefused(r *http.Request, address string, why error) {
@@ -190,7 +190,7 @@ func sendBack(w http.ResponseWriter, f auth.MailedFlow, answer string) error {
 	q.Set("state", f.ID)
 	q.Set("code", answer)
 	to.RawQuery = q.Encode()
-	return redirect(w, to.String())
+	return away(w, to.String())
 }
 
 // showMagic shows where a sign-in is, and why what was sent just now did not do.

@@ -158,7 +158,7 @@ func (c *Console) refuse(w http.ResponseWriter, r *http.Request, status int) {
 }
 
 func (c *Console) showProblem(w http.ResponseWriter, r *http.Request, p *problem) {
-	if err := c.show(w, r, "problem", view{Title: "That did not work", Problem: p}); err != nil {
+	if err := c.show(w, r, "problem", view{Title: "title.that_did_not_work", Problem: p}); err != nil {
 		c.log.Error("show problem", "request_id", web.RequestID(r.Context()), "error", err)
 		http.Error(w, p.Message, p.Status)
 	}

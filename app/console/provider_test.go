@@ -25,7 +25,7 @@ func (p redirecting) Finish(context.Context, auth.Attempt) (auth.Assertion, erro
 
 func TestTheSignInPageOffersTheProvidersThatUsersMayUse(t *testing.T) {
 	others := []auth.Provider{redirecting{"okta", `Okta <of "us">`}, redirecting{"azure", "Azure"}}
-	const form, okta, azure = `<input id="password"`, `href="/auth/user/okta/start?next=/app"`, `href="/auth/user/azure/start?next=/app"`
+	const form, okta, azure = `<input id="password"`, `href="/auth/user/okta/start?next=%2fapp"`, `href="/auth/user/azure/start?next=%2fapp"`
 	for name, c := range map[string]struct {
 		allowed []string
 		want    []string
@@ -66,7 +66,7 @@ func TestTheSignInPageTellsWhatHasComeOfAProviderInOurWordsAlone(t *testing.T) {
 		} {
 			b := s.browser(t)
 			b.get("/app/login?problem=" + reason)
-			b.want(c.status, "/app/login", c.text, `href="/auth/user/okta/start?next=/app"`)
+			b.want(c.status, "/app/login", c.text, `href="/auth/user/okta/start?next=%2fapp"`)
 			b.wantNot("evil", "alert(1)")
 		}
 

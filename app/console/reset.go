@@ -44,7 +44,7 @@ func (c *Console) reset(w http.ResponseWriter, r *http.Request) error {
 		c.refused(r, toReset, "", err)
 		return c.askForPassword(w, r, f, err)
 	}
-	return c.show(w, r, "reset", view{Title: "Your password is set", Done: "You were signed out everywhere.", Elsewhere: as != link.ActorUser})
+	return c.show(w, r, "reset", view{Title: "title.your_password_is_set", Done: "You were signed out everywhere.", Elsewhere: as != link.ActorUser})
 }
 
 // resets says as which type of actor the bearer of the token has asked for a new password, and whose it is. Mails lead here whatever
@@ -70,12 +70,12 @@ func (c *Console) sendLink(w http.ResponseWriter, r *http.Request, f form) error
 	if err != nil {
 		return c.askForAddress(w, r, f, err)
 	}
-	return c.show(w, r, "forgot", view{Title: "Look into your mailbox", Form: f, Done: address})
+	return c.show(w, r, "forgot", view{Title: "title.look_into_your_mailbox", Form: f, Done: address})
 }
 
 // askForAddress shows the form that asks for a link, and why what was typed before did not do.
 func (c *Console) askForAddress(w http.ResponseWriter, r *http.Request, f form, wrong error) error {
-	return c.showAgain(w, r, "forgot", view{Title: "Forgot your password?", Form: f}, wrong)
+	return c.showAgain(w, r, "forgot", view{Title: "title.forgot_your_password", Form: f}, wrong)
 }
 
 // askForPassword shows the form for the new password while the link is good.
@@ -89,5 +89,5 @@ func (c *Console) askForPassword(w http.ResponseWriter, r *http.Request, f form,
 	case err != nil:
 		return err
 	}
-	return c.showAgain(w, r, "reset", view{Title: "Choose a new password", Form: f, Reset: t.EntityID}, wrong)
+	return c.showAgain(w, r, "reset", view{Title: "title.choose_a_new_password", Form: f, Reset: t.EntityID}, wrong)
 }

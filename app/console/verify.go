@@ -10,7 +10,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 )
 
-const verifyTitle = "Confirm your e-mail address"
+const verifyTitle = "title.confirm_your_e_mail_address"
 
 // openVerify shows what the link in the address would prove. It proves nothing: whoever opens a link, such as a program that
 // looks through mails, has not said yes. Without a link it shows what there is to prove.
@@ -54,9 +54,9 @@ func (c *Console) askForProof(w http.ResponseWriter, r *http.Request, wrong erro
 	case err != nil:
 		return err
 	case v == nil:
-		return redirect(w, "/app/login")
+		return c.redirect(w, "/login")
 	case v.Unproved == "":
-		return redirect(w, "/app")
+		return c.redirect(w, "")
 	}
 	return c.showAgain(w, r, "verify", view{Title: verifyTitle, Visitor: v}, wrong)
 }
@@ -91,7 +91,7 @@ func (c *Console) verify(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	}
-	return c.show(w, r, "verify", view{Title: "Your e-mail address is confirmed", Done: done.Email, Elsewhere: v.session.ActorType != link.ActorUser})
+	return c.show(w, r, "verify", view{Title: "title.your_e_mail_address_is_confirmed", Done: done.Email, Elsewhere: v.session.ActorType != link.ActorUser})
 }
 
 // proves is as which type of actor the link was asked for. Mails lead here whatever type that is; an application's own actors go on
@@ -121,9 +121,9 @@ func (c *Console) sendProof(w http.ResponseWriter, r *http.Request, v *visitor) 
 	c.refused(r, toAskForProof, "", err)
 	switch {
 	case errors.Is(err, auth.ErrSession):
-		return redirect(w, "/app/login")
+		return c.redirect(w, "/login")
 	case err != nil:
 		return c.askForProof(w, r, err)
 	}
-	return c.show(w, r, "verify", view{Title: "Look into your mailbox", Visitor: v, Sent: v.Unproved})
+	return c.show(w, r, "verify", view{Title: "title.look_into_your_mailbox", Visitor: v, Sent: v.Unproved})
 }

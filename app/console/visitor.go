@@ -47,6 +47,9 @@ func (v visitor) Called() string {
 	}
 }
 
+// Name is how the visitor is shown, at every page inside.
+func (v visitor) Name() string { return cmp.Or(v.FullName(), v.Email, "–") }
+
 // Roles are the account's.
 func (v visitor) Roles() []string { return v.user.Roles }
 

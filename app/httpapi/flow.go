@@ -223,8 +223,8 @@ func (a *API) startAt(c *call) (outcome, error) {
 
 // home is where people go who have not said where they want to.
 func (a *API) home(actor string) string {
-	if actor == link.ActorUser && a.options.SignInPage != "" {
-		return "/app"
+	if actor == link.ActorUser && a.options.Pages != "" {
+		return a.options.Pages
 	}
 	return "/"
 }
@@ -368,8 +368,8 @@ func (a *API) finish(c *call, in auth.Input) (outcome, error) {
 		return outcome{}, onPage{err}
 	}
 	to := r.ReturnTo
-	if r.Login.Waiting != nil && back.ActorType == link.ActorUser && a.options.SignInPage != "" {
-		to = a.options.SignInPage + "?waiting=" + url.QueryEscape(r.Login.Waiting.Reason) // which is told once, and kept nowhere
+	if r.Login.Waiting != nil && back.ActorType == link.ActorUser && a.options.Pages != "" {
+		to = a.options.Pages + "/login?waiting=" + url.QueryEscape(r.Login.Waiting.Reason) // which is told once, and kept nowhere
 	}
 	return outcome{moved: to}, nil
 }
@@ -453,8 +453,8 @@ func nothingToTell() (*fault.Error, problem) {
 
 func (a *API) tellOnPage(w http.ResponseWriter, r *http.Request, f *fault.Error, p problem) {
 	web.SetRetryAfter(w, f.RetryAfter)
-	if a.options.SignInPage != "" && strings.HasPrefix(r.URL.Path, "/auth/"+link.ActorUser+"/") {
-		a.move(w, a.options.SignInPage+"?problem="+url.QueryEscape(p.Reason))
+	if a.options.Pages != "" && strings.HasPrefix(r.URL.Path, "/auth/"+link.ActorUser+"/") {
+		a.move(w, a.options.Pages+"/login?problem="+url.QueryEscape(p.Reason))
 		return
 	}
 	a.write(w, web.Status(f.Kind), "text/plain; charset=utf-8", []byte(p.Message+"\n"))

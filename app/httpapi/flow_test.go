@@ -384,7 +384,7 @@ func TestWhatAProviderRefusesIsToldInPlainWordsAndEndsTheFlow(t *testing.T) {
 
 func TestErrorsOfAStartedSignInAreToldOnTheSignInPage(t *testing.T) {
 	o := twoSteps
-	o.api.SignInPage = "/app/login"
+	o.api.Pages = "/app"
 	eachWith(t, o, func(t *testing.T, s *server) {
 		s.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 		b := s.browser()
@@ -695,7 +695,7 @@ func TestWhoComesBackInABrowserIsToldOnAPage(t *testing.T) {
 		return headers
 	}
 	o := twoSteps
-	o.api.SignInPage = "/app/login"
+	o.api.Pages = "/app"
 	for _, pages := range []settings{o, twoSteps} {
 		eachWith(t, pages, func(t *testing.T, s *server) {
 			s.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -704,9 +704,9 @@ func TestWhoComesBackInABrowserIsToldOnAPage(t *testing.T) {
 				switch kind := a.header.Get("Content-Type"); {
 				case !strings.HasPrefix(kind, "text/plain"), strings.Contains(a.body, "{"), a.header.Get("Set-Cookie") != "":
 					t.Errorf("%s: %d %s %s", c.what, a.status, kind, a.body)
-				case pages.api.SignInPage != "" && (a.status != 303 || a.header.Get("Location") != "/app/login?problem="+c.reason):
+				case pages.api.Pages != "" && (a.status != 303 || a.header.Get("Location") != "/app/login?problem="+c.reason):
 					t.Errorf("%s: %d to %q, want the problem %s", c.what, a.status, a.header.Get("Location"), c.reason)
-				case pages.api.SignInPage == "" && a.status != c.status:
+				case pages.api.Pages == "" && a.status != c.status:
 					t.Errorf("%s: %d, want %d", c.what, a.status, c.status)
 				}
 				for accept, mode := range map[string]string{"*/*": "cors", "text/html": "cors", "application/json": "navigate"} {
@@ -723,7 +723,7 @@ func TestWhoComesBackInABrowserIsToldOnAPage(t *testing.T) {
 // A script may begin a flow and leave the rest to the browser, which then keeps the session: if it is that of the flow.
 func TestABrowserFinishesWhatAScriptHasBegun(t *testing.T) {
 	o := twoSteps
-	o.api.SignInPage = "/app/login"
+	o.api.Pages = "/app"
 	eachWith(t, o, func(t *testing.T, s *server) {
 		s.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 		b := s.browser()

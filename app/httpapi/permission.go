@@ -96,6 +96,17 @@ func (given byRole) of(roles []string) (all rights) {
 	return all
 }
 
+// Permitted are the permissions that the roles give together, by name: what a front end offers. What is done, the routes decide.
+func (a *API) Permitted(roles []string) (names []string) {
+	all := a.roles.of(roles)
+	for i, p := range permissions {
+		if all&(1<<i) != 0 {
+			names = append(names, p)
+		}
+	}
+	return names
+}
+
 var (
 	errForbidden    = fault.New(fault.Forbidden, "forbidden", "Forbidden")
 	errInsufficient = fault.New(fault.Forbidden, "insufficient_permissions", "Insufficient permissions.")

@@ -158,9 +158,10 @@ type Options struct {
 	// RequireFlowCookie refuses to finish a sign-in of two steps in a browser that has not kept the cookie of its first step, also
 	// at one of CallbackURLs. Otherwise whoever opens a link of an attacker there may be signed in as the attacker.
 	RequireFlowCookie bool
-	// SignInPage is where users are told what went wrong with a sign-in that they began by a link: /app/login of package console.
+	// Pages is where the pages of package console are, such as /app: users who sign in by a link come to them, and read there what
+	// went wrong.
 	// Empty: by plain text.
-	SignInPage string
+	Pages string
 	// Roles are the permissions that roles give. nil: admin gives everything, and no other role anything.
 	Roles Roles
 }
@@ -216,6 +217,10 @@ func New(p Params) (*API, error) {
 
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
+
+// Inside answers requests that a front end of the same site makes for its visitor, by their cookie, after Wrap of its site has let
+// theirs through: there is no access log, no CORS and no look at where they come from once more.
+func (a *API) Inside() http.Handler { return http.HandlerFunc(a.dispatch) }
 
 func (a *API) dispatch(w http.ResponseWriter, r *http.Request) {
 	if _, pattern := a.mux.Handler(r); pattern == "" {

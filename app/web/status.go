@@ -42,3 +42,26 @@ func SetRetryAfter(w http.ResponseWriter, wait time.Duration) {
 		w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 	}
 }
+
+// kinds are the kinds of fault that have a status of their own.
+var kinds = []fault.Kind{fault.Invalid, fault.Unauthorized, fault.Forbidden, fault.NotFound, fault.Conflict, fault.Duplicate,
+	fault.TooLarge, fault.Unsupported, fault.TooMany, fault.Unavailable}
+
+// Kind is the kind of fault that a status stands for.
+func Kind(status int) fault.Kind {
+	for _, k := range kinds {
+		if Status(k) == status {
+			return k
+		}
+	}
+	return fault.Internal
+}
+
+// RetryAfter is what SetRetryAfter has said; zero: nothing.
+func RetryAfter(h http.Header) time.Duration {
+	n, err := strconv.Atoi(h.Get("Retry-After"))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return time.Duration(n) * time.Second
+}

@@ -20,6 +20,9 @@ import (
 	"github.com/latchkey-go/latchkey/modules/auth"
 )
 
+// DefaultPages is where the pages of package console are unless a program says otherwise.
+const DefaultPages = "/app"
+
 // Options say where the site is and whom it trusts. The zero value is a site on plain http that trusts nobody.
 type Options struct {
 	PublicURL      string         // as browsers see it: scheme and host, without a path
@@ -139,6 +142,33 @@ func (s *Site) SetDevice(w http.ResponseWriter, token string) {
 	c := s.cookie(token, time.Now().Add(auth.DeviceTTL))
 	c.Name = s.deviceName()
 	http.SetCookie(w, c)
+}
+
+// flashName is the name of the cookie that carries what the next page says once.
+func (s *Site) flashName() string { return s.cookieName() + "-flash" }
+
+// flashTTL is how long a browser keeps what the next page is to say.
+const flashTTL = time.Minute
+
+// SetFlash has the browser keep what the next page says once; empty: nothing any more. It is no secret, and nothing that comes
+// back may be trusted.
+func (s *Site) SetFlash(w http.ResponseWriter, value string) {
+	until := time.Now().Add(flashTTL)
+	if value == "" {
+		until = time.Unix(0, 0)
+	}
+	c := s.cookie(value, until)
+	c.Name = s.flashName()
+	http.SetCookie(w, c)
+}
+
+// Flash returns what SetFlash had the browser keep; empty: nothing.
+func (s *Site) Flash(r *http.Request) string {
+	c, err := r.Cookie(s.flashName())
+	if err != nil {
+		return ""
+	}
+	return c.Value
 }
 
 func (s *Site) address(r *http.Request) string {

@@ -1,0 +1,70 @@
+// What pages do better with a script. Without one they do all the same.
+"use strict";
+
+// Times: of the viewer's zone, with the exact value on hover.
+function localTimes(within) {
+  for (const time of within.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    time.title = at.toLocaleString(document.documentElement.lang, { dateStyle: "full", timeStyle: "long" });
+    if ("local" in time.dataset) {
+      time.textContent = at.toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+    }
+  }
+}
+
+// Copying: a button beside what it copies, which says that it did.
+function copyButtons(within) {
+  if (!navigator.clipboard) return;
+  for (const button of within.querySelectorAll("button[data-copy]")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      const from = document.getElementById(button.dataset.copy);
+      await navigator.clipboard.writeText("value" in from ? from.value : from.textContent);
+      button.classList.add("done");
+      setTimeout(() => button.classList.remove("done"), 2000);
+    });
+  }
+}
+
+// Searching as one types: a form with data-live has the part of that id of its own page asked for anew.
+function liveForms() {
+  for (const form of document.querySelectorAll("form[data-live]")) {
+    let timer, asked = 0;
+    const ask = async () => {
+      const mine = ++asked;
+      const url = new URL(form.action);
+      url.search = new URLSearchParams(new FormData(form)).toString();
+      let answer;
+      try {
+        answer = await fetch(url, { headers: { Accept: "text/html" } });
+      } catch {
+        return; // sending the form still does it
+      }
+      if (mine !== asked) return;
+      if (!answer.ok || answer.redirected) {
+        form.requestSubmit();
+        return;
+      }
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const found = page.getElementById(form.dataset.live), shown = document.getElementById(form.dataset.live);
+      if (mine !== asked || !found || !shown) return;
+      shown.replaceWith(found);
+      history.replaceState(null, "", url);
+      enhance(found);
+    };
+    form.addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(ask, 200);
+    });
+  }
+}
+
+// Choosing: a select that sends its form when it is changed is a search, too; nothing else is sent by itself.
+function enhance(within) {
+  localTimes(within);
+  copyButtons(within);
+}
+
+enhance(document);
+liveForms();

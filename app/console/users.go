@@ -1,0 +1,4 @@
+package console
+
+// userRoutes are the pages about users.
+func (c *Console) userRoutes() []route { return nil }

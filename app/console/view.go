@@ -1,0 +1,247 @@
+package console
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"io/fs"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/link"
+	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/user"
+)
+
+// pages are the templates, each with the layout, the parts and the texts around it, and our other files.
+type pages struct {
+	byName map[string]*template.Template
+	texts  *template.Template
+	assets map[string][]byte
+}
+
+// The files that are no page of their own.
+const (
+	layoutFile = "layout.html" // what is around all pages
+	partsFile  = "parts.html"  // what several pages are made of: fields, times, lists
+	textsFile  = "texts.html"  // every text there is
+)
+
+// readPages reads the templates, those of the options first.
+func readPages(o Options, minPassword int) (pages, error) {
+	p := pages{byName: map[string]*template.Template{}, assets: map[string][]byte{}}
+	read := func(name string) (string, error) {
+		if o.Templates != nil {
+			data, err := fs.ReadFile(o.Templates, name)
+			if !errors.Is(err, fs.ErrNotExist) {
+				return string(data), err
+			}
+		}
+		data, err := files.ReadFile("pages/" + name)
+		return string(data), err
+	}
+	parse := func(t *template.Template, names ...string) (*template.Template, error) {
+		for _, name := range names {
+			source, err := read(name)
+			if err != nil {
+				return nil, fmt.Errorf("console: %w", err)
+			}
+			if t, err = t.Parse(source); err != nil {
+				return nil, fmt.Errorf("console: template %s: %w", name, err)
+			}
+		}
+		return t, nil
+	}
+	funcs := template.FuncMap{
+		"path":        func(page string) string { return o.Path + page },
+		"siteName":    func() string { return o.Name },
+		"initial":     initial,
+		"hasLogo":     func() bool { return len(o.Logo) > 0 },
+		"minPassword": func() int { return minPassword },
+		"text":        p.text, // bound below: p.texts is set before anything is executed
+		"when":        when,
+	}
+	funcs["text"] = func(key string, about ...any) (template.HTML, error) { return p.text(key, about...) }
+	var err error
+	if p.texts, err = parse(template.New("").Funcs(funcs), textsFile); err != nil {
+		return pages{}, err
+	}
+	around, err := parse(template.New("").Funcs(funcs), layoutFile, partsFile, textsFile)
+	if err != nil {
+		return pages{}, err
+	}
+	entries, err := files.ReadDir("pages")
+	if err != nil {
+		return pages{}, fmt.Errorf("console: %w", err)
+	}
+	for _, e := range entries {
+		name, isPage := strings.CutSuffix(e.Name(), ".html")
+		switch {
+		case !isPage:
+			source, err := read(e.Name())
+			if err != nil {
+				return pages{}, fmt.Errorf("console: %w", err)
+			}
+			p.assets[e.Name()] = []byte(source)
+		case e.Name() != layoutFile && e.Name() != partsFile && e.Name() != textsFile:
+			page, err := around.Clone()
+			if err == nil {
+				page, err = parse(page, e.Name())
+			}
+			if err != nil {
+				return pages{}, err
+			}
+			var escape *template.Error // what a template names that is not there, or where no text may stand, shows when it is first used
+			if err := page.ExecuteTemplate(io.Discard, "layout", view{}); errors.As(err, &escape) {
+				return pages{}, fmt.Errorf("console: template %s: %w", e.Name(), err)
+			}
+			p.byName[name] = page
+		}
+	}
+	return p, nil
+}
+
+// text is a text of the catalogue, about something: nothing or one value.
+func (p *pages) text(key string, about ...any) (template.HTML, error) {
+	var what any
+	if len(about) > 0 {
+		what = about[0]
+	}
+	var b strings.Builder
+	err := p.texts.ExecuteTemplate(&b, key, what)
+	return template.HTML(b.String()), err //nolint:gosec // a template of ours has made it
+}
+
+// view is what a page shows.
+type view struct {
+	Title   string   // the key of a text
+	About   any      // what the title is about, if it is about something
+	Problem *problem // what is wrong, said first
+	Flash   *flash   // what was just done, said once
+	Form    form     // what was typed before
+	Visitor *visitor // nil: nobody is signed in
+	Menu    []menu   // of a page inside; none: it is one for everybody
+	Back    *crumb   // the page above this one
+	Data    any      // what this page alone shows
+
+	Waiting *link.Waiting // why the sign-in just made led to no account
+	Invite  user.Invite
+	Reset   string // whose password is set; empty: it is to be asked for
+	Done    string // what the form has done; empty: it was not sent yet
+	Change  auth.EmailChange
+	Proves  string // the address that a link would prove
+	Sent    string // the address that a link was mailed to
+	Secret  bool   // the form asks for the password
+
+	Mailed auth.MailedFlow // a sign-in by what is mailed
+	FormTo string          // another origin to which the form leads in the end; empty: none
+
+	Password  bool                // one can sign in by a password
+	Providers []auth.ProviderInfo // by which one can sign in by a link
+
+	Elsewhere bool // who it is about signs in on pages of the application's own
+}
+
+// crumb is a page that is above another.
+type crumb struct {
+	Path  string // behind the console's
+	Title string // the key of a text
+}
+
+// mark is what a field says of itself beside its value.
+type mark struct {
+	Faulty      bool
+	Focus       bool
+	DescribedBy string
+}
+
+// Mark marks a field that the problem is about, and gives the first such field the focus; without a problem, the field
+// that is typed into first has it. hint is the id of the field's hint; empty if it has none.
+func (v view) Mark(field, hint string, first bool) mark {
+	m := mark{Focus: first, DescribedBy: hint}
+	if v.Problem != nil {
+		m.Faulty = v.Problem.isAbout(field)
+		if len(v.Problem.Fields) > 0 {
+			m.Focus = v.Problem.Fields[0] == field
+		}
+	}
+	if m.Faulty {
+		m.DescribedBy = strings.TrimSpace("problem " + hint)
+	}
+	return m
+}
+
+// field is a field of a form, as the part of that name shows it. The keys of its texts are label.NAME and, if there is a hint,
+// hint.NAME.
+type field struct {
+	Name, Type, Autocomplete string
+	Value                    string
+	Mark                     mark
+	Hint, Optional           bool
+}
+
+// Field is a field of the form with what was typed into it. What else it is, words say: an input type other than text, focus, hint,
+// optional, and anything else for autocomplete.
+func (v view) Field(name string, words ...string) field {
+	f := field{Name: name, Type: "text", Value: v.Form.Value(name)}
+	focus := false
+	for _, w := range words {
+		switch w {
+		case "email", "password", "url", "number", "search", "textarea":
+			f.Type = w
+		case "focus":
+			focus = true
+		case "hint":
+			f.Hint = true
+		case "optional":
+			f.Optional = true
+		default:
+			f.Autocomplete = w
+		}
+	}
+	hint := ""
+	if f.Hint {
+		hint = name + "-hint"
+	}
+	f.Mark = v.Mark(name, hint, focus)
+	return f
+}
+
+// show answers with a page.
+func (c *Console) show(w http.ResponseWriter, r *http.Request, page string, v view) error {
+	if v.Flash == nil {
+		v.Flash = c.takeFlash(w, r)
+	}
+	if v.Menu == nil && v.Visitor != nil && v.Visitor.HasAccount() {
+		v.Menu = c.menu(v.Visitor, r.URL.Path)
+	}
+	var buf bytes.Buffer
+	if err := c.pages.byName[page].ExecuteTemplate(&buf, "layout", v); err != nil {
+		return fmt.Errorf("page %s: %w", page, err)
+	}
+	secure(w, v.FormTo)
+	status := http.StatusOK
+	if v.Problem != nil {
+		status = v.Problem.Status
+		web.SetRetryAfter(w, v.Problem.RetryAfter)
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(buf.Len()))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		w.Write(buf.Bytes()) //nolint:errcheck // the caller has gone: there is nobody to tell
+	}
+	return nil
+}
+
+// initial is the letter that stands for somebody or something that has no picture.
+func initial(name string) string {
+	for _, r := range name {
+		return strings.ToUpper(string(r))
+	}
+	return "?"
+}
