@@ -113,6 +113,12 @@ var confined = []struct {
 		remedy:  "use crypto/rand (rand.Text for tokens)",
 	},
 	{
+		imports: []string{"github.com/chromedp"},
+		only:    func(string, string) bool { return false },
+		reason:  "only tests drive a browser",
+		remedy:  "use app/browsertest in a _test.go file",
+	},
+	{
 		imports: []string{"testing"}, // with testing/…
 		only:    func(string, string) bool { return false },
 		reason:  "it puts the flags and the weight of tests into programs",
