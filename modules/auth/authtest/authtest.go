@@ -75,6 +75,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
@@ -206,6 +207,7 @@ type trial struct {
 	steps    *steps // of a provider that has two and not one; nil of any other
 	db       *database.DB
 	service  *auth.Service
+	links    *link.Service // over the service; nil: there is none
 }
 
 func newTrial(t *testing.T, c Case, throttle auth.ThrottleOptions) *trial {
