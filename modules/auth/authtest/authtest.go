@@ -53,7 +53,7 @@
 //		})
 //	}
 //
-// Issuer is an OpenID Connect issuer that can misbehave, for the tests of what a provider makes of that. Whatever else a
+// Issuer is an OpenID Connect issuer, or a server of plain OAuth 2.0, that can misbehave, for the tests of what a provider makes of that. Whatever else a
 // provider asks, give it a server of the test (net/http/httptest).
 //
 //	authtest.go   Case, Provider, and the parts for every provider
