@@ -44,6 +44,7 @@ var (
 	ErrRegistered            = fault.New(fault.Invalid, "already_registered", "There is an account with this address already. Sign in to it, or set a new password by mail.")
 )
 
-// ErrProviderUnavailable: who the provider depends on does not answer. The provider logs why.
+// ErrProviderUnavailable: who the provider depends on does not answer. A provider that returns it along with the reason, as in
+// fmt.Errorf("%w: ask the directory: %w", auth.ErrProviderUnavailable, err), has that logged and not shown; otherwise it logs why itself.
 var ErrProviderUnavailable = fault.New(fault.Unavailable, "provider_unavailable",
 	"This way to sign in does not work at the moment. Sign in another way, or try again in a while.")

@@ -84,6 +84,7 @@ func (s *Service) BeginBound(ctx context.Context, provider string, in Input, b B
 	f := Flow{ID: rand.Text(), ExpiresAt: database.Now().Add(flowTTL)}
 	challenge, err := c.Begin(ctx, Attempt{Input: in, FlowID: f.ID, Unasked: b.Unasked, CallbackURL: b.CallbackURL})
 	if err != nil {
+		s.noteUnavailable(ctx, provider, err)
 		return Flow{}, err
 	}
 	if b.Unasked && challenge.Mail != nil {

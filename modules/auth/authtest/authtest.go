@@ -53,7 +53,7 @@
 //		})
 //	}
 //
-// Issuer is an OpenID Connect issuer that can misbehave, for the tests of what a provider makes of that. Whatever else a
+// Issuer is an OpenID Connect issuer, or a server of plain OAuth 2.0, that can misbehave, for the tests of what a provider makes of that. Whatever else a
 // provider asks, give it a server of the test (net/http/httptest).
 //
 //	authtest.go   Case, Provider, and the parts for every provider
@@ -76,6 +76,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
@@ -207,6 +208,7 @@ type trial struct {
 	steps    *steps // of a provider that has two and not one; nil of any other
 	db       *database.DB
 	service  *auth.Service
+	links    *link.Service // over the service; nil: there is none
 }
 
 func newTrial(t *testing.T, c Case, throttle auth.ThrottleOptions) *trial {

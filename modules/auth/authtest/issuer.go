@@ -76,6 +76,10 @@ type IssuerOptions struct {
 	// NoKeyID leaves out the kid of keys and ID tokens, as issuers with a single key may.
 	NoKeyID bool
 
+	// OAuth has it be a server of plain OAuth 2.0, for providers of vendors that do not speak OpenID Connect: it wants no nonce and
+	// no scope openid, and gives no ID token. Person.Claims are what userinfo tells in the vendor's own words.
+	OAuth bool
+
 	// UserinfoOnly keeps e-mail address and profile out of the ID token, as many issuers do: they are told by userinfo.
 	UserinfoOnly bool
 
@@ -432,11 +436,11 @@ func (i *Issuer) refusal(request url.Values) (code, why string) {
 		return "unsupported_response_type", "response_type must be code"
 	case !slices.Contains([]string{"", "query", "form_post"}, request.Get("response_mode")):
 		return "invalid_request", "response_mode must be query or form_post"
-	case !slices.Contains(strings.Fields(request.Get("scope")), "openid"):
+	case !i.options.OAuth && !slices.Contains(strings.Fields(request.Get("scope")), "openid"):
 		return "invalid_scope", "scope must have openid in it"
 	case request.Get("state") == "":
 		return "invalid_request", "state is missing: nothing would bind the answer to who asked"
-	case request.Get("nonce") == "":
+	case !i.options.OAuth && request.Get("nonce") == "":
 		return "invalid_request", "nonce is missing: nothing would bind the ID token to who asked"
 	case request.Get("code_challenge_method") != "S256" || err != nil || len(challenge) != sha256.Size:
 		return "invalid_request", "PKCE is missing: code_challenge by code_challenge_method=S256"
@@ -513,7 +517,7 @@ func (i *Issuer) redeem(form url.Values) (map[string]any, error) {
 	}
 	g.access = rand.Text()
 	body := map[string]any{"access_token": g.access, "token_type": "Bearer", "expires_in": 300, "scope": g.request.Get("scope")}
-	if !i.wrong[NoIDToken] {
+	if !i.options.OAuth && !i.wrong[NoIDToken] {
 		idToken, err := i.sign(i.claims(g))
 		if err != nil {
 			return nil, err
