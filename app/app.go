@@ -32,7 +32,10 @@ import (
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
+	"github.com/latchkey-go/latchkey/modules/auth/github"
+	"github.com/latchkey-go/latchkey/modules/auth/google"
 	"github.com/latchkey-go/latchkey/modules/auth/magiclink"
+	"github.com/latchkey-go/latchkey/modules/auth/microsoft"
 	"github.com/latchkey-go/latchkey/modules/auth/oidc"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
@@ -123,7 +126,8 @@ func core(cfg *Config) fx.Option {
 			l.UseErrorLevel(slog.LevelDebug) // whoever starts the program says what went wrong, once and in words
 			return l
 		}),
-		user.Module, auth.Module, emailpass.Module, mailedSignIns(cfg), oidc.Module, link.Module, outbox.Module, mail.Module, webhook.Module,
+		user.Module, auth.Module, emailpass.Module, mailedSignIns(cfg),
+		oidc.Module, google.Module, microsoft.Module, github.Module, link.Module, outbox.Module, mail.Module, webhook.Module,
 		audit.Module, audit.Feed, purge.Module,
 		fx.Invoke(func(actorsChecked) {}, openKeys),
 	)
@@ -407,17 +411,18 @@ func checkProviders(c *Config, providers []auth.Provider, made []auth.ProviderTy
 			add("auth.providers."+p.Name(), "%v", wrong)
 		}
 	}
-	c.checkIssuers(add)
+	c.checkAddresses(add)
 	names := strings.Join(slices.Sorted(maps.Keys(known)), ", ")
-	types := ""
+	var types []string
 	for _, t := range made {
-		types = strings.TrimPrefix(types+", "+t.Name, ", ")
+		types = append(types, t.Name)
 	}
+	slices.Sort(types)
 	for _, id := range slices.Sorted(maps.Keys(c.Auth.Providers)) {
 		switch _, typed := c.Auth.Providers[id]["type"]; {
 		case known[id]:
 		case typed:
-			add("auth.providers."+id+".type", "there is no such type of provider; there is %s", types)
+			add("auth.providers."+id+".type", "there is no such type of provider; there are %s", strings.Join(types, ", "))
 			known[id] = true // it was meant to be there
 		default:
 			add("auth.providers."+id, "there is no such provider; there are %s", names)

@@ -37,9 +37,8 @@ const (
 )
 
 const (
-	linkTTL = 15 * time.Minute
-	codeTTL = 10 * time.Minute
-	tries   = 5
+	ttl   = 10 * time.Minute // of what is mailed (ASVS 6.5.5)
+	tries = 5
 )
 
 // errWrong is the answer to what is not what was mailed.
@@ -128,9 +127,9 @@ func (p *Provider) Begin(_ context.Context, a auth.Attempt) (auth.Challenge, err
 	if err != nil {
 		return auth.Challenge{}, err
 	}
-	ask, ttl := p.mailings.Link, linkTTL
+	ask := p.mailings.Link
 	if p.config.Mode == Code {
-		ask, ttl = p.mailings.Code, codeTTL
+		ask = p.mailings.Code
 	}
 	challenge, err := ask(a, address, ttl)
 	if err != nil {
