@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
+	"github.com/latchkey-go/latchkey/modules/user"
 )
 
 // inviteRoutes are the pages about invites.
@@ -87,8 +88,9 @@ func (i invite) Open() bool { return !i.Accepted && i.DeletedAt == nil }
 // offer says of each invite what the visitor can do with it. Where the invite is to more than they may themselves, that is
 // nothing; should the page be wrong, the API decides.
 func (in *inside) offer(invites ...*invite) {
+	givable := in.givable()
 	for _, i := range invites {
-		within := !in.beyond(i.Roles)
+		within := reaches(givable, i.Roles)
 		if i.Token != "" && i.State() == "pending" {
 			i.Link = in.link("/invite?token=" + url.QueryEscape(i.Token))
 		}
@@ -99,10 +101,10 @@ func (in *inside) offer(invites ...*invite) {
 	}
 }
 
-// beyond reports whether one of the roles may do more than the visitor.
-func (in *inside) beyond(roles []string) bool {
-	givable := in.givable()
-	return !slices.Contains(givable, "admin") && slices.ContainsFunc(roles, func(role string) bool { return !slices.Contains(givable, role) })
+// reaches reports whether somebody who can give these roles may do as much as who has the others.
+func reaches(givable, roles []string) bool {
+	within := func(role string) bool { return slices.Contains(givable, role) }
+	return within(user.RoleAdmin) || !slices.ContainsFunc(roles, func(role string) bool { return !within(role) })
 }
 
 // givable are the roles that the visitor can invite to.

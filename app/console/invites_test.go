@@ -444,3 +444,60 @@ func TestInvitesAreForWhoIsSignedIn(t *testing.T) {
 		}
 	})
 }
+
+// Whatever somebody has typed is text, and leads nowhere else.
+func TestWhatIsInInvitesIsText(t *testing.T) {
+	eachStaffed(t, func(t *testing.T, s *site, b *browser) {
+		const evil = `"><script>alert(1)</script><i/x='`
+		made, err := s.users.CreateInvites(t.Context(), user.InviteDraft{Email: "grace@example.com", Roles: []string{evil}, Message: evil + "\n" + evil})
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := "/app/invites/" + string(made[0].ID)
+		asked := url.QueryEscape(evil)
+		for _, at := range []string{"/app/invites", "/app/invites?q=" + asked, "/app/invites?state=" + asked + "&order=" + asked + "&after=" + asked, "/app/invites?revoked=" + asked,
+			path, "/app/invites/new?again=" + string(made[0].ID), "/app/invites/new?again=" + asked, "/app/audit?action=" + asked, "/app/audit?actor_id=" + asked + "&ip=" + asked + "&from=" + asked + "&request_id=" + asked, "/app/audit/" + url.PathEscape(evil)} {
+			b.get(at)
+			b.wantNot("<script>alert", "<i/x=")
+		}
+		b.get("/app/invites/new")
+		b.submit("/app/invites/new", url.Values{"emails": {evil + "\nalan@example.com"}, "roles": {evil}, "message": {evil}})
+		b.wantNot("<script>alert", "<i/x=")
+		for _, back := range []string{"q=" + asked + "&evil=1", "//evil.example.com", "after=x&revoked=y", "%zz", evil} {
+			b.get(path)
+			b.do(http.MethodPost, path+"/resend", form, strings.NewReader(url.Values{"from": {"list"}, "back": {back}}.Encode()))
+			b.want(http.StatusOK, "/app/invites")
+			b.wantNot("<script>alert", "<i/x=")
+		}
+	})
+}
+
+// A form that is sent once more, by a reload or by going back, invites nobody whose invite has ended meanwhile, unless they ask.
+func TestAFormSentAgainInvitesNobodyWhoseInviteHasEnded(t *testing.T) {
+	eachStaffed(t, func(t *testing.T, s *site, b *browser) {
+		b.get("/app/invites/new")
+		f := b.form("/app/invites/new").values
+		f["emails"], f["roles"] = []string{"revoked@example.com\naccepted@example.com\nopen@example.com"}, []string{"guest"}
+		b.submit("/app/invites/new", f)
+		b.want(http.StatusOK, "/app/invites/new", "Invite more people")
+		revoked := s.inviteTo(t, "revoked@example.com")
+		if err := s.users.SoftDeleteInvites(t.Context(), revoked.ID); err != nil {
+			t.Fatal(err)
+		}
+		stranger := s.browser(t)
+		stranger.get(s.path(s.inviteTo(t, "accepted@example.com")))
+		stranger.submit("/app/invite", fields("password", password))
+		stranger.want(http.StatusOK, "/app")
+
+		for range 2 {
+			b.get("/app/invites/new")
+			b.submit("/app/invites/new", f)
+			b.want(http.StatusBadRequest, "/app/invites/new", "was accepted since", "was revoked since", "Invited already", "revoked@example.com</textarea>")
+			if n := s.openInvites(t); n != 1 {
+				t.Errorf("%d invites are open, want 1", n)
+			}
+		}
+		b.submit("/app/invites/new", nil)
+		b.want(http.StatusOK, "/app/invites/"+string(s.inviteTo(t, "revoked@example.com").ID), "is invited.")
+	})
+}

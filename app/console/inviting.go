@@ -2,6 +2,7 @@ package console
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/modules/kernel/email"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
+	"github.com/latchkey-go/latchkey/modules/user"
 )
 
 // What is said of invites by the pages themselves.
@@ -36,7 +38,8 @@ type inviteForm struct {
 	Roles   []choice
 	Spans   []span
 	Results []inviteResult
-	Again   bool // somebody may be left to be invited by it
+	Again   bool   // somebody may be left to be invited by it
+	Opened  string // when the form was, by this server's clock
 }
 
 // choice is one of several that can be taken together.
@@ -62,6 +65,9 @@ type inviteResult struct {
 	Message string
 	Told    bool // the catalogue has one
 }
+
+// Open reports whether there is an open invite, made now or before.
+func (r inviteResult) Open() bool { return r.Invite != nil && r.Invite.Open() }
 
 // beginInvites shows the form, for an address that was invited before with what it was invited with.
 func beginInvites(in *inside) error {
@@ -91,7 +97,7 @@ func (in *inside) usualRoles() (roles []string) {
 		}
 	}
 	if len(roles) == 0 {
-		roles = []string{"member"}
+		roles = []string{user.RoleMember}
 	}
 	return roles
 }
@@ -129,9 +135,13 @@ func spanOf(d time.Duration) span {
 // showInviting shows the form with what was typed, what became of what was sent, and what was wrong with all of it.
 func (in *inside) showInviting(f form, results []inviteResult, wrong error) error {
 	taken := f.Values("roles")
-	data := inviteForm{Spans: in.spans(f.Value("expires_in")), Results: results, Again: results == nil || wrong != nil}
+	data := inviteForm{Spans: in.spans(f.Value("expires_in")), Results: results, Again: results == nil || wrong != nil,
+		Opened: time.Now().UTC().Format(time.RFC3339Nano)}
 	for _, role := range in.givable() {
 		data.Roles = append(data.Roles, choice{role, slices.Contains(taken, role)})
+	}
+	for i, r := range results {
+		data.Results[i].Told = in.c.pages.texts.Lookup("invites.refused."+r.Reason) != nil
 	}
 	v := view{Title: "invites.new", Back: &crumb{"/invites", "invites.title"}, Form: f, Data: data}
 	if results != nil {
@@ -168,9 +178,10 @@ func inviteFields(wrong error) []string {
 	return nil
 }
 
-// sendInvites invites everybody on the list, each by themselves, and shows what became of them. Of one person that is the page of
-// the invite. Of several it is the answer to the form: asked for again, it shows the same, because who was invited is invited
-// already, and the invite that there is has the same link.
+// sendInvites invites everybody on the list, each by themselves, and shows what became of them: of one person, that is the page of
+// the invite; of several, it is the answer to the form. That may be asked for again, by a reload, and then invites nobody and
+// loses nothing: to whom an invite is open, it shows that, with its link, and whose invite was accepted or revoked since the form
+// was opened is not invited anew by it.
 func sendInvites(in *inside) error {
 	f, err := in.form()
 	if errors.Is(err, errTooLarge) {
@@ -179,54 +190,68 @@ func sendInvites(in *inside) error {
 	if err != nil {
 		return err
 	}
-	people := addresseesOf(f.Value("emails"))
-	var answer struct {
-		Invites []struct {
-			Invite *invite
-			Error  *struct{ Message, Reason string }
-		}
-	}
-	asked, err := in.inviteAll(f, people)
-	if err == nil {
-		err = in.api(http.MethodPost, "/admin/invites/batch?"+withInviteFields, asked, &answer)
-	}
+	results, err := in.inviteEach(f, addresseesOf(f.Value("emails")))
 	if err != nil {
 		return in.showInviting(f, nil, err)
 	}
-	results := make([]inviteResult, len(people))
-	var exist []string
-	for i, a := range answer.Invites {
-		results[i] = inviteResult{addressee: people[i], Invite: a.Invite, Made: a.Invite != nil}
-		if a.Invite != nil {
-			in.offer(a.Invite)
-		}
-		if a.Error != nil {
-			results[i].Reason, results[i].Message = a.Error.Reason, a.Error.Message
-			results[i].Told = in.c.pages.texts.Lookup("invites.refused."+a.Error.Reason) != nil
-			if a.Error.Reason == "invite_exists" {
-				exist = append(exist, people[i].Address)
-			}
-		}
-	}
 	if len(results) == 1 && results[0].Made && in.may("invite:read") {
 		return in.done("/invites/"+url.PathEscape(results[0].Invite.ID), "invites.sent", results[0].Invite.Email)
-	}
-	open, err := in.openInvites(exist)
-	if err != nil {
-		return err
-	}
-	for i, r := range results {
-		if address, err := email.Canonical(r.Address); err == nil && r.Reason == "invite_exists" {
-			results[i].Invite = open[address]
-		}
 	}
 	left := toMend(results)
 	f.values.Set("emails", strings.Join(left, "\n"))
 	return in.showInviting(f, results, whatIsLeft(len(left), results))
 }
 
-// inviteAll is what the API is asked for.
-func (in *inside) inviteAll(f form, people []addressee) (asked map[string]any, err error) {
+// inviteEach invites the people, and says what became of each.
+func (in *inside) inviteEach(f form, people []addressee) ([]inviteResult, error) {
+	asked, err := in.toAsk(f, people)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]inviteResult, len(people))
+	for i, p := range people {
+		results[i].addressee = p
+	}
+	if opened, err := time.Parse(time.RFC3339Nano, f.Value("opened")); err == nil {
+		since := "%5B$gte%5D=" + url.QueryEscape(opened.UTC().Format(time.RFC3339Nano))
+		for _, ended := range []string{"with_deleted=true&deleted_at" + since, "status=accepted&updated_at" + since} {
+			if err := in.find(results, "", ended); err != nil {
+				return nil, err
+			}
+		}
+	}
+	var addresses []string
+	var fresh []*inviteResult
+	for i := range results {
+		if r := &results[i]; r.Invite != nil {
+			r.Reason = r.Invite.State() + "_since"
+		} else {
+			addresses, fresh = append(addresses, r.Address), append(fresh, r)
+		}
+	}
+	var answer struct {
+		Invites []struct {
+			Invite *invite
+			Error  *struct{ Message, Reason string }
+		}
+	}
+	if asked["emails"] = addresses; len(addresses) > 0 {
+		if err := in.api(http.MethodPost, "/admin/invites/batch?"+withInviteFields, asked, &answer); err != nil {
+			return nil, err
+		}
+	}
+	for i, a := range answer.Invites {
+		if r := fresh[i]; a.Error != nil {
+			r.Reason, r.Message = a.Error.Reason, a.Error.Message
+		} else if r.Invite, r.Made = a.Invite, true; r.Invite != nil {
+			in.offer(r.Invite)
+		}
+	}
+	return results, in.find(results, "invite_exists", "")
+}
+
+// toAsk is what the API is asked for, but for the addresses.
+func (in *inside) toAsk(f form, people []addressee) (asked map[string]any, err error) {
 	roles := f.Values("roles")
 	asked = map[string]any{"roles": roles, "message": f.Value("message")}
 	switch open := f.Value("expires_in"); {
@@ -243,38 +268,39 @@ func (in *inside) inviteAll(f form, people []addressee) (asked map[string]any, e
 			return nil, errSpan
 		}
 	}
-	addresses := make([]string, len(people))
-	for i, p := range people {
-		addresses[i] = p.Address
-	}
-	asked["emails"] = addresses
 	return asked, nil
 }
 
-// openInvites are the open invites for the addresses, as far as the visitor may see them.
-func (in *inside) openInvites(addresses []string) (open map[string]*invite, err error) {
-	open = map[string]*invite{}
+// find looks for the invites to the addresses of those results that have the reason, as far as the visitor may see invites. query says
+// which invites: the open ones, if it is empty.
+func (in *inside) find(results []inviteResult, reason, query string) error {
 	if !in.may("invite:read") {
-		return open, nil
+		return nil
 	}
-	for some := range slices.Chunk(addresses, 100) {
+	wanted := map[string]*inviteResult{}
+	for i := range results {
+		if address, err := email.Canonical(results[i].Address); err == nil && results[i].Reason == reason {
+			wanted[address] = &results[i]
+		}
+	}
+	for some := range slices.Chunk(slices.Sorted(maps.Keys(wanted)), 100) {
 		var found struct{ Invites []*invite }
-		query := url.Values{"email[]": some, "after": {""}, "limit": {strconv.Itoa(len(some))}}
-		if err := in.api(http.MethodGet, "/admin/invites?"+query.Encode()+"&"+withInviteFields, nil, &found); err != nil {
-			return nil, err
+		of := url.Values{"email[]": some, "after": {""}, "limit": {"1000"}}
+		if err := in.api(http.MethodGet, "/admin/invites?"+of.Encode()+"&"+withInviteFields+"&"+query, nil, &found); err != nil {
+			return err
 		}
 		in.offer(found.Invites...)
 		for _, i := range found.Invites {
-			open[i.Email] = i
+			wanted[i.Email].Invite = i
 		}
 	}
-	return open, nil
+	return nil
 }
 
 // toMend are the lines that somebody could mend and send again: not those of people who have what they were to get.
 func toMend(results []inviteResult) (lines []string) {
 	for _, r := range results {
-		if !r.Made && r.Reason != "invite_exists" && r.Reason != "user_exists" {
+		if !r.Made && !slices.Contains([]string{"invite_exists", "user_exists", "accepted_since"}, r.Reason) {
 			lines = append(lines, r.Typed)
 		}
 	}
