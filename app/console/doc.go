@@ -11,10 +11,15 @@
 //	*     /app/verify-email   have a link mailed that proves the address; with the link's token, prove it
 //	*     /app/magic          sign in by a mailed link or code: the address, the code, and where the link leads
 //	POST  /app/logout   sign out
+//	*     /app/invites  the invites there are; /app/invites/new makes one or many; /app/invites/{id} is one, to send again or revoke
+//	GET   /app/audit    the audit trail; /app/audit/{id} is one event
 //
 //	console.go   Console: paths to handlers, headers, answers
 //	login.go     /app, /app/login, /app/logout
 //	invite.go    /app/invite
+//	invites.go   /app/invites and one of them
+//	inviting.go  /app/invites/new; addresses.go reads the list that was pasted there
+//	trail.go     /app/audit
 //	reset.go     /app/reset-password
 //	email.go     /app/email, /app/email/confirm
 //	verify.go    /app/verify-email

@@ -33,6 +33,9 @@ func momentAt(at, now time.Time) *moment {
 	d := now.Sub(at)
 	if d < 0 {
 		m.Future, d = true, -d
+		if d > time.Minute {
+			d = d.Round(time.Minute) // what has just been said to be in a day is not in 23 hours
+		}
 	}
 	for _, unit := range []struct {
 		name string

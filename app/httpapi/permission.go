@@ -107,6 +107,15 @@ func (a *API) Permitted(roles []string) (names []string) {
 	return names
 }
 
+// GivableRoles are the roles that somebody with these roles can give and take, by name: what a front end offers. Beside those of
+// the configuration, they are those that an invite has if nothing is said, and the somebody's own. What is done, the routes decide.
+func (a *API) GivableRoles(roles []string) []string {
+	by := caller{user: user.User{Roles: roles}, rights: a.roles.of(roles)}
+	names := slices.Concat(slices.Collect(maps.Keys(a.roles)), a.users.InviteRoles(), roles)
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(role string) bool { return !a.reaches(by, role) })
+}
+
 var (
 	errForbidden    = fault.New(fault.Forbidden, "forbidden", "Forbidden")
 	errInsufficient = fault.New(fault.Forbidden, "insufficient_permissions", "Insufficient permissions.")

@@ -547,3 +547,37 @@ func TestPolicyOfFirstSignInsGivesNoRoleOfMore(t *testing.T) {
 		}
 	})
 }
+
+// What is offered is what the routes let through, for everybody.
+func TestGivableRolesAreThoseThatCanBeGiven(t *testing.T) {
+	eachStaffed(t, func(t *testing.T, sc scene) {
+		for by, want := range map[string]string{
+			"owner":   "admin auditor guest inviter member owner remover support",
+			"support": "auditor guest inviter member support",
+			"writer":  "guest member writer",
+			"chief":   "auditor guest inviter member support writer",
+			"auditor": "auditor guest member",
+		} {
+			roles := []string{by}
+			if by == "chief" {
+				roles = []string{"support", "writer"}
+			}
+			givable := sc.api.GivableRoles(roles)
+			if got := strings.Join(givable, " "); got != want {
+				t.Errorf("%s can give %s, want %s", by, got, want)
+			}
+			if !slices.Contains(sc.api.Permitted(roles), "user:roles") {
+				continue
+			}
+			for _, role := range strings.Fields("admin auditor guest inviter member owner remover support") {
+				a := sc.do(t, "POST", "/admin/users/"+sc.ids["guest"]+"/roles", fmt.Sprintf(`{"roles":[%q]}`, role), bearer(sc.tokens[by]))
+				if can := a.status == 200; can != slices.Contains(givable, role) {
+					t.Errorf("%s gives %s: %d %s", by, role, a.status, a.body)
+				}
+				if role != "guest" {
+					sc.do(t, "DELETE", "/admin/users/"+sc.ids["guest"]+"/roles/"+role, "", bearer(sc.tokens["owner"]))
+				}
+			}
+		}
+	})
+}

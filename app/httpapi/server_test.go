@@ -42,6 +42,7 @@ type server struct {
 	auth  *auth.Service
 	link  *link.Service
 	hooks *webhook.Service
+	api   *httpapi.API
 
 	passwords *auth.Passwords
 	issuers   map[string]*byIssuer // of the providers that have one
@@ -199,6 +200,7 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 	check(t, err)
 	api, err := httpapi.New(httpapi.Params{DB: db, Users: s.users, Auth: s.auth, Link: s.link, Site: site, Log: log, Audit: trail, Webhooks: s.hooks, Options: o.api})
 	check(t, err)
+	s.api = api
 	s.Server = httptest.NewServer(api)
 	s.Client().Transport.(*http.Transport).MaxIdleConnsPerHost = 300
 	t.Cleanup(func() {

@@ -33,7 +33,7 @@ type announcement struct {
 }
 
 // silent are the methods that announce nothing: they read, register, or are about the set-up link.
-var silent = []string{"AdminExists", "FindUser", "HoldID", "HoldInvite", "HoldOpenInvite", "HoldUser", "InviteRoles", "InviteToken", "IsSetupAdmin", "ListAndCountInvites", "ListAndCountUsers",
+var silent = []string{"AdminExists", "FindUser", "HoldID", "HoldInvite", "HoldOpenInvite", "HoldUser", "InviteRoles", "InviteTTL", "InviteToken", "IsSetupAdmin", "ListAndCountInvites", "ListAndCountUsers",
 	"ListInvites", "ListUsers", "MissingIndexes", "OnAddress", "OnDeactivate", "OnDelete", "RetrieveInvite", "RetrieveUser", "SetupInvite", "ValidateInviteToken", "WithdrawSetup"}
 
 func only[T any](_ T, err error) error { return err }

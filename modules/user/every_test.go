@@ -350,6 +350,14 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				One:     func(_ context.Context, s things) (any, error) { return s.InviteRoles(), nil },
 				Without: "it is asked for nothing in particular",
 			},
+			"InviteTTL": {
+				Does: databasetest.Reads,
+				One: func(_ context.Context, s things) (any, error) {
+					usual, longest := s.InviteTTL()
+					return []time.Duration{usual, longest}, nil
+				},
+				Without: "it is asked for nothing in particular",
+			},
 			"CreateInvites": {
 				Does: databasetest.Writes,
 				One: func(ctx context.Context, s things) (any, error) {

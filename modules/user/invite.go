@@ -78,6 +78,9 @@ type InviteUpdate struct {
 // InviteRoles are the roles of an invite that names none.
 func (s *Service) InviteRoles() []string { return slices.Clone(s.inviteRoles) }
 
+// InviteTTL is how long an invite is open that says nothing of it, and the longest that one can ask for.
+func (s *Service) InviteTTL() (usual, longest time.Duration) { return s.inviteTTL, s.inviteMaxTTL }
+
 // CreateInvites makes all of the invites or none, in the order of the drafts. An expired invite for an address is
 // renewed: same id, new token. ErrInviteExists is for an address with an invite that can still be accepted, or with a draft
 // before, ErrUserExists for that of a user who has proved it; somebody who only claims an address does not keep it from

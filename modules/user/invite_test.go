@@ -386,3 +386,20 @@ func TestInviteThatChangedMeanwhileIsNotAccepted(t *testing.T) {
 		b.wantSaid(t)
 	})
 }
+
+func TestInviteTTLIsWhatDraftsAreHeldTo(t *testing.T) {
+	each(t, func(t *testing.T, b bench) {
+		for _, c := range []struct {
+			options        user.Options
+			usual, longest time.Duration
+		}{
+			{user.Options{}, 24 * time.Hour, 30 * 24 * time.Hour},
+			{user.Options{InviteTTL: 40 * 24 * time.Hour}, 40 * 24 * time.Hour, 40 * 24 * time.Hour},
+			{user.Options{InviteTTL: time.Hour, InviteMaxTTL: 2 * time.Hour}, time.Hour, 2 * time.Hour},
+		} {
+			if usual, longest := b.with(t, c.options, secret('a')).InviteTTL(); usual != c.usual || longest != c.longest {
+				t.Errorf("%+v: %v, %v, want %v, %v", c.options, usual, longest, c.usual, c.longest)
+			}
+		}
+	})
+}
