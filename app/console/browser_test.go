@@ -247,6 +247,9 @@ func (b *browser) submit(action string, values url.Values) page {
 		}
 		f.values[name] = v
 	}
+	if strings.EqualFold(f.method, http.MethodGet) {
+		return b.do(http.MethodGet, f.action+"?"+f.values.Encode(), "", nil)
+	}
 	b.header.Set("Origin", b.site.server.URL) // as a browser does, but for Referrer-Policy: no-referrer
 	defer b.header.Del("Origin")
 	return b.do(strings.ToUpper(f.method), f.action, "application/x-www-form-urlencoded", strings.NewReader(f.values.Encode()))
