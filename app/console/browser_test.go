@@ -107,11 +107,16 @@ func each(t *testing.T, f func(t *testing.T, s *site)) { eachWith(t, options{}, 
 
 func eachWith(t *testing.T, o options, f func(t *testing.T, s *site)) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
-		f(t, newSite(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations(), audit.Migrations()), o))
+		f(t, newSite(t, at.Open(t, migrations()...), o))
 	})
 }
 
-func newSite(t *testing.T, db *database.DB, o options) *site {
+// migrations are those of all tables that a site has.
+func migrations() []database.Migrations {
+	return []database.Migrations{user.Migrations(), auth.Migrations(), link.Migrations(), audit.Migrations()}
+}
+
+func newSite(t testing.TB, db *database.DB, o options) *site {
 	t.Helper()
 	keys, err := keyring.New(make([]byte, 32))
 	if err != nil {

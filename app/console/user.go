@@ -97,7 +97,7 @@ type userEvent struct {
 	TS                              time.Time
 	ActorType                       string `json:"actor_type"`
 	ActorID                         string `json:"actor_id"`
-	By                              string // self, other, command, system or anonymous
+	By                              string // self, other, or a type of actor: command, system, anonymous, or a user who had no account yet
 }
 
 // How much of what there can be a lot of is on the page.
