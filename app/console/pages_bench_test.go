@@ -36,6 +36,8 @@ func BenchmarkPages(b *testing.B) {
 			{"users, deactivated", "/app/users?status=deactivated"},
 			{"users, deleted", "/app/users?status=deleted"},
 			{"users, a search", "/app/users?q=u777"},
+			{"users, a search that finds all", "/app/users?q=example"},
+			{"users, a search by a letter", "/app/users?q=u&order=email"},
 			{"users, page 1900", "/app/users?order=email&after=" + (user.Page{Order: "email"}).AfterUser(user.User{ID: ada.ID, Email: "u95000@example.com"}).After},
 			{"a user", "/app/users/" + string(ada.ID)},
 			{"a user to be edited", "/app/users/" + string(ada.ID) + "/edit"},

@@ -59,7 +59,8 @@ const (
 type where struct {
 	q         string      // for its length
 	wordCount int         // of q
-	words     []condition // of q
+	words     []condition // of q; if match is set, the first is what SQLite looks up in its index of parts
+	match     string      // of q, as that index is asked for it; empty: there is no part of three letters
 	all       []condition
 	and, or   []where
 
