@@ -112,7 +112,7 @@ func problemOf(err error) *problem {
 		p.Message = fmt.Sprintf("There were too many attempts. Try again in %s.", minutes(p.RetryAfter))
 	case is(auth.ErrPassword), is(errNoPassword), is(errCurrent):
 		p.Fields = []string{"password"}
-	case is(email.ErrInvalid), is(errNoEmail), is(user.ErrSameEmail):
+	case is(email.ErrInvalid), f.Reason == email.ErrInvalid.Reason, is(errNoEmail), is(user.ErrSameEmail):
 		p.Fields = []string{"email"}
 	}
 	return p

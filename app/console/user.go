@@ -17,6 +17,9 @@ import (
 
 var (
 	errMayNot      = fault.New(fault.Forbidden, "may_not", "You may not see or do this. An administrator can give you a role that may.")
+	errBeyond      = fault.New(fault.Forbidden, "user_beyond_caller", "This user may do more than you. Only somebody who may do as much can do this to them.")
+	errSelf        = fault.New(fault.NotAllowed, "self", "This is you, and nobody can do this to themselves.")
+	errDeleted     = fault.New(fault.Conflict, "user_deleted", "This user is deleted. Restore them first.")
 	errChanged     = fault.New(fault.Conflict, "user_changed", "This user was changed since you opened the page. What you typed is still here, what it would replace is shown beside it: look at both, then save again.")
 	errConfirm     = fault.New(fault.Invalid, "confirmation_wrong", "What you typed is not the address that is asked for, so nothing was deleted.")
 	errNoRole      = fault.New(fault.Invalid, "role_missing", "Choose a role.")
@@ -155,6 +158,22 @@ func (in *inside) userPage(u person) userPage {
 		}
 	}
 	return p
+}
+
+// whyNot is nil if the visitor may do something to the user, or says what is in the way.
+func (p userPage) whyNot(may bool) error {
+	switch {
+	case may:
+		return nil
+	case p.Beyond:
+		return errBeyond
+	case p.User.DeletedAt != nil:
+		return errDeleted
+	case p.Self:
+		return errSelf
+	default:
+		return errMayNot
+	}
 }
 
 // ways reads by what the user signs in.
@@ -319,10 +338,7 @@ func (in *inside) asked(may func(userActs) bool) (question, error) {
 		return question{}, err
 	}
 	p := in.userPage(u)
-	if !may(p.May) {
-		return question{}, errMayNot
-	}
-	return question{User: u, Self: p.Self}, nil
+	return question{User: u, Self: p.Self}, p.whyNot(may(p.May))
 }
 
 func askToTakeRole(in *inside) error {

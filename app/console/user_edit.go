@@ -27,8 +27,8 @@ func openUserEdit(in *inside) error {
 	if err != nil {
 		return err
 	}
-	if !in.userPage(u).May.Edit {
-		return errMayNot
+	if p := in.userPage(u); !p.May.Edit {
+		return p.whyNot(false)
 	}
 	metadata, err := indented(u.Metadata)
 	if err != nil {
