@@ -147,7 +147,7 @@ func (in *inside) userPage(u person) userPage {
 		SeeSessions: here && in.may("user:sessions"),
 		EndSessions: here && may("user:sessions"),
 		SeeTrail:    in.may("audit:read"),
-		Explain:     u.Email != "" && in.may("user:explain"),
+		Explain:     !p.Self && u.Email != "" && in.may("user:explain"),
 	}
 	for _, role := range u.Roles {
 		p.Roles = append(p.Roles, heldRole{role, p.May.Roles && reaches(role)})
