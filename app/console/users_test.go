@@ -374,6 +374,28 @@ func TestAUserIsDeletedByTypingWhoItIsAndRestored(t *testing.T) {
 	})
 }
 
+func TestWhoHasNoAddressIsKnownByTheirID(t *testing.T) {
+	each(t, func(t *testing.T, s *site) {
+		b, _ := s.admin(t)
+		made, err := s.users.CreateUsers(t.Context(), user.Draft{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := string(made[0].ID)
+		b.get("/app/users")
+		b.follow(id)
+		b.want(http.StatusOK, "/app/users/"+id, "<h1>"+id+"</h1>", "They have no role")
+		b.wantNot("Send reset mail", "Why can they not sign in?")
+		b.post("/app/users/"+id+"/reset-password", nil)
+		b.want(http.StatusBadRequest, "/app/users/"+id+"/reset-password")
+		b.get("/app/users/" + id + "/delete")
+		b.submit("/app/users/"+id+"/delete", fields("confirm", ""))
+		b.want(http.StatusBadRequest, "/app/users/"+id+"/delete")
+		b.submit("/app/users/"+id+"/delete", fields("confirm", id))
+		b.want(http.StatusOK, "/app/users", "The user is deleted")
+	})
+}
+
 func TestAnAdminHasAResetMailSentAndSeesNoToken(t *testing.T) {
 	eachWith(t, options{api: httpapi.Options{ResetTokenInResponse: true}}, func(t *testing.T, s *site) {
 		b, _ := s.admin(t)
