@@ -100,13 +100,21 @@ func problemOf(err error) *problem {
 		p.Status = http.StatusMethodNotAllowed
 	case is(errNoCode):
 		p.Fields = []string{"code"}
+	case f.Reason == user.ErrInvalid.Reason:
+		p.Fields = fieldOfUser(f.Message)
+	case is(errMetadata):
+		p.Fields = []string{"metadata"}
+	case is(errConfirm):
+		p.Fields = []string{"confirm"}
+	case is(errNoRole):
+		p.Fields = []string{"role"}
 	case is(auth.ErrInvalidCredentials):
 		p.Fields = []string{"password", "email"} // which of them is wrong, nobody learns
 	case is(auth.ErrThrottled):
 		p.Message = fmt.Sprintf("There were too many attempts. Try again in %s.", minutes(p.RetryAfter))
 	case is(auth.ErrPassword), is(errNoPassword), is(errCurrent):
 		p.Fields = []string{"password"}
-	case is(email.ErrInvalid), is(errNoEmail), is(user.ErrSameEmail):
+	case is(email.ErrInvalid), f.Reason == email.ErrInvalid.Reason, is(errNoEmail), is(user.ErrSameEmail):
 		p.Fields = []string{"email"}
 	}
 	return p

@@ -107,13 +107,21 @@ func (a *API) Permitted(roles []string) (names []string) {
 	return names
 }
 
+// Roles are those that the configuration knows, by name.
+func (a *API) Roles() []string { return slices.Sorted(maps.Keys(a.roles)) }
+
 // GivableRoles are the roles that somebody with these roles can give and take, by name: what a front end offers. Beside those of
 // the configuration, they are those that an invite has if nothing is said, and the somebody's own. What is done, the routes decide.
 func (a *API) GivableRoles(roles []string) []string {
-	by := caller{user: user.User{Roles: roles}, rights: a.roles.of(roles)}
-	names := slices.Concat(slices.Collect(maps.Keys(a.roles)), a.users.InviteRoles(), roles)
+	names := slices.Concat(a.Roles(), a.users.InviteRoles(), roles)
 	slices.Sort(names)
-	return slices.DeleteFunc(slices.Compact(names), func(role string) bool { return !a.reaches(by, role) })
+	return slices.DeleteFunc(slices.Compact(names), func(role string) bool { return !a.Reaches(roles, []string{role}) })
+}
+
+// Reaches reports whether somebody who has the one roles may give and take the others, and act on who has these: what a front end
+// offers. What is done, the routes decide.
+func (a *API) Reaches(by, roles []string) bool {
+	return a.reachesAll(caller{user: user.User{Roles: by}, rights: a.roles.of(by)}, roles)
 }
 
 var (
