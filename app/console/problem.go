@@ -106,7 +106,7 @@ func problemOf(err error) *problem {
 		p.Fields = []string{"metadata"}
 	case is(errConfirm):
 		p.Fields = []string{"confirm"}
-	case is(errNoRole):
+	case is(errNoRoleNamed):
 		p.Fields = []string{"role"}
 	case is(auth.ErrInvalidCredentials):
 		p.Fields = []string{"password", "email"} // which of them is wrong, nobody learns

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -274,23 +275,6 @@ func (in *inside) userBy(typed string) (id string, err error) {
 	return found.Users[0].ID, nil
 }
 
-// person is what the trail shows of a user, or of whom an invite is for.
-type person struct {
-	ID        string     `json:"id"`
-	Email     string     `json:"email"`
-	FirstName string     `json:"first_name"`
-	LastName  string     `json:"last_name"`
-	DeletedAt *time.Time `json:"deleted_at"`
-}
-
-// name is how to call them.
-func (p person) name() string {
-	if p.Email != "" {
-		return p.Email
-	}
-	return strings.TrimSpace(p.FirstName + " " + p.LastName)
-}
-
 // introduce says of the events in words what was done, by whom and to what, as far as the visitor may know.
 func (in *inside) introduce(events ...*auditEvent) {
 	names := in.names(events)
@@ -339,7 +323,7 @@ func (in *inside) names(events []*auditEvent) map[string]string {
 			continue // the list is worth showing without
 		}
 		for _, p := range slices.Concat(found.Users, found.Invites) {
-			names[p.ID] = p.name()
+			names[p.ID] = cmp.Or(p.Email, p.FullName())
 		}
 	}
 	return names

@@ -22,7 +22,7 @@ var (
 	errDeleted     = fault.New(fault.Conflict, "user_deleted", "This user is deleted. Restore them first.")
 	errChanged     = fault.New(fault.Conflict, "user_changed", "This user was changed since you opened the page. What you typed is still here, what it would replace is shown beside it: look at both, then save again.")
 	errConfirm     = fault.New(fault.Invalid, "confirmation_wrong", "What you typed is not the address that is asked for, so nothing was deleted.")
-	errNoRole      = fault.New(fault.Invalid, "role_missing", "Choose a role.")
+	errNoRoleNamed = fault.New(fault.Invalid, "role_missing", "Choose a role.")
 	errMetadata    = fault.New(fault.Invalid, "metadata_malformed", "The metadata is no JSON object.")
 	errDuplicateIn = errMetadata.Msg(`The metadata cannot be kept: a name stands in it twice, or it holds text or a number that JSON does not have.`)
 )
@@ -277,7 +277,7 @@ func giveRole(in *inside) error {
 	}
 	role := f.Value("role")
 	if role == "" {
-		return showUser(in, errNoRole)
+		return showUser(in, errNoRoleNamed)
 	}
 	return in.act(http.MethodPost, "/roles", map[string]any{"roles": []string{role}}, in.here(), "user_role_given", role)
 }
@@ -289,7 +289,7 @@ func takeRole(in *inside) error {
 	}
 	role := f.Value("role")
 	if role == "" {
-		return showUser(in, errNoRole)
+		return showUser(in, errNoRoleNamed)
 	}
 	return in.act(http.MethodDelete, "/roles", map[string]any{"roles": []string{role}}, in.here(), "user_role_taken", role)
 }
