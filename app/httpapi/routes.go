@@ -82,6 +82,7 @@ func (a *API) routes() []route {
 
 		{"GET", "/admin/webhooks", may("webhook:read"), takesNothing(webhooked(a, a.listWebhooks))},
 		{"POST", "/admin/webhooks", may("webhook:manage"), takes(webhookedWith(a, a.createWebhook))},
+		{"GET", "/admin/webhooks/topics", may("webhook:read"), takesNothing(webhooked(a, a.listTopics))},
 		{"GET", "/admin/webhooks/{id}", may("webhook:read"), takesNothing(webhooked(a, a.retrieveWebhook))},
 		{"POST", "/admin/webhooks/{id}", may("webhook:manage"), takes(webhookedWith(a, a.updateWebhook))},
 		{"DELETE", "/admin/webhooks/{id}", may("webhook:manage"), takesNothing(webhooked(a, a.deleteWebhook))},

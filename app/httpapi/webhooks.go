@@ -145,6 +145,16 @@ func (a *API) listWebhooks(c *call) (webhooksAnswer, error) {
 	return showWebhooks(endpoints, choose(webhookAttributes, q["fields"]), count, page.Offset, shown(page)), err
 }
 
+type topicsAnswer struct {
+	Topics []string `json:"topics"`
+}
+
+// listTopics lists what a webhook can name.
+func (a *API) listTopics(c *call) (topicsAnswer, error) {
+	_, err := readQuery(c)
+	return topicsAnswer{a.webhooks.Topics()}, err
+}
+
 type createWebhook struct {
 	ID          optional[string]   `json:"id"` // of the caller's own, so that a request that is sent again makes no second one
 	URL         required[string]   `json:"url"`

@@ -77,7 +77,7 @@ const (
 )
 
 // CreateEndpoint makes an endpoint, which is sent what happens from now on, and returns its secret, which is shown this once.
-// ErrInvalid: an address that may not be, a topic that there is none of. ErrTooMany, ErrExists.
+// ErrURL: an address that may not be. ErrInvalid: a topic that there is none of. ErrTooMany, ErrExists.
 func (s *Service) CreateEndpoint(ctx context.Context, d EndpointDraft) (Endpoint, Secret, error) {
 	now := database.Now()
 	row := &endpointRow{ID: cmp.Or(d.ID, EndpointID(id.New("whep"))), URL: d.URL, Topics: d.Topics, Description: d.Description, CreatedAt: now, UpdatedAt: now}
@@ -120,11 +120,11 @@ func (s *Service) sealed(secret Secret, of EndpointID) *secretRow {
 // check makes a row fit to be kept, or says why it is not.
 func (s *Service) check(r *endpointRow) error {
 	if err := outward.CheckURL(r.URL, s.outward()); err != nil {
-		return ErrInvalid.Msg("Invalid webhook: url %s", err)
+		return ErrURL.Msg("The url %s.", err)
 	}
 	switch {
 	case !database.Storable(r.URL, outward.MaxURL):
-		return ErrInvalid.Msg("Invalid webhook: url must be valid UTF-8")
+		return ErrURL.Msg("The url must be valid UTF-8.")
 	case !database.Storable(r.Description, MaxDescription):
 		return ErrInvalid.Msg("Invalid webhook: description must be at most %d bytes of valid UTF-8 without NUL characters", MaxDescription)
 	case len(r.Topics) > MaxTopics:
@@ -170,7 +170,7 @@ func (s *Service) record(ctx context.Context, action string, r *endpointRow, det
 	return s.audit.Record(ctx, audit.Entry{Action: action, TargetType: "webhook", TargetID: string(r.ID), Details: details})
 }
 
-// UpdateEndpoint changes an endpoint, or returns ErrNotFound or ErrInvalid. While it is disabled nothing is kept for it: what
+// UpdateEndpoint changes an endpoint, or returns ErrNotFound, ErrURL or ErrInvalid. While it is disabled nothing is kept for it: what
 // waits is dropped, and once it is enabled it is sent what happens from then on.
 func (s *Service) UpdateEndpoint(ctx context.Context, u EndpointUpdate) (Endpoint, error) {
 	var after Endpoint

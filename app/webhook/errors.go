@@ -6,6 +6,7 @@ import "github.com/latchkey-go/latchkey/modules/kernel/fault"
 var (
 	ErrNotFound = fault.New(fault.NotFound, "webhook_not_found", "No such webhook.")
 	ErrInvalid  = fault.New(fault.Invalid, "webhook_value_invalid", "A webhook has a value that cannot be kept.")
+	ErrURL      = fault.New(fault.Invalid, "webhook_url_invalid", "Events cannot be sent to that url.")
 	ErrTooMany  = fault.New(fault.Conflict, "webhook_too_many", "There are as many webhooks as may be. Delete one that is not needed.")
 	ErrExists   = fault.New(fault.Conflict, "webhook_exists", "There is a webhook of this id already. Its secret was shown when it was made.")
 	ErrChanged  = fault.New(fault.Conflict, "webhook_changed", "The webhook has changed meanwhile. Look at it, then ask again.")
