@@ -11,6 +11,9 @@
 //	*     /app/verify-email   have a link mailed that proves the address; with the link's token, prove it
 //	*     /app/magic          sign in by a mailed link or code: the address, the code, and where the link leads
 //	POST  /app/logout   sign out
+//	*     /app/events   what waits to be delivered, and dead letters; /consumers, /retry, /discard
+//	*     /app/webhooks   webhooks: /new, and of each /edit, /test, /rotate, /enable, /disable, /delete
+//	GET   /app/health   how the server is
 //
 //	console.go   Console: paths to handlers, headers, answers
 //	login.go     /app, /app/login, /app/logout
@@ -19,6 +22,9 @@
 //	email.go     /app/email, /app/email/confirm
 //	verify.go    /app/verify-email
 //	magic.go     /app/magic
+//	events.go    /app/events
+//	webhooks.go  /app/webhooks
+//	health.go    /app/health
 //	visitor.go   who is there by the cookie; the cookie after signing in and out
 //	form.go      what a form may send
 //	problem.go   faults to statuses, and to what a page says
