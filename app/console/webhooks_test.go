@@ -104,7 +104,7 @@ func TestAWebhookFormKeepsWhatWasTyped(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
 		b := s.admin(t)
 		for _, c := range []struct{ url, hears, says, marks string }{
-			{"ftp://example.com/", "all", "The url must begin with https://.", `name="url" type="url" autocomplete="off" required value="ftp://example.com/" aria-describedby="problem url-hint" aria-invalid="true" autofocus`},
+			{"ftp://example.com/", "all", "The url must begin with https://.", `name="url" type="url" required value="ftp://example.com/" aria-describedby="problem url-hint" aria-invalid="true" autofocus`},
 			{"https://example.com/", "some", "Choose at least one event", `aria-invalid="true" aria-describedby="problem"`},
 			{`gopher://"><script>alert(1)</script>`, "all", "The url must", `value="gopher://&#34;&gt;&lt;script&gt;alert(1)&lt;/script&gt;"`},
 		} {
