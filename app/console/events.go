@@ -215,11 +215,11 @@ func (in *inside) settleEvents(do, said string) error {
 	if err := in.api(http.MethodPost, "/admin/events/"+do, eventFilterOf(f.values).body(f.Value("all") == "true"), &answer); err != nil {
 		return err
 	}
-	return in.done(backTo(f.Value("back")).Page(), said, strconv.Itoa(answer.Count))
+	return in.done(eventsBack(f.Value("back")).Page(), said, strconv.Itoa(answer.Count))
 }
 
-// backTo is the filter of a list, as a form has brought it along. Nothing but a filter can come of it.
-func backTo(encoded string) eventFilter {
+// eventsBack is the filter of a list, as a form has brought it along. Nothing but a filter can come of it.
+func eventsBack(encoded string) eventFilter {
 	q, err := url.ParseQuery(encoded)
 	if err != nil {
 		return eventFilter{}
@@ -237,7 +237,7 @@ func askDiscard(in *inside) error {
 	list := struct {
 		Count        int
 		Filter, Back eventFilter
-	}{Filter: f, Back: backTo(q.Get("back"))}
+	}{Filter: f, Back: eventsBack(q.Get("back"))}
 	asked := f.values()
 	asked.Set("limit", "1")
 	if err := in.api(http.MethodGet, "/admin/events?"+asked.Encode(), nil, &list); err != nil {

@@ -63,8 +63,8 @@ func (s *site) waiting(t *testing.T) string {
 	return strings.Join(lines, ", ")
 }
 
-// as signs somebody in.
-func (s *site) as(t *testing.T, email string) *browser {
+// insider signs somebody in.
+func (s *site) insider(t *testing.T, email string) *browser {
 	t.Helper()
 	b := s.browser(t)
 	b.get("/app/login")
@@ -73,11 +73,11 @@ func (s *site) as(t *testing.T, email string) *browser {
 	return b
 }
 
-// admin makes an administrator, and signs them in.
-func (s *site) admin(t *testing.T) *browser {
+// root makes an administrator, and signs them in.
+func (s *site) root(t *testing.T) *browser {
 	t.Helper()
 	s.person(t, "root@example.com", "admin")
-	return s.as(t, "root@example.com")
+	return s.insider(t, "root@example.com")
 }
 
 // offer is the form that goes to action and has the value in a field.
@@ -102,7 +102,7 @@ func (b *browser) send(action string, values url.Values) page {
 
 func TestTheEventsPageSaysWhatToDoWhenThereIsNothing(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
-		b := s.admin(t)
+		b := s.root(t)
 		b.get("/app/events")
 		b.want(http.StatusOK, "/app/events", "Everything is delivered", `aria-current="page"`)
 		b.wantNot("Discard")
@@ -119,7 +119,7 @@ func TestTheEventsPageSaysWhatToDoWhenThereIsNothing(t *testing.T) {
 
 func TestDeadLettersAreTriedAgainOrDiscarded(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
-		b := s.admin(t)
+		b := s.root(t)
 		s.rings(t, "bell.rung", 2)
 		s.rings(t, "bell.cracked", 2)
 		s.dies(t, "bell.cracked", `no <b>sound</b> of "it" & the rest`)
@@ -169,7 +169,7 @@ func TestDeadLettersAreTriedAgainOrDiscarded(t *testing.T) {
 // A form that has lost what it was about must not be about everything.
 func TestAFormThatNamesNoEventsDoesNothing(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
-		b := s.admin(t)
+		b := s.root(t)
 		s.rings(t, "bell.rung", 1)
 		for _, values := range []url.Values{{}, {"topic": {" "}}, {"back": {"topic=bell.rung"}}, {"all": {"yes"}}} {
 			for _, do := range []string{"retry", "discard"} {
@@ -189,7 +189,7 @@ func TestAFormThatNamesNoEventsDoesNothing(t *testing.T) {
 
 func TestEventsAreReadPageByPage(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
-		b := s.admin(t)
+		b := s.root(t)
 		s.rings(t, "bell.rung", 30)
 		b.get("/app/events?topic=bell.rung")
 		b.want(http.StatusOK, "/app/events", "1 to 25 of 30", "/app/events?offset=25&amp;topic=bell.rung")
@@ -215,7 +215,7 @@ func TestWhoMayOnlyLookAtTheSystemChangesNothing(t *testing.T) {
 		s.rings(t, "bell.rung", 1)
 		hook := s.hook(t)
 		s.person(t, "watcher@example.com", "watcher")
-		b := s.as(t, "watcher@example.com")
+		b := s.insider(t, "watcher@example.com")
 		b.get("/app/events")
 		b.want(http.StatusOK, "/app/events", "bell.rung", `href="/app/webhooks"`)
 		b.wantNot("Try", "Discard", `href="/app/health"`, `href="/app/users"`)
@@ -250,7 +250,7 @@ func TestWhoMayOnlyLookAtTheSystemChangesNothing(t *testing.T) {
 		}
 
 		s.person(t, "support@example.com", "support")
-		other := s.as(t, "support@example.com")
+		other := s.insider(t, "support@example.com")
 		for _, page := range []string{"/app/events", "/app/events/consumers", "/app/webhooks", "/app/webhooks/" + hook, "/app/health"} {
 			other.get(page)
 			other.want(http.StatusForbidden, page, "Insufficient permissions")

@@ -23,7 +23,7 @@ func about(context.Context) (httpapi.About, error) {
 
 func TestTheHealthPageSaysHowTheServerIs(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
-		b := s.admin(t)
+		b := s.root(t)
 		version, err := s.db.Version(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -40,7 +40,7 @@ func TestTheHealthPageSaysHowTheServerIs(t *testing.T) {
 func TestTheHealthPageSaysWhatToDo(t *testing.T) {
 	var program httpapi.About
 	eachWith(t, options{program: func(context.Context) (httpapi.About, error) { return program, nil }}, func(t *testing.T, s *site) {
-		b := s.admin(t)
+		b := s.root(t)
 		program, _ = about(t.Context())
 		program.Version, program.Mail.Driver = "", ""
 		b.get("/app/health")

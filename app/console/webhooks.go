@@ -34,7 +34,7 @@ const (
 )
 
 // errMayNotManage is said before a form is filled in that would come to nothing. What may be done, the API decides.
-var errMayNotManage = fault.New(fault.Forbidden, "insufficient_permissions", "You may look at this, but your roles do not let you change it. Ask an administrator.")
+var errMayNotManage = fault.New(fault.Forbidden, "may_not_manage", "You may look at this, but your roles do not let you change it. Ask an administrator.")
 
 var errNoTopics = fault.New(fault.Invalid, "topics_missing", "Choose at least one event, or have the webhook hear of every one.")
 
@@ -179,7 +179,7 @@ func (in *inside) showWebhookForm(v view, wrong error) error {
 		if v.Problem = problemOf(wrong); v.Problem == nil {
 			return wrong
 		}
-		switch reasonOf(wrong) {
+		switch faultReason(wrong) {
 		case "webhook_url_invalid":
 			v.Problem.Fields = []string{"url"}
 		case "webhook_value_invalid":
@@ -191,8 +191,8 @@ func (in *inside) showWebhookForm(v view, wrong error) error {
 	return in.show("webhook_form", v)
 }
 
-// reasonOf is the reason of a fault; empty: it is none.
-func reasonOf(err error) string {
+// faultReason is the reason of a fault; empty: it is none.
+func faultReason(err error) string {
 	if f, ok := fault.Of(err); ok {
 		return f.Reason
 	}
@@ -220,7 +220,7 @@ func createWebhook(in *inside) error {
 	var answer struct{ Webhook webhook }
 	err = in.api(http.MethodPost, "/admin/webhooks", body, &answer)
 	switch {
-	case reasonOf(err) == "webhook_exists":
+	case faultReason(err) == "webhook_exists":
 		return in.done(webhookPath(f.Value("id"), ""), "webhook_sent_already", "")
 	case refusedWebhook(err):
 		return in.showNewWebhook(f, err)
@@ -361,11 +361,11 @@ func asksOfWebhook(what string) insider {
 		if err != nil {
 			return err
 		}
-		return in.ask(what, w, nil)
+		return in.askOfWebhook(what, w, nil)
 	}
 }
 
-func (in *inside) ask(what string, w webhook, wrong error) error {
+func (in *inside) askOfWebhook(what string, w webhook, wrong error) error {
 	return in.showAgain("webhook_ask", view{Title: "webhooks." + what + "_title", About: w.Name(), Back: &crumb{w.At(""), "webhooks.back"}, Data: struct {
 		What    string
 		Webhook webhook
@@ -394,7 +394,7 @@ func rotateWebhook(in *inside) error {
 	var answer struct{ Webhook webhook }
 	err = in.api(http.MethodPost, in.webhookAPI("rotate-secret"), body, &answer)
 	switch {
-	case reasonOf(err) == "webhook_changed":
+	case faultReason(err) == "webhook_changed":
 		err = errRotatedAlready
 		fallthrough
 	case refusedWebhook(err):
@@ -402,19 +402,19 @@ func rotateWebhook(in *inside) error {
 		if missing != nil {
 			return missing
 		}
-		return in.ask("rotate", w, err)
+		return in.askOfWebhook("rotate", w, err)
 	case err != nil:
 		return err
 	}
 	return in.showSecret("webhooks.rotated_title", answer.Webhook)
 }
 
-var errRotatedAlready = fault.New(fault.Conflict, "webhook_changed",
+var errRotatedAlready = fault.New(fault.Conflict, "webhook_rotated_already",
 	"The webhook has changed since that form was opened, maybe by that form itself, so no other secret was made. If you have lost the new one, rotate once more.")
 
 func deleteWebhook(in *inside) error {
 	w, err := in.webhook()
-	if reasonOf(err) == "webhook_not_found" {
+	if faultReason(err) == "webhook_not_found" {
 		return in.done("/webhooks", "webhook_deleted_already", "")
 	}
 	if err == nil {

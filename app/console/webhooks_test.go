@@ -57,7 +57,7 @@ func (s *site) endpoints(t *testing.T) int {
 // The secret is on the page that answers the form, once: to load that page again sends the form again, and makes nothing.
 func TestAWebhookIsMadeOnceAndItsSecretShownOnce(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
-		b := s.admin(t)
+		b := s.root(t)
 		b.get("/app/webhooks")
 		b.want(http.StatusOK, "/app/webhooks", "There are no webhooks yet", "Add the first webhook")
 		b.get("/app/webhooks/new")
@@ -102,7 +102,7 @@ func TestAWebhookIsMadeOnceAndItsSecretShownOnce(t *testing.T) {
 
 func TestAWebhookFormKeepsWhatWasTyped(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
-		b := s.admin(t)
+		b := s.root(t)
 		for _, c := range []struct{ url, hears, says, marks string }{
 			{"ftp://example.com/", "all", "The url must begin with https://.", `name="url" type="url" required value="ftp://example.com/" aria-describedby="problem url-hint" aria-invalid="true" autofocus`},
 			{"https://example.com/", "some", "Choose at least one event", `aria-invalid="true" aria-describedby="problem"`},
@@ -149,7 +149,7 @@ func TestAWebhookFormKeepsWhatWasTyped(t *testing.T) {
 
 func TestASecretIsRotatedOnceByAForm(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
-		b := s.admin(t)
+		b := s.root(t)
 		hook := s.hook(t)
 		page := "/app/webhooks/" + hook + "/rotate"
 		b.get(page)
@@ -186,7 +186,7 @@ func TestASecretIsRotatedOnceByAForm(t *testing.T) {
 
 func TestATestIsSentOnceAndItsOutcomeShown(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
-		b := s.admin(t)
+		b := s.root(t)
 		var asked atomic.Int32
 		var status atomic.Int32
 		status.Store(204)
@@ -235,7 +235,7 @@ func TestATestIsSentOnceAndItsOutcomeShown(t *testing.T) {
 
 func TestAWebhookIsDisabledEnabledAndDeleted(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
-		b := s.admin(t)
+		b := s.root(t)
 		hook := s.hook(t)
 		page := "/app/webhooks/" + hook
 		b.get(page + "/disable")
@@ -272,7 +272,7 @@ func TestAWebhookIsDisabledEnabledAndDeleted(t *testing.T) {
 // Who is signed out meanwhile changes nothing.
 func TestWhoIsSignedOutChangesNothingOfTheSystem(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
-		b := s.admin(t)
+		b := s.root(t)
 		hook := s.hook(t)
 		s.rings(t, "bell.rung", 1)
 		page := "/app/webhooks/" + hook
