@@ -53,7 +53,7 @@ func New(cfg *Config, opts ...fx.Option) *fx.App {
 func Module(cfg *Config) fx.Option {
 	return fx.Options(
 		core(cfg),
-		fx.Provide(newListener, newSite, apiOptions),
+		fx.Provide(newListener, newSite, apiOptions, fx.Annotate(newProgram, fx.ParamTags(``, ``, ``, `group:"app.migrations"`))),
 		outbox.Deliver, purge.Run, webhook.Run,
 		fx.Invoke(fx.Annotate(runProviders, fx.ParamTags(``, `group:"auth.providers"`))),
 		httpapi.Module,

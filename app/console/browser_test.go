@@ -21,7 +21,9 @@ import (
 	"github.com/latchkey-go/latchkey/app/audit"
 	"github.com/latchkey-go/latchkey/app/console"
 	"github.com/latchkey-go/latchkey/app/httpapi"
+	"github.com/latchkey-go/latchkey/app/outbox"
 	"github.com/latchkey-go/latchkey/app/web"
+	"github.com/latchkey-go/latchkey/app/webhook"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
@@ -41,6 +43,8 @@ type site struct {
 	users  *user.Service
 	auth   *auth.Service
 	link   *link.Service
+	box    *outbox.Outbox
+	hooks  *webhook.Service
 	server *httptest.Server
 	log    *buffer
 	asked  *asked
@@ -96,6 +100,7 @@ type options struct {
 	events    event.Emitter
 	site      web.Options
 	api       httpapi.Options
+	program   httpapi.Program // nil: that of the tests
 	pages     console.Options
 	actors    []link.Actors   // kept beside users
 	providers []auth.Provider // beside emailpass
@@ -113,7 +118,7 @@ func eachWith(t *testing.T, o options, f func(t *testing.T, s *site)) {
 
 // migrations are those of all tables that a site has.
 func migrations() []database.Migrations {
-	return []database.Migrations{user.Migrations(), auth.Migrations(), link.Migrations(), audit.Migrations()}
+	return []database.Migrations{user.Migrations(), auth.Migrations(), link.Migrations(), audit.Migrations(), outbox.Migrations(), webhook.Migrations()}
 }
 
 func newSite(t testing.TB, db *database.DB, o options) *site {
@@ -149,7 +154,20 @@ func newSite(t testing.TB, db *database.DB, o options) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	api, err := httpapi.New(httpapi.Params{DB: db, Site: made, Users: s.users, Auth: s.auth, Link: s.link, Log: log, Audit: trail, Options: o.api})
+	if s.box, err = outbox.New(outbox.Params{DB: db, Log: log}); err != nil { // for what a test records itself: nothing is delivered
+		t.Fatal(err)
+	}
+	if s.hooks, err = webhook.New(webhook.Params{DB: db, Keys: keys, Outbox: s.box, Audit: trail, Log: log, Options: webhook.Options{PrivateAddresses: true}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.box.Register(s.hooks.Consumer(), outbox.To("bell", bell{})); err != nil {
+		t.Fatal(err)
+	}
+	if o.program == nil {
+		o.program = about
+	}
+	api, err := httpapi.New(httpapi.Params{DB: db, Site: made, Users: s.users, Auth: s.auth, Link: s.link, Log: log, Audit: trail,
+		Webhooks: s.hooks, Outbox: s.box, Program: o.program, Options: o.api})
 	if err != nil {
 		t.Fatal(err)
 	}

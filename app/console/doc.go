@@ -14,6 +14,9 @@
 //	POST  /app/logout   sign out
 //	*     /app/invites  the invites there are; /app/invites/new makes one or many; /app/invites/{id} is one, to send again or revoke
 //	GET   /app/audit    the audit trail; /app/audit/{id} is one event
+//	*     /app/events   what waits to be delivered, and dead letters; /consumers, /retry, /discard
+//	*     /app/webhooks   webhooks: /new, and of each /edit, /test, /rotate, /enable, /disable, /delete
+//	GET   /app/health   how the server is
 //
 //	console.go   Console: paths to handlers, headers, answers
 //	login.go     /app, /app/login, /app/logout
@@ -28,6 +31,9 @@
 //	users.go     /app/users: the list; why somebody cannot sign in
 //	user.go      /app/users/{id}: all about a user, and what is done to them
 //	user_edit.go /app/users/{id}/edit
+//	events.go    /app/events
+//	webhooks.go  /app/webhooks
+//	health.go    /app/health
 //	visitor.go   who is there by the cookie; the cookie after signing in and out
 //	form.go      what a form may send
 //	problem.go   faults to statuses, and to what a page says

@@ -991,7 +991,7 @@ func TestEveryRouteHasFixtures(t *testing.T) {
 		mux.Handle(pattern, http.NotFoundHandler())
 	}
 	succeeds, fails := map[string]bool{}, map[string]bool{}
-	for _, f := range slices.Concat(registering, signingIn, listingProviders, sessions, sessionsRoutes, usersRoutes, lifecycle, invitesRoutes, resetting, resettingOthers, moving, waysRoutes, verifying, auditing, webhooksRoutes, explaining, paths) {
+	for _, f := range slices.Concat(registering, signingIn, listingProviders, sessions, sessionsRoutes, usersRoutes, lifecycle, invitesRoutes, resetting, resettingOthers, moving, waysRoutes, verifying, auditing, webhooksRoutes, eventsRoutes, healthRoutes, explaining, paths) {
 		method, path, _ := strings.Cut(f.do, " ")
 		u, err := url.Parse("http://example.com" + path)
 		check(t, err)

@@ -747,7 +747,8 @@ var adviceless = strings.Fields(`audit_event_not_found auth_identity_not_found b
 	identity_invalid invalid_request invite_beyond_caller invite_not_found invite_value_invalid invites_full last_admin last_way_in malformed_json
 	media_type no_audit_trail no_method no_route order_unknown query_invalid role_beyond_caller self_deactivate self_delete unknown_json_member
 	unknown_provider user_beyond_caller user_not_found wrong_json_type
-	no_webhooks webhook_event_not_waiting webhook_not_found webhook_rotated_too_often webhook_too_many webhook_value_invalid`)
+	no_webhooks webhook_changed webhook_event_not_waiting webhook_exists webhook_not_found webhook_rotated_too_often webhook_too_many webhook_url_invalid
+	webhook_value_invalid no_events no_health`)
 
 // A fault that is declared without advice, and not among those of which nobody hears, fails here.
 func TestThereIsAdviceOnEveryReason(t *testing.T) {

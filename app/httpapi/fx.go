@@ -6,6 +6,7 @@ import (
 	"go.uber.org/fx"
 
 	"github.com/latchkey-go/latchkey/app/audit"
+	"github.com/latchkey-go/latchkey/app/outbox"
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/app/webhook"
 	"github.com/latchkey-go/latchkey/link"
@@ -29,6 +30,8 @@ type Params struct {
 	Log      *slog.Logger     `optional:"true"` // nil: slog.Default
 	Audit    *audit.Trail     `optional:"true"` // nil: nobody keeps one
 	Webhooks *webhook.Service `optional:"true"` // nil: there are none
+	Outbox   *outbox.Outbox   `optional:"true"` // nil: nobody looks into it here
+	Program  Program          `optional:"true"` // nil: nobody learns how the server is in detail
 
 	Options Options `optional:"true"`
 }

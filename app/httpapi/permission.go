@@ -20,6 +20,8 @@ var permissions = []string{
 	"invite:read", "invite:create", "invite:update", "invite:delete",
 	"audit:read",
 	"webhook:read", "webhook:manage",
+	"event:read", "event:manage",
+	"health:read",
 }
 
 // Roles are the permissions that roles give, by the name of the role: "user:read", "invite:*" for all about invites, "*"

@@ -215,6 +215,16 @@ var replays = map[string]replay{
 		prepare: func(t *testing.T, sc scene, _ string) request {
 			return request{path: "/admin/webhooks/" + sc.hook(t) + "/test", headers: sc.asAdmin()}
 		}},
+	"POST /admin/events/retry": {first: 200, again: 200,
+		prepare: func(t *testing.T, sc scene, who string) request {
+			sc.waits(t, who)
+			return request{"/admin/events/retry", `{"topic":"` + who + `"}`, sc.asAdmin()}
+		}},
+	"POST /admin/events/discard": {first: 200, again: 200,
+		prepare: func(t *testing.T, sc scene, who string) request {
+			sc.waits(t, who)
+			return request{"/admin/events/discard", `{"topic":"` + who + `"}`, sc.asAdmin()}
+		}},
 }
 
 func TestWhatBecomesOfARequestThatIsSentAgainIsInTheDocumentation(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/latchkey-go/latchkey/app/audit"
+	"github.com/latchkey-go/latchkey/app/outbox"
 	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/app/webhook"
 	"github.com/latchkey-go/latchkey/link"
@@ -82,12 +83,20 @@ func (a *API) routes() []route {
 
 		{"GET", "/admin/webhooks", may("webhook:read"), takesNothing(webhooked(a, a.listWebhooks))},
 		{"POST", "/admin/webhooks", may("webhook:manage"), takes(webhookedWith(a, a.createWebhook))},
+		{"GET", "/admin/webhooks/topics", may("webhook:read"), takesNothing(webhooked(a, a.listTopics))},
 		{"GET", "/admin/webhooks/{id}", may("webhook:read"), takesNothing(webhooked(a, a.retrieveWebhook))},
 		{"POST", "/admin/webhooks/{id}", may("webhook:manage"), takes(webhookedWith(a, a.updateWebhook))},
 		{"DELETE", "/admin/webhooks/{id}", may("webhook:manage"), takesNothing(webhooked(a, a.deleteWebhook))},
 		{"POST", "/admin/webhooks/{id}/rotate-secret", may("webhook:manage"), takes(webhookedWith(a, a.rotateWebhookSecret))},
 		{"GET", "/admin/webhooks/{id}/deliveries", may("webhook:read"), takesNothing(webhooked(a, a.listWebhookDeliveries))},
 		{"POST", "/admin/webhooks/{id}/test", may("webhook:manage"), takesNothing(webhooked(a, a.testWebhook))},
+
+		{"GET", "/admin/events", may("event:read"), takesNothing(a.listEvents)},
+		{"POST", "/admin/events/retry", may("event:manage"), takes(a.retryEvents)},
+		{"POST", "/admin/events/discard", may("event:manage"), takes(a.discardEvents)},
+		{"GET", "/admin/events/consumers", may("event:read"), takesNothing(a.listConsumers)},
+
+		{"GET", "/admin/health", may("health:read"), takesNothing(a.describeHealth)},
 
 		{"GET", "/.well-known/jwks.json", public, takesNothing(a.keys)},
 		{"GET", "/health", public, takesNothing(a.health)},
@@ -177,6 +186,8 @@ type API struct {
 	log      *slog.Logger
 	audit    *audit.Trail
 	webhooks *webhook.Service
+	outbox   *outbox.Outbox
+	program  Program
 	options  Options
 	roles    byRole
 	mux      *http.ServeMux
@@ -202,7 +213,7 @@ func New(p Params) (*API, error) {
 		return nil, err
 	}
 	a := &API{db: p.DB, users: p.Users, auth: p.Auth, link: p.Link, site: site,
-		log: cmp.Or(p.Log, slog.Default()).With("module", "httpapi"), audit: p.Audit, webhooks: p.Webhooks, options: p.Options, roles: roles, mux: http.NewServeMux()}
+		log: cmp.Or(p.Log, slog.Default()).With("module", "httpapi"), audit: p.Audit, webhooks: p.Webhooks, outbox: p.Outbox, program: p.Program, options: p.Options, roles: roles, mux: http.NewServeMux()}
 	for _, r := range a.routes() {
 		if err := r.check(); err != nil {
 			return nil, err

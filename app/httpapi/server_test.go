@@ -43,6 +43,7 @@ type server struct {
 	link  *link.Service
 	hooks *webhook.Service
 	api   *httpapi.API
+	box   *outbox.Outbox
 
 	passwords *auth.Passwords
 	issuers   map[string]*byIssuer // of the providers that have one
@@ -99,6 +100,7 @@ type settings struct {
 	passwords auth.PasswordOptions
 	site      web.Options
 	api       httpapi.Options
+	program   httpapi.Program                   // nil: that of the tests
 	actors    func(*database.DB) link.Actors    // kept beside users; nil: none
 	emailpass func(auth.Provider) auth.Provider // what stands in its place; nil: itself
 	providers []auth.Provider                   // beside emailpass and vouching
@@ -166,6 +168,9 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 	if o.vouching == nil {
 		o.vouching = vouching{}
 	}
+	if o.program == nil {
+		o.program = about
+	}
 	s.issuers = map[string]*byIssuer{}
 	for _, p := range append([]auth.Provider{o.vouching}, o.providers...) {
 		if by, ok := p.(*byIssuer); ok {
@@ -191,14 +196,14 @@ func serve(t testing.TB, db *database.DB, o settings) *server {
 		Options: link.Options{Actors: map[string]link.ActorOptions{link.ActorUser: o.actor}, EnumerationSafe: o.safe, UnlinkedTTL: o.unlinkedTTL,
 			InviteSameEmail: o.sameEmail}})
 	check(t, err)
-	box, err := outbox.New(outbox.Params{DB: db, Log: log}) // for the targets alone: nothing is recorded in it
+	s.box, err = outbox.New(outbox.Params{DB: db, Log: log}) // for the targets, and what a test records itself; nothing is delivered
 	check(t, err)
-	s.hooks, err = webhook.New(webhook.Params{DB: db, Keys: keys, Outbox: box, Audit: trail, Options: webhook.Options{PrivateAddresses: true}, Log: log})
+	s.hooks, err = webhook.New(webhook.Params{DB: db, Keys: keys, Outbox: s.box, Audit: trail, Options: webhook.Options{PrivateAddresses: true}, Log: log})
 	check(t, err)
-	check(t, box.Register(s.hooks.Consumer()))
+	check(t, s.box.Register(s.hooks.Consumer(), outbox.To("bell", bell{})))
 	site, err := web.New(o.site)
 	check(t, err)
-	api, err := httpapi.New(httpapi.Params{DB: db, Users: s.users, Auth: s.auth, Link: s.link, Site: site, Log: log, Audit: trail, Webhooks: s.hooks, Options: o.api})
+	api, err := httpapi.New(httpapi.Params{DB: db, Users: s.users, Auth: s.auth, Link: s.link, Site: site, Log: log, Audit: trail, Webhooks: s.hooks, Outbox: s.box, Program: o.program, Options: o.api})
 	check(t, err)
 	s.api = api
 	s.Server = httptest.NewServer(api)

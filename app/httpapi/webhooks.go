@@ -145,7 +145,18 @@ func (a *API) listWebhooks(c *call) (webhooksAnswer, error) {
 	return showWebhooks(endpoints, choose(webhookAttributes, q["fields"]), count, page.Offset, shown(page)), err
 }
 
+type topicsAnswer struct {
+	Topics []string `json:"topics"`
+}
+
+// listTopics lists what a webhook can name.
+func (a *API) listTopics(c *call) (topicsAnswer, error) {
+	_, err := readQuery(c)
+	return topicsAnswer{a.webhooks.Topics()}, err
+}
+
 type createWebhook struct {
+	ID          optional[string]   `json:"id"` // of the caller's own, so that a request that is sent again makes no second one
 	URL         required[string]   `json:"url"`
 	Topics      optional[[]string] `json:"topics"`
 	Description optional[string]   `json:"description"`
@@ -156,7 +167,10 @@ func (a *API) createWebhook(c *call, in createWebhook) (webhookAnswer, error) {
 	if err != nil {
 		return webhookAnswer{}, err
 	}
-	e, secret, err := a.webhooks.CreateEndpoint(c.Context(), webhook.EndpointDraft{URL: in.URL.value, Topics: in.Topics.or(), Description: in.Description.or()})
+	if in.ID.sent && in.ID.or() == "" {
+		return webhookAnswer{}, errBody.Msg("Invalid request: 'id' must not be empty")
+	}
+	e, secret, err := a.webhooks.CreateEndpoint(c.Context(), webhook.EndpointDraft{ID: webhook.EndpointID(in.ID.or()), URL: in.URL.value, Topics: in.Topics.or(), Description: in.Description.or()})
 	if err != nil {
 		return webhookAnswer{}, err
 	}
@@ -208,8 +222,9 @@ func (a *API) deleteWebhook(c *call) (deletedAnswer, error) {
 }
 
 type rotateWebhookSecret struct {
-	Overlap optional[int]  `json:"overlap"` // seconds
-	Now     optional[bool] `json:"now"`
+	Overlap   optional[int]    `json:"overlap"` // seconds
+	Now       optional[bool]   `json:"now"`
+	UpdatedAt optional[string] `json:"updated_at"` // as the caller knows it, so that a request that is sent again makes no second secret
 }
 
 func (a *API) rotateWebhookSecret(c *call, in rotateWebhookSecret) (webhookAnswer, error) {
@@ -223,6 +238,11 @@ func (a *API) rotateWebhookSecret(c *call, in rotateWebhookSecret) (webhookAnswe
 			return webhookAnswer{}, errBody.Msg("Invalid request: overlap must be 1 to %d seconds", int(webhook.MaxOverlap/time.Second))
 		}
 		r.Overlap = time.Duration(*seconds) * time.Second
+	}
+	if in.UpdatedAt.sent {
+		if r.UpdatedAt, err = time.Parse(time.RFC3339, in.UpdatedAt.or()); err != nil {
+			return webhookAnswer{}, errBody.Msg("Invalid request: updated_at must be a time, as the webhook shows it")
+		}
 	}
 	e, secret, err := a.webhooks.RotateSecret(c.Context(), webhookOf(c), r)
 	if err != nil {

@@ -62,10 +62,11 @@ func webhookJSON(id, description, enabled, secrets string) string {
 }
 
 const (
-	on        = `true,"disabled_at":null,"disabled_reason":null`
-	off       = `false,"disabled_at":"<time>","disabled_reason":"manual"`
-	notTried  = `{"id":"<whdel id>","webhook_id":"{hook}","event_id":"<evt id>","topic":"webhook.test","attempt":1,"sent_at":"<time>","duration_ms":<n>,"status":null,"error":"the connection was refused"}`
-	noWebhook = `{"type":"not_found","message":"No such webhook.","reason":"webhook_not_found"}`
+	on           = `true,"disabled_at":null,"disabled_reason":null`
+	off          = `false,"disabled_at":"<time>","disabled_reason":"manual"`
+	notTried     = `{"id":"<whdel id>","webhook_id":"{hook}","event_id":"<evt id>","topic":"webhook.test","attempt":1,"sent_at":"<time>","duration_ms":<n>,"status":null,"error":"the connection was refused"}`
+	alreadyThere = `{"code":"invalid_state_error","type":"conflict","message":"There is a webhook of this id already. Its secret was shown when it was made.","reason":"webhook_exists"}`
+	noWebhook    = `{"type":"not_found","message":"No such webhook.","reason":"webhook_not_found"}`
 )
 
 var webhooksRoutes = []fixture{
@@ -78,13 +79,22 @@ var webhooksRoutes = []fixture{
 		`{"webhook":` + webhookJSON("<whep id>", `"shop"`, on, "1") + `,"secret":"<secret>"}}`},
 	{"create one with few fields", "admin", "POST /admin/webhooks?fields=url", `{"url":"` + nobodyListens + `"}`, 200, `{"webhook":{"url":"` + nobodyListens + `","id":"<whep id>","secret":"<secret>"}}`},
 	{"create nothing", "admin", "POST /admin/webhooks", `{}`, 400, invalid("Field 'url' is required")},
-	{"create with a bad address", "admin", "POST /admin/webhooks", `{"url":"https://ada:x@example.com"}`, 400, problem("invalid_data", "Invalid webhook: url must not hold a user or password", "webhook_value_invalid")},
+	{"create with a bad address", "admin", "POST /admin/webhooks", `{"url":"https://ada:x@example.com"}`, 400, problem("invalid_data", "The url must not hold a user or password.", "webhook_url_invalid")},
+	{"create with an id that is none", "admin", "POST /admin/webhooks", `{"url":"` + nobodyListens + `","id":"user_01ARZ3NDEKTSV4RRFFQ69G5FAV"}`, 400, problem("invalid_data", "Invalid webhook: id must be whep_ and a ULID", "webhook_value_invalid")},
+	{"create with an empty id", "admin", "POST /admin/webhooks", `{"url":"` + nobodyListens + `","id":""}`, 400, invalid("'id' must not be empty")},
+	{"create one that there is", "admin", "POST /admin/webhooks", `{"url":"` + nobodyListens + `","id":"{hook}"}`, 409, alreadyThere},
 	{"create by a member", "member", "POST /admin/webhooks", `{}`, 403, forbidden},
+	{"topics", "admin", "GET /admin/webhooks/topics", "", 200, `{"topics":["` + strings.Join(webhook.Topics(), `","`) + `"]}`},
+	{"topics by a member", "member", "GET /admin/webhooks/topics", "", 403, forbidden},
+	{"topics by name", "admin", "GET /admin/webhooks/topics?q=x", "", 400, invalid("Unrecognized fields: 'q'")},
 	{"one", "admin", "GET /admin/webhooks/{hook}", "", 200, `{"webhook":` + webhookJSON("{hook}", "null", on, "1") + `}}`},
 	{"none", "admin", "GET /admin/webhooks/whep_none", "", 404, noWebhook},
 	{"update", "admin", "POST /admin/webhooks/{hook}", `{"description":"x","enabled":false}`, 200, `{"webhook":` + webhookJSON("{hook}", `"x"`, off, "1") + `}}`},
 	{"update none", "admin", "POST /admin/webhooks/whep_none", `{}`, 404, noWebhook},
 	{"rotate", "admin", "POST /admin/webhooks/{hook}/rotate-secret", `{}`, 200, `{"webhook":` + webhookJSON("{hook}", `"x"`, off, "2") + `,"secret":"<secret>"}}`},
+	{"rotate what has changed", "admin", "POST /admin/webhooks/{hook}/rotate-secret", `{"updated_at":"2026-01-31T12:00:00.000Z"}`, 409,
+		`{"code":"invalid_state_error","type":"conflict","message":"The webhook has changed meanwhile. Look at it, then ask again.","reason":"webhook_changed"}`},
+	{"rotate since no time", "admin", "POST /admin/webhooks/{hook}/rotate-secret", `{"updated_at":"now"}`, 400, invalid("updated_at must be a time, as the webhook shows it")},
 	{"rotate none", "admin", "POST /admin/webhooks/whep_none/rotate-secret", `{}`, 404, noWebhook},
 	{"rotate with a strange overlap", "admin", "POST /admin/webhooks/{hook}/rotate-secret", `{"overlap":"1h"}`, 400, invalid("Expected type: 'number' for field 'overlap', got: 'string'")},
 	{"test", "admin", "POST /admin/webhooks/{hook}/test", "", 200, `{"delivery":` + notTried + `}`},
@@ -105,6 +115,36 @@ func TestWebhooksAnswer(t *testing.T) {
 		sc.ids["hook"] = string(e.ID)
 		nextID()
 		sc.run(t, webhooksRoutes)
+	})
+}
+
+// A form that is sent again, or by two at once, makes one webhook, and one secret by each rotation that somebody has asked for.
+func TestWhoSaysWhichWebhookTheyMeanMakesOne(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		admin := bearer(s.admin(t, "admin@example.com"))
+		made := func(path, body string) {
+			t.Helper()
+			var mu sync.Mutex
+			statuses := map[int]int{}
+			together(4, func(int) {
+				a := s.do(t, "POST", path, body, admin)
+				mu.Lock()
+				defer mu.Unlock()
+				statuses[a.status]++
+			})
+			if statuses[200] != 1 || statuses[409] != 3 {
+				t.Errorf("%s: %v, want one that is made", path, statuses)
+			}
+		}
+		hook := id.New("whep")
+		made("/admin/webhooks", `{"url":"`+nobodyListens+`","id":"`+hook+`"}`)
+		for range 2 {
+			at := s.do(t, "GET", "/admin/webhooks/"+hook, "", admin).get("webhook", "updated_at")
+			made("/admin/webhooks/"+hook+"/rotate-secret", `{"updated_at":"`+at+`"}`)
+		}
+		if n := s.do(t, "GET", "/admin/webhooks/"+hook, "", admin).get("webhook", "active_secrets"); n != "3" {
+			t.Errorf("%s secrets sign, want 3", n)
+		}
 	})
 }
 
@@ -205,7 +245,7 @@ func TestWebhooksAreManagedOverHTTP(t *testing.T) {
 			says               string
 		}{
 			{"POST", "", `{}`, 400, "Field 'url' is required"},
-			{"POST", "", `{"url":"ftp://example.com/"}`, 400, `Invalid webhook: url must begin with https://","reason":"webhook_value_invalid"`},
+			{"POST", "", `{"url":"ftp://example.com/"}`, 400, `The url must begin with https://.","reason":"webhook_url_invalid"`},
 			{"POST", "", `{"url":"https://example.com/","secret":"mine"}`, 400, "Unrecognized fields: 'secret'"},
 			{"POST", "", `{"url":"https://example.com/","topics":["user"]}`, 400, "topics[0] is none that there is"},
 			{"POST", "/" + hook, `{"enabled":null}`, 400, "'enabled' must not be null"},

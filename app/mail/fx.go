@@ -16,7 +16,7 @@ var Module = fx.Module("mail",
 	fx.Invoke(func(o *outbox.Outbox, m *Mailer) error {
 		consumers := m.Consumers()
 		if len(consumers) == 0 {
-			o.Retire(consumerName)
+			o.Retire(ConsumerName)
 		}
 		return o.Register(consumers...)
 	}),

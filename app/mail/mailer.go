@@ -86,8 +86,8 @@ func New(p Params) (*Mailer, error) {
 	return m, err
 }
 
-// consumerName is the name of the mailer's consumers.
-const consumerName = "mail"
+// ConsumerName is the name of the consumers of the mailer, under which the outbox keeps what is to be mailed. It never changes.
+const ConsumerName = "mail"
 
 // Consumers are what the mailer handles, for an outbox: nothing if there is no Sender.
 func (m *Mailer) Consumers() []outbox.Consumer {
@@ -95,40 +95,40 @@ func (m *Mailer) Consumers() []outbox.Consumer {
 		return nil
 	}
 	return []outbox.Consumer{
-		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e user.InviteCreated) error {
+		outbox.On(ConsumerName, func(ctx context.Context, d outbox.Delivery, e user.InviteCreated) error {
 			return m.invite(ctx, d, e.ID)
 		}),
-		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e user.InviteResent) error { return m.invite(ctx, d, e.ID) }),
-		outbox.On(consumerName, m.reset),
-		outbox.On(consumerName, m.move),
-		outbox.On(consumerName, m.verify),
-		outbox.On(consumerName, m.signIn),
-		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e user.EmailChangeRequested) error {
+		outbox.On(ConsumerName, func(ctx context.Context, d outbox.Delivery, e user.InviteResent) error { return m.invite(ctx, d, e.ID) }),
+		outbox.On(ConsumerName, m.reset),
+		outbox.On(ConsumerName, m.move),
+		outbox.On(ConsumerName, m.verify),
+		outbox.On(ConsumerName, m.signIn),
+		outbox.On(ConsumerName, func(ctx context.Context, d outbox.Delivery, e user.EmailChangeRequested) error {
 			return m.notice(ctx, d, "moving", e.From, e.To, e.Unproved)
 		}),
-		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e user.EmailChanged) error {
+		outbox.On(ConsumerName, func(ctx context.Context, d outbox.Delivery, e user.EmailChanged) error {
 			return m.notice(ctx, d, "moved", e.From, e.To, e.Unproved)
 		}),
-		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e auth.CredentialsChanged) error {
+		outbox.On(ConsumerName, func(ctx context.Context, d outbox.Delivery, e auth.CredentialsChanged) error {
 			if e.Moved {
 				return nil // of which user.EmailChanged says more
 			}
 			return m.tell(ctx, d, "password", e.ID, e.Notice, content{Kept: e.Kept != ""})
 		}),
-		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e auth.SuspiciousSignIn) error {
+		outbox.On(ConsumerName, func(ctx context.Context, d outbox.Delivery, e auth.SuspiciousSignIn) error {
 			from := auth.Notice{Email: e.Email, IP: e.IP, UserAgent: e.UserAgent}
 			return m.tell(ctx, d, "signin", e.ID, from, content{NewDevice: e.NewDevice, Failures: e.Failures})
 		}),
-		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e link.Reclaimed) error {
+		outbox.On(ConsumerName, func(ctx context.Context, d outbox.Delivery, e link.Reclaimed) error {
 			return m.tell(ctx, d, "reclaimed", e.Identity, e.Notice, content{})
 		}),
-		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e link.Joined) error {
+		outbox.On(ConsumerName, func(ctx context.Context, d outbox.Delivery, e link.Joined) error {
 			return m.tell(ctx, d, "linked", e.Identity, e.Notice, content{Provider: m.provider(e.Provider)})
 		}),
-		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e link.ProviderLinked) error {
+		outbox.On(ConsumerName, func(ctx context.Context, d outbox.Delivery, e link.ProviderLinked) error {
 			return m.tell(ctx, d, "linked", e.Identity, e.Notice, content{Provider: m.provider(e.Provider)})
 		}),
-		outbox.On(consumerName, func(ctx context.Context, d outbox.Delivery, e link.ProviderUnlinked) error {
+		outbox.On(ConsumerName, func(ctx context.Context, d outbox.Delivery, e link.ProviderUnlinked) error {
 			return m.tell(ctx, d, "unlinked", e.Identity, e.Notice, content{Provider: m.provider(e.Provider)})
 		}),
 	}

@@ -190,7 +190,7 @@ func (s store) retry(ctx context.Context, f Filter, now time.Time) (int, error) 
 }
 
 func (s store) drop(ctx context.Context, f Filter) (int, error) {
-	res, err := s.db.Conn(ctx).NewDelete().Model((*deliveryRow)(nil)).ApplyQueryBuilder(f.apply).Exec(ctx)
+	res, err := s.db.Conn(ctx).NewDelete().Model((*deliveryRow)(nil)).Where("1 = 1").ApplyQueryBuilder(f.apply).Exec(ctx) // a filter may be of everything
 	if err != nil {
 		return 0, fmt.Errorf("drop deliveries: %w", err)
 	}

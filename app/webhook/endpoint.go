@@ -42,6 +42,7 @@ const (
 
 // EndpointDraft is an endpoint that is to be.
 type EndpointDraft struct {
+	ID          EndpointID // of the caller's own, so that a draft that comes again makes no second one: ErrExists; empty: a new one
 	URL         string
 	Topics      []string // of which it wants to hear; none: every one, also such as come to be later
 	Description string
@@ -60,6 +61,10 @@ type EndpointUpdate struct {
 type Rotation struct {
 	Overlap time.Duration // how long they go on signing; DefaultOverlap if zero
 	Now     bool          // they do not
+
+	// UpdatedAt is the endpoint's, as the caller knows it, to the millisecond: if it is another by now, nothing is done, but ErrChanged
+	// returned, so that a rotation that comes again makes no second secret. Zero: whatever it is.
+	UpdatedAt time.Time
 }
 
 // The bounds of what is kept.
@@ -72,22 +77,25 @@ const (
 )
 
 // CreateEndpoint makes an endpoint, which is sent what happens from now on, and returns its secret, which is shown this once.
-// ErrInvalid: an address that may not be, a topic that there is none of. ErrTooMany.
+// ErrURL: an address that may not be. ErrInvalid: a topic that there is none of. ErrTooMany, ErrExists.
 func (s *Service) CreateEndpoint(ctx context.Context, d EndpointDraft) (Endpoint, Secret, error) {
 	now := database.Now()
-	row := &endpointRow{ID: EndpointID(id.New("whep")), URL: d.URL, Topics: d.Topics, Description: d.Description, CreatedAt: now, UpdatedAt: now}
+	row := &endpointRow{ID: cmp.Or(d.ID, EndpointID(id.New("whep"))), URL: d.URL, Topics: d.Topics, Description: d.Description, CreatedAt: now, UpdatedAt: now}
 	if err := s.check(row); err != nil {
 		return Endpoint{}, Secret{}, err
 	}
+	if !id.Valid("whep", string(row.ID)) {
+		return Endpoint{}, Secret{}, ErrInvalid.Msg("Invalid webhook: id must be whep_ and a ULID")
+	}
 	secret := newSecret()
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
-		if _, n, err := s.store.list(ctx, 0, 0); err != nil {
-			return err
-		} else if n >= MaxEndpoints {
-			return ErrTooMany
-		}
 		if err := s.store.insert(ctx, row); err != nil {
 			return err
+		}
+		if _, n, err := s.store.list(ctx, 0, 0); err != nil {
+			return err
+		} else if n > MaxEndpoints {
+			return ErrTooMany
 		}
 		if err := s.store.insertSecret(ctx, s.sealed(secret, row.ID)); err != nil {
 			return err
@@ -112,11 +120,11 @@ func (s *Service) sealed(secret Secret, of EndpointID) *secretRow {
 // check makes a row fit to be kept, or says why it is not.
 func (s *Service) check(r *endpointRow) error {
 	if err := outward.CheckURL(r.URL, s.outward()); err != nil {
-		return ErrInvalid.Msg("Invalid webhook: url %s", err)
+		return ErrURL.Msg("The url %s.", err)
 	}
 	switch {
 	case !database.Storable(r.URL, outward.MaxURL):
-		return ErrInvalid.Msg("Invalid webhook: url must be valid UTF-8")
+		return ErrURL.Msg("The url must be valid UTF-8.")
 	case !database.Storable(r.Description, MaxDescription):
 		return ErrInvalid.Msg("Invalid webhook: description must be at most %d bytes of valid UTF-8 without NUL characters", MaxDescription)
 	case len(r.Topics) > MaxTopics:
@@ -162,7 +170,7 @@ func (s *Service) record(ctx context.Context, action string, r *endpointRow, det
 	return s.audit.Record(ctx, audit.Entry{Action: action, TargetType: "webhook", TargetID: string(r.ID), Details: details})
 }
 
-// UpdateEndpoint changes an endpoint, or returns ErrNotFound or ErrInvalid. While it is disabled nothing is kept for it: what
+// UpdateEndpoint changes an endpoint, or returns ErrNotFound, ErrURL or ErrInvalid. While it is disabled nothing is kept for it: what
 // waits is dropped, and once it is enabled it is sent what happens from then on.
 func (s *Service) UpdateEndpoint(ctx context.Context, u EndpointUpdate) (Endpoint, error) {
 	var after Endpoint
@@ -326,7 +334,7 @@ func (s *Service) ListEndpoints(ctx context.Context, p Page) ([]Endpoint, int, e
 }
 
 // RotateSecret gives an endpoint another secret, and returns it, which is shown this once. Those of before go on signing beside
-// it for as long as the rotation says. ErrNotFound, ErrInvalid, ErrRotating.
+// it for as long as the rotation says. ErrNotFound, ErrInvalid, ErrRotating, ErrChanged.
 func (s *Service) RotateSecret(ctx context.Context, id EndpointID, r Rotation) (Endpoint, Secret, error) {
 	if r.Overlap < 0 || r.Overlap > MaxOverlap || r.Now && r.Overlap != 0 {
 		return Endpoint{}, Secret{}, ErrInvalid.Msg("Invalid rotation: the old secret goes on signing either for at most %d days, by overlap, or not at all, by now", int(MaxOverlap.Hours()/24))
@@ -337,6 +345,9 @@ func (s *Service) RotateSecret(ctx context.Context, id EndpointID, r Rotation) (
 		row, err := s.store.hold(ctx, id)
 		if err != nil {
 			return err
+		}
+		if !r.UpdatedAt.IsZero() && !r.UpdatedAt.Truncate(time.Millisecond).Equal(row.UpdatedAt.Truncate(time.Millisecond)) {
+			return ErrChanged
 		}
 		now := database.Now()
 		if r.Now {

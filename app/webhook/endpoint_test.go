@@ -82,7 +82,11 @@ func TestWhatAWebhookMayBe(t *testing.T) {
 		} {
 			e, secret, err := p.CreateEndpoint(t.Context(), c.draft)
 			if c.wrong != "" {
-				if !errors.Is(err, webhook.ErrInvalid) || !strings.Contains(err.Error(), c.wrong) || e.ID != "" || secret.Reveal() != "whsec_" {
+				kind := error(webhook.ErrInvalid)
+				if strings.HasPrefix(c.wrong, "url") {
+					kind = webhook.ErrURL
+				}
+				if !errors.Is(err, kind) || !strings.Contains(err.Error(), c.wrong) || e.ID != "" || secret.Reveal() != "whsec_" {
 					t.Errorf("%+v: %v, want %q", c.draft, err, c.wrong)
 				}
 				continue

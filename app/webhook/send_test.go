@@ -498,7 +498,7 @@ func TestNothingIsSentToPrivateAddresses(t *testing.T) {
 			{"https://0x7f.1" + port, "", ""},
 		} {
 			_, _, err := strict.CreateEndpoint(t.Context(), webhook.EndpointDraft{URL: c.url})
-			if c.now != "" && (!errors.Is(err, webhook.ErrInvalid) || !strings.Contains(err.Error(), c.now)) || c.now == "" && err != nil {
+			if c.now != "" && (!errors.Is(err, webhook.ErrURL) || !strings.Contains(err.Error(), c.now)) || c.now == "" && err != nil {
 				t.Errorf("register %s: %v, want %q", c.url, err, c.now)
 			}
 			e, _ := p.create(t, c.url)

@@ -64,11 +64,17 @@ func (r deliveryRow) delivery() Delivery {
 
 func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }
 
+// insert returns ErrExists if there is an endpoint of that id.
 func (s store) insert(ctx context.Context, r *endpointRow) error {
-	if _, err := s.db.Conn(ctx).NewInsert().Model(r).Exec(ctx); err != nil {
+	res, err := s.db.Conn(ctx).NewInsert().Model(r).On("CONFLICT (id) DO NOTHING").Exec(ctx)
+	if err != nil {
 		return fmt.Errorf("insert webhook: %w", err)
 	}
-	return nil
+	n, err := res.RowsAffected()
+	if err == nil && n == 0 {
+		return ErrExists
+	}
+	return err
 }
 
 // find returns the endpoint, or ErrNotFound.

@@ -9,6 +9,9 @@ import (
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
+// Topics are those that an endpoint can name: of all events of the modules, and of the application's own.
+func (s *Service) Topics() []string { return slices.Clone(s.topics) }
+
 // Topics are those of all events of the modules, in the order of the alphabet. docs/embedding.md says when they happen.
 func Topics() []string {
 	var topics []string

@@ -83,6 +83,18 @@ func (db *DB) Ping(ctx context.Context) error {
 	return db.read.PingContext(ctx)
 }
 
+// Version is which version the database says that it is, such as 3.50.4 or 17.2.
+func (db *DB) Version(ctx context.Context) (version string, err error) {
+	query := "SELECT sqlite_version()"
+	if db.dialect == Postgres {
+		query = "SELECT current_setting('server_version')"
+	}
+	if err := db.Conn(ctx).NewRaw(query).Scan(ctx, &version); err != nil {
+		return "", fmt.Errorf("ask the database for its version: %w", err)
+	}
+	return version, nil
+}
+
 // Close ends both handles. On SQLite the writer goes last, because the last one out folds the log back into the file.
 func (db *DB) Close() error {
 	return errors.Join(db.read.Close(), db.write.Close())

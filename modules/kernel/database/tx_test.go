@@ -656,3 +656,12 @@ func TestNowIsWhatTheDatabaseGivesBack(t *testing.T) {
 		}
 	})
 }
+
+func TestADatabaseSaysWhichVersionItIs(t *testing.T) {
+	onEach(t, func(t *testing.T, db *database.DB) {
+		version, err := db.Version(t.Context())
+		if err != nil || version == "" || version[0] < '1' || version[0] > '9' {
+			t.Errorf("%q, %v", version, err)
+		}
+	})
+}
