@@ -36,7 +36,7 @@ type Console struct {
 	log     *slog.Logger
 	audit   *audit.Trail
 	options Options
-	pages   pages
+	pages   *pages
 	mux     *http.ServeMux
 	handler http.Handler
 }

@@ -36,6 +36,9 @@ func (f form) Value(name string) string {
 	if strings.Contains(name, "password") {
 		return ""
 	}
+	if typed, ours := map[string]string{"email": f.Email, "first_name": f.FirstName, "last_name": f.LastName}[name]; ours {
+		return typed
+	}
 	return f.values.Get(name)
 }
 

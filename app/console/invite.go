@@ -51,9 +51,9 @@ func (v view) MayAccept() bool {
 }
 
 func (c *Console) showInvite(w http.ResponseWriter, r *http.Request, page string, v view, wrong error) error {
-	v.Title = "title.you_are_invited"
+	v.Title = "accept.title"
 	if v.Invite.Setup() {
-		v.Title = "title.become_the_first_administrator"
+		v.Title = "accept.setup_title"
 	}
 	return c.showAgain(w, r, page, v, wrong)
 }
@@ -64,7 +64,7 @@ func (c *Console) turnAway(w http.ResponseWriter, r *http.Request, why error) er
 	if p == nil {
 		return why
 	}
-	return c.show(w, r, "problem", view{Title: "title.this_link_cannot_be_used", Problem: p})
+	return c.show(w, r, "problem", view{Title: "problem.link_title", Problem: p})
 }
 
 // acceptInvite takes both forms: that of somebody signed in, and that of everybody else.

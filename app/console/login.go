@@ -20,7 +20,7 @@ func (c *Console) home(w http.ResponseWriter, r *http.Request) error {
 	case v == nil:
 		return c.redirect(w, "/login")
 	}
-	return c.show(w, r, "home", view{Title: "title.you_are_signed_in", Visitor: v})
+	return c.show(w, r, "home", view{Title: "home.title", Visitor: v})
 }
 
 // openLogin asks for the sign-in, or tells what has come of one by a provider: the API sends people here with a reason, which
@@ -33,7 +33,7 @@ func (c *Console) openLogin(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		if waiting, ok := link.WaitingFor(reason); ok && v != nil && !v.HasAccount() {
-			return c.show(w, r, "home", view{Title: "title.you_are_signed_in", Visitor: v, Waiting: &waiting})
+			return c.show(w, r, "home", view{Title: "home.title", Visitor: v, Waiting: &waiting})
 		}
 	}
 	var wrong error
@@ -49,7 +49,7 @@ func (c *Console) askToSignIn(w http.ResponseWriter, r *http.Request, f form, wr
 	if err != nil {
 		return err
 	}
-	page := view{Title: "title.sign_in", Form: f, Visitor: v}
+	page := view{Title: "login.title", Form: f, Visitor: v}
 	as := c.proves(f.Verify)
 	known, err := c.link.Providers(as)
 	if err != nil {
@@ -107,7 +107,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return c.redirect(w, "")
 	}
-	return c.show(w, r, "home", view{Title: "title.you_are_signed_in", Visitor: v, Waiting: l.Waiting})
+	return c.show(w, r, "home", view{Title: "home.title", Visitor: v, Waiting: l.Waiting})
 }
 
 func (c *Console) logout(w http.ResponseWriter, r *http.Request) error {
