@@ -90,7 +90,7 @@ func (c *Console) offerAddress(w http.ResponseWriter, r *http.Request, f form, w
 }
 
 func (c *Console) offerAddressTo(w http.ResponseWriter, r *http.Request, v *visitor, f form, wrong error) error {
-	page := view{Title: "email.confirm_title", Form: f, Visitor: v}
+	page := view{Title: "email.confirm_title", Form: f, Visitor: v, Alone: true}
 	var err error
 	page.Change, err = c.link.CheckEmailChangeToken(r.Context(), v.session, f.Token)
 	if err != nil {
@@ -130,5 +130,5 @@ func (c *Console) confirmEmail(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	}
-	return c.show(w, r, "confirm", view{Title: "email.changed_title", Visitor: v, Done: u.Email})
+	return c.show(w, r, "confirm", view{Title: "email.changed_title", Visitor: v, Alone: true, Done: u.Email})
 }

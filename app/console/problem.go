@@ -46,6 +46,8 @@ var (
 	errCurrent    = says(fault.Unauthorized, "password_wrong")
 	errOther      = says(fault.Conflict, "accepts_other")
 
+	errRegistered = says(fault.Duplicate, "registered_already")
+
 	errNoCode         = says(fault.Invalid, "code_missing")
 	errMagicLink      = says(fault.Unauthorized, "magic_link_dead")
 	errMagicElsewhere = says(fault.Forbidden, "magic_link_elsewhere")
@@ -109,7 +111,7 @@ func problemOf(err error) *problem {
 		p.Fields = []string{"password", "email"} // which of them is wrong, nobody learns
 	case is(auth.ErrPassword), is(errNoPassword), is(errCurrent):
 		p.Fields = []string{"password"}
-	case is(email.ErrInvalid), is(errNoEmail), is(user.ErrSameEmail):
+	case is(email.ErrInvalid), is(errNoEmail), is(errRegistered), is(user.ErrSameEmail):
 		p.Fields = []string{"email"}
 	}
 	return p
@@ -153,7 +155,14 @@ func (c *Console) refuse(w http.ResponseWriter, r *http.Request, status int) {
 }
 
 func (c *Console) showProblem(w http.ResponseWriter, r *http.Request, p *problem) {
-	if err := c.show(w, r, "problem", view{Title: "problem.title", Problem: p}); err != nil {
+	v := view{Title: "problem.title", Problem: p}
+	if p.Status == http.StatusNotFound {
+		v.Title = "problem.no_page_title"
+	}
+	if p.Status != http.StatusForbidden && p.Status < http.StatusInternalServerError { // who came by themselves, while we can look them up
+		v.Visitor, _ = c.visitor(r)
+	}
+	if err := c.show(w, r, "problem", v); err != nil {
 		c.log.Error("show problem", "request_id", web.RequestID(r.Context()), "error", err)
 		http.Error(w, http.StatusText(p.Status), p.Status)
 	}

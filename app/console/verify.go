@@ -44,7 +44,7 @@ func (c *Console) offerProofTo(w http.ResponseWriter, r *http.Request, v *visito
 	case err != nil:
 		return err
 	}
-	return c.showAgain(w, r, "verify", view{Title: verifyTitle, Form: f, Visitor: v, Proves: what.Email}, wrong)
+	return c.showAgain(w, r, "verify", view{Title: verifyTitle, Form: f, Visitor: v, Alone: true, Proves: what.Email}, wrong)
 }
 
 // askForProof shows the button that has a link mailed, to who has something to prove.
@@ -125,5 +125,5 @@ func (c *Console) sendProof(w http.ResponseWriter, r *http.Request, v *visitor) 
 	case err != nil:
 		return c.askForProof(w, r, err)
 	}
-	return c.show(w, r, "verify", view{Title: "verify.sent_title", Visitor: v, Sent: v.Unproved})
+	return c.showSent(w, r, v)
 }

@@ -50,6 +50,15 @@ func readPages(o Options, minPassword int) (*pages, error) {
 			if err != nil {
 				return nil, fmt.Errorf("console: %w", err)
 			}
+			if name == textsFile && o.Templates != nil { // ours where theirs has none, such as one that was new in this version
+				built, err := files.ReadFile("pages/" + name)
+				if err == nil {
+					t, err = t.Parse(string(built))
+				}
+				if err != nil {
+					return nil, fmt.Errorf("console: template %s: %w", name, err)
+				}
+			}
 			if t, err = t.Parse(source); err != nil {
 				return nil, fmt.Errorf("console: template %s: %w", name, err)
 			}
@@ -66,6 +75,7 @@ func readPages(o Options, minPassword int) (*pages, error) {
 		"textOr":      p.textOr,
 		"said":        p.said,
 		"when":        when,
+		"picture":     picture,
 	}
 	var err error
 	if p.texts, err = parse(template.New("").Funcs(funcs), textsFile); err != nil {
@@ -152,7 +162,13 @@ type view struct {
 	Mailed auth.MailedFlow // a sign-in by what is mailed
 	FormTo string          // another origin to which the form leads in the end; empty: none
 
+	Wide  bool   // it shows more than one thing
+	Mails bool   // the mailbox may be read
+	Alone bool   // shown without the menu, whoever looks
+	Next  string // where to go on to after signing in; empty: the first page
+
 	Password  bool                // one can sign in by a password
+	Registers bool                // one can register
 	Providers []auth.ProviderInfo // by which one can sign in by a link
 
 	Elsewhere bool // who it is about signs in on pages of the application's own
@@ -236,8 +252,12 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, page string, v vi
 	if v.Flash == nil {
 		v.Flash = c.takeFlash(w, r)
 	}
-	if v.Menu == nil && v.Visitor != nil && v.Visitor.HasAccount() {
+	if v.Menu == nil && !v.Alone && v.Visitor != nil && v.Visitor.HasAccount() {
 		v.Menu = c.menu(v.Visitor, r.URL.Path)
+	}
+	if v.Mails = c.readsMails(r, v.Visitor); v.Mails && v.Menu != nil {
+		at := c.path(mailboxPath)
+		v.Menu = append(v.Menu, menu{"menu.development", []item{{mailboxPath, "mailbox.title", r.URL.Path == at || strings.HasPrefix(r.URL.Path, at+"/")}}})
 	}
 	var buf bytes.Buffer
 	if err := c.pages.byName[page].ExecuteTemplate(&buf, "layout", v); err != nil {
@@ -256,6 +276,14 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, page string, v vi
 		w.Write(buf.Bytes()) //nolint:errcheck // the caller has gone: there is nobody to tell
 	}
 	return nil
+}
+
+// picture is the address of a picture if pages may show it: one of this site. What is elsewhere would learn who signs in here.
+func picture(address string) string {
+	if !web.IsLocal(address) {
+		return ""
+	}
+	return address
 }
 
 // initial is the letter that stands for somebody or something that has no picture.
