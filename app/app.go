@@ -308,9 +308,9 @@ func newBox(c *Config, terminal io.Writer) *mail.Box {
 	return mail.NewBox(mail.NewLog(terminal), boxed)
 }
 
-// mailbox is the box as the pages show it; nil: there is none.
-func mailbox(box *mail.Box) console.Mailbox {
-	if box == nil {
+// mailbox is the box as the pages show it; nil: there is none, or the application has others take the mails.
+func mailbox(box *mail.Box, o mail.Options) console.Mailbox {
+	if box == nil || o.Sender != mail.Sender(box) {
 		return nil
 	}
 	return shownBox{box}
