@@ -101,7 +101,7 @@ func TestAnInviteOffersTheProvidersWithoutItsToken(t *testing.T) {
 		_, path := s.invite(t, "ada@example.com", "editor")
 		b := s.browser(t)
 		b.get(path)
-		b.want(http.StatusOK, "/app/invite", `href="/auth/user/okta/start?next=%2fapp"`, "open the link in the mail once more")
+		b.want(http.StatusOK, "/app/invite", `href="/auth/user/okta/start?next=%2fapp"`, "open the link once more")
 		token, err := url.QueryUnescape(strings.TrimPrefix(path, "/app/invite?token="))
 		if err != nil {
 			t.Fatal(err)
