@@ -295,7 +295,7 @@ func TestAMailedSignInEndsWhereItWasToLead(t *testing.T) {
 	const shop = "http://shop.example.com/callback"
 	eachMailing(t, "code", func(m *mailingServer) {
 		ada := m.surfer() // who has followed the link of the sign-in page, and is asked for the address here
-		ada.get("/app/login").want(200, "/app/login", "/auth/user/magiclink/start?next=/app", "E-mail code")
+		ada.get("/app/login").want(200, "/app/login", "/auth/user/magiclink/start?next=%2fapp", "E-mail code")
 		ada.get("/auth/user/magiclink/start?next=/app/email").want(200, "/app/magic", "Enter your e-mail address")
 		ada.submit("email", "ada@example.com").want(200, "/app/magic", "Type the code here")
 		ada.submit("code", m.code(1)).want(200, "/app/email")
