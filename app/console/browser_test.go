@@ -102,6 +102,7 @@ type options struct {
 	api       httpapi.Options
 	program   httpapi.Program // nil: that of the tests
 	pages     console.Options
+	mailbox   console.Mailbox
 	actors    []link.Actors   // kept beside users
 	providers []auth.Provider // beside emailpass
 	allowed   []string        // providers that users may use; nil: all
@@ -171,7 +172,7 @@ func newSite(t testing.TB, db *database.DB, o options) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages, err := console.New(console.Params{API: api, Site: made, Users: s.users, Auth: s.auth, Link: s.link, Log: log, Audit: trail, Options: o.pages})
+	pages, err := console.New(console.Params{API: api, Site: made, Users: s.users, Auth: s.auth, Link: s.link, Log: log, Audit: trail, Options: o.pages, Mailbox: o.mailbox})
 	if err != nil {
 		t.Fatal(err)
 	}
