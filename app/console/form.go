@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -38,10 +39,7 @@ func (f form) Value(name string) string {
 	if strings.Contains(name, "password") {
 		return ""
 	}
-	if typed, ours := map[string]string{"email": f.Email, "first_name": f.FirstName, "last_name": f.LastName}[name]; ours {
-		return typed
-	}
-	return f.values.Get(name)
+	return cmp.Or(f.values.Get(name), map[string]string{"email": f.Email, "first_name": f.FirstName, "last_name": f.LastName}[name])
 }
 
 // Values are all that have the name.
