@@ -2,6 +2,11 @@ package app_test
 
 import (
 	"context"
+	"html"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -10,7 +15,8 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 )
 
-// What people do in the console, in a real browser, with a script and without, on a server as it is started.
+// What people do in the console, in a real browser, with a script and without, on a server as it is started. Each part goes on where
+// the one before has ended.
 func TestPeopleUseTheConsole(t *testing.T) {
 	for _, script := range []bool{true, false} {
 		name := "with script"
@@ -19,8 +25,14 @@ func TestPeopleUseTheConsole(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
-				s := theSite(t, at, script)
+				s := theConsole(t, at, script)
 				s.firstAdministrator(t)
+				s.registering(t)
+				s.forgottenPassword(t)
+				s.invites(t)
+				s.users(t)
+				s.account(t)
+				s.system(t)
 			})
 		})
 	}
@@ -28,28 +40,63 @@ func TestPeopleUseTheConsole(t *testing.T) {
 
 const consolePassword = "a long enough battery"
 
-// site is a server and those who use it.
+// consoleSite is a server and those who use it.
 type consoleSite struct {
 	*running
 	script bool
-	seen   sync.Map
+	seen   sync.Map        // pages that were looked at
+	read   map[string]bool // mails that were read
 
 	ada *someone // the first administrator, once there is one
 }
 
-func theSite(t *testing.T, at databasetest.Database, script bool) *consoleSite {
+func theConsole(t *testing.T, at databasetest.Database, script bool) *consoleSite {
 	t.Helper()
-	server := start(t, environment(t.TempDir(), at))
+	server := start(t, environment(t.TempDir(), at, "LATCHKEY_WEBHOOKS_PRIVATE_ADDRESSES=true"))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := server.up(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return &consoleSite{running: server, script: script}
+	return &consoleSite{running: server, script: script, read: map[string]bool{}}
 }
 
 // visitor is somebody who comes for the first time.
 func (s *consoleSite) visitor(t *testing.T) *someone { return visitor(t, s.url, s.script, &s.seen) }
+
+// member is somebody who signs in.
+func (s *consoleSite) member(t *testing.T, email, password string) *someone {
+	t.Helper()
+	return s.visitor(t).open("/app/login").fill("email", email, "password", password).press("Sign in")
+}
+
+var (
+	mailIn = regexp.MustCompile(`href="/app/dev/mailbox/([^"/]+)"`)
+	linkIn = regexp.MustCompile(`href="(http://[^"]+token=[^"]+)"`)
+)
+
+// mailed waits for a mail to somebody that was not read before, with a link to the page, and returns the link. It reads the mailbox of
+// development.
+func (s *consoleSite) mailed(t *testing.T, to, page string) string {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		_, _, list := s.page(t, http.DefaultClient, "/app/dev/mailbox")
+		for _, m := range mailIn.FindAllStringSubmatch(list, -1) {
+			if s.read[m[1]] {
+				continue
+			}
+			_, _, mail := s.page(t, http.DefaultClient, "/app/dev/mailbox/"+m[1])
+			link := linkIn.FindStringSubmatch(mail)
+			if link == nil || !strings.Contains(mail, to) || !strings.Contains(link[1], page+"?") {
+				continue
+			}
+			s.read[m[1]] = true
+			return html.UnescapeString(link[1])
+		}
+	}
+	t.Fatalf("no mail to %s leads to %s", to, page)
+	return ""
+}
 
 // firstAdministrator sets the server up by the link that it prints.
 func (s *consoleSite) firstAdministrator(t *testing.T) {
@@ -59,16 +106,147 @@ func (s *consoleSite) firstAdministrator(t *testing.T) {
 	}
 	token, _, _ := strings.Cut(link, "\n")
 	s.ada = s.visitor(t)
-	s.ada.open("/app").at("/app/login").photographed("sign-in")
+	s.ada.open("/app/users").at("/app/login").photographed("sign-in")
 	s.ada.open("/app/invite?token="+token).photographed("set-up").
 		fill("email", "ada@nowhere", "first_name", "Ada", "last_name", "Lovelace", "password", "short").press("Become administrator").
 		faulty("email").
 		fill("email", "ada@example.com", "password", "short").press("Become administrator").
 		faulty("password").
 		fill("password", consolePassword).press("Become administrator").
-		says("Ada Lovelace", "ada@example.com")
+		says("Ada Lovelace", "ada@example.com").
+		open("/app/nowhere").says("There is no page at this address")
 	s.ada.press("Sign out").at("/app/login").
+		open("/app/invites").at("/app/login").
 		fill("email", "ada@example.com", "password", "something else").press("Sign in").
 		faulty("password").
-		fill("password", consolePassword).press("Sign in").says("Ada Lovelace").photographed("home")
+		fill("password", consolePassword).press("Sign in").at("/app/invites") // where she was going
+}
+
+// registering makes somebody an account, who proves the address afterwards.
+func (s *consoleSite) registering(t *testing.T) {
+	grace := s.visitor(t).open("/app/login").follow("Register").at("/app/register").photographed("register").
+		fill("email", "grace@example.com", "password", "grace").press("Register").
+		faulty("password").
+		fill("password", consolePassword).press("Register").
+		says("grace@example.com")
+	grace.press("Sign out")
+	s.visitor(t).open("/app/register").fill("email", "grace@example.com", "password", "quite another battery").press("Register").
+		says("There is an account with this address already")
+	grace.open("/app/login").fill("email", "grace@example.com", "password", consolePassword).press("Sign in").says("grace@example.com").
+		saysNot("Invites", "Audit log") // a member has no menu of them
+	grace.open("/app/users").says("Insufficient permissions")
+}
+
+// forgottenPassword has a link mailed, and reads the mail in the mailbox of development.
+func (s *consoleSite) forgottenPassword(t *testing.T) {
+	grace := s.visitor(t).open("/app/login").follow("Forgot your password?").photographed("forgot").
+		fill("email", "grace@example.com").press("Send the link").says("Look into your mailbox", "grace@example.com")
+	grace.open("/app/dev/mailbox").photographed("mailbox").says("grace@example.com")
+	link := s.mailed(t, "grace@example.com", "/app/reset-password")
+	grace.open(link).photographed("reset").
+		fill("password", "12345678").press("Set the password").
+		faulty("password").
+		fill("password", "another long battery").press("Set the password").says("Your password is set").
+		follow("Sign in").fill("email", "grace@example.com", "password", "another long battery").press("Sign in").says("grace@example.com")
+	s.visitor(t).open(link).says("used already")
+}
+
+// invites invites one and many; each of those who are invited ends well.
+func (s *consoleSite) invites(t *testing.T) {
+	s.ada.open("/app/invites").says("No invite is open").photographed("invites-empty")
+	s.ada.open("/app/invites/new").photographed("invites-new").
+		fill("emails", "Linus <linus@example.com>\nnonsense\nmargaret@example.com; grace@example.com", "message", "Welcome to the team.").
+		press("Send invites").photographed("invites-result").
+		says("linus@example.com", "Invited", "This is not an e-mail address")
+	s.ada.open("/app/invites").says("linus@example.com", "margaret@example.com", "Pending", "expires in").photographed("invites")
+
+	// Somebody new.
+	linus := s.visitor(t).open(s.mailed(t, "linus@example.com", "/app/invite")).photographed("accept").
+		says("Welcome to the team.", "You are invited").
+		fill("first_name", "Linus", "password", consolePassword).press("Accept the invite").says("Linus")
+	// Somebody who has registered, and is signed in.
+	margaret := s.mailed(t, "margaret@example.com", "/app/invite")
+	s.visitor(t).open("/app/register").fill("email", "margaret@example.com", "password", consolePassword).press("Register").press("Sign out")
+	// Signed in as somebody else: one button makes way, and it goes on.
+	linus.open(margaret).says("but the invite is for", "margaret@example.com").photographed("accept-other").
+		press("Sign out and open the invite").
+		fill("password", consolePassword).press("Accept the invite").says("margaret@example.com")
+	s.visitor(t).open(margaret).says("used already")
+
+	s.ada.open("/app/invites/new").fill("emails", "nobody@example.com").press("Send invites").
+		says("is invited", "nobody@example.com").photographed("invite")
+	s.ada.open("/app/invites")
+	s.ada.click(`//a[normalize-space()="nobody@example.com"]`).press("Send again").says("was sent again").
+		press("Revoke").says("is revoked")
+	s.ada.open("/app/invites?state=revoked").says("nobody@example.com").
+		open("/app/invites?q=zzz").says("No invite found")
+}
+
+// users finds, changes, deactivates, deletes and restores somebody.
+func (s *consoleSite) users(t *testing.T) {
+	s.ada.open("/app/users").says("ada@example.com", "grace@example.com", "linus@example.com").photographed("users")
+	if s.script { // as one types
+		s.ada.fill("q", "grace")
+		s.ada.waits(func() bool { return !strings.Contains(s.ada.Text(), "linus@example.com") })
+		if at := s.ada.URL(); !strings.Contains(at, "q=grace") {
+			t.Errorf("the search is not in the address: %s", at)
+		}
+	} else {
+		s.ada.fill("q", "grace").press("Find")
+	}
+	s.ada.says("grace@example.com").saysNot("linus@example.com").
+		follow("grace@example.com").photographed("user").says("Sessions", "Audit trail").
+		follow("Edit").photographed("user-edit").
+		fill("first_name", "Grace", "last_name", "Hopper", "metadata", "{nonsense").press("Save").
+		faulty("metadata").
+		fill("metadata", `{"team":"navy"}`).press("Save").says("The changes are saved", "Grace Hopper", "navy")
+	grace := s.member(t, "grace@example.com", "another long battery").says("Grace Hopper")
+	s.ada.choose("role", "admin").press("Give").says("They have the role admin now")
+	grace.open("/app/users").says("linus@example.com") // at once
+	s.ada.press("Take away admin").saysNot("They have the role admin now")
+	s.ada.follow("Deactivate").photographed("user-deactivate").press("Deactivate").says("This user is deactivated")
+	grace.open("/app/account").at("/app/login")
+	grace.fill("email", "grace@example.com", "password", "another long battery").press("Sign in").says("deactivated")
+	s.ada.press("Reactivate").says("They can sign in again")
+	s.ada.press("Send reset mail").says("is on its way to grace@example.com")
+	s.mailed(t, "grace@example.com", "/app/reset-password")
+	s.ada.follow("Delete").photographed("user-delete").fill("confirm", "somebody@example.com").press("Delete").
+		faulty("confirm").
+		fill("confirm", "grace@example.com").press("Delete").at("/app/users").says("The user is deleted").saysNot("grace@example.com")
+	s.ada.follow("Look at them, or restore them").press("Restore").says("The user is back")
+	s.ada.open("/app/users?q=nobodyhere").says("Nobody matches")
+	s.ada.open("/app/users/explain?email=grace%40example.com").photographed("explain").says("grace@example.com")
+	s.ada.open("/app/users/" + url.PathEscape("user_01ARZ3NDEKTSV4RRFFQ69G5FAV")).says("No such user")
+}
+
+// waits waits until it is so.
+func (p *someone) waits(so func() bool) {
+	p.t.Helper()
+	for end := time.Now().Add(20 * time.Second); !so(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			p.t.Fatalf("it did not come to be:\n%s", p.Text())
+		}
+	}
+}
+
+// account changes what is one's own.
+func (s *consoleSite) account(t *testing.T) {
+}
+
+// system looks at what runs behind it all.
+func (s *consoleSite) system(t *testing.T) {
+	s.ada.open("/app/audit").photographed("audit").says("ada@example.com")
+	s.ada.open("/app/audit?outcome=refused").says("Refused").
+		open("/app/audit?action=webhook.created").says("No event found")
+	s.ada.open("/app/events").photographed("events")
+	s.ada.open("/app/events/consumers").photographed("consumers").says("mail")
+
+	hook := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(hook.Close)
+	s.ada.open("/app/webhooks").photographed("webhooks-empty").follow("Add a webhook").
+		fill("url", "ftp://example.com").press("Add the webhook").faulty("url").
+		fill("url", hook.URL, "description", "Billing").press("Add the webhook").photographed("webhook-secret").says("whsec_")
+	s.ada.open("/app/webhooks").photographed("webhooks").follow(hook.URL).photographed("webhook").press("Send a test")
+	s.ada.says("200")
+	s.ada.open("/app/health").photographed("health").says("Database", "Mail")
 }
