@@ -52,7 +52,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	if on := (onPage{}); errors.As(err, &on) {
-		a.failOnPage(w, r, on.error)
+		a.failOnPage(w, r, on.error, on.at)
 		return
 	}
 	f, p := problemOf(err)
