@@ -100,6 +100,7 @@ type options struct {
 	actors    []link.Actors   // kept beside users
 	providers []auth.Provider // beside emailpass
 	allowed   []string        // providers that users may use; nil: all
+	whole     bool            // the server has the API, too, and knows where it is
 }
 
 // each runs f on a site over every database.
@@ -140,6 +141,10 @@ func newSite(t *testing.T, db *database.DB, o options) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
+	server := httptest.NewUnstartedServer(nil)
+	if o.whole {
+		o.site.PublicURL = "http://" + server.Listener.Addr().String()
+	}
 	made, err := web.New(o.site)
 	if err != nil {
 		t.Fatal(err)
@@ -152,7 +157,13 @@ func newSite(t *testing.T, db *database.DB, o options) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.server = httptest.NewServer(pages)
+	mux := http.NewServeMux()
+	mux.Handle("/", pages)
+	if o.whole {
+		mux.Handle("/auth/", api)
+	}
+	s.server, server.Config.Handler = server, mux
+	server.Start()
 	t.Cleanup(func() {
 		s.server.Close()
 		secrettest.Look(t, "the log", s.log.String())
@@ -424,9 +435,16 @@ func has(tag xml.StartElement, name string) bool {
 	return slices.ContainsFunc(tag.Attr, func(a xml.Attr) bool { return a.Name.Local == name })
 }
 
-// want says what the page should be.
+// home leads who has an account on: to the users, if they may see them, or to their own account.
+const home = "/app"
+
+// want says what the page should be. Where somebody with an account should have come home, it is their profile that is looked at.
 func (b *browser) want(status int, path string, texts ...string) {
 	b.t.Helper()
+	if path == home && slices.Contains([]string{"/app/users", "/app/account"}, b.page.path) {
+		b.get("/app/account")
+		path = b.page.path
+	}
 	if b.page.status != status || b.page.path != path {
 		b.t.Fatalf("%s: %d, want %s: %d\n%s", b.page.path, b.page.status, path, status, b.page.body)
 	}

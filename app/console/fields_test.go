@@ -81,7 +81,7 @@ func TestEveryPageOfWhoIsSignedInLetsThemSignOut(t *testing.T) {
 			t.Error("who is not signed in can sign out")
 		}
 		b.signIn("ada@example.com")
-		for _, path := range []string{"/app", "/app/login", "/app/email", hers} {
+		for _, path := range []string{"/app/account", "/app/account/password", "/app/account/sessions", "/app/account/methods", "/app/account/delete", "/app/login", "/app/email", hers} {
 			if b.get(path); b.page.status != http.StatusOK || !signsOut() {
 				t.Errorf("%s: %d, without a way to sign out:\n%s", path, b.page.status, b.page.body)
 			}

@@ -11,7 +11,7 @@ import (
 // provider is the one that the forms speak to. It is known by its name alone.
 const provider = "emailpass"
 
-// home says who is signed in.
+// home leads who has an account to what they are there for, and tells everybody else why they have none.
 func (c *Console) home(w http.ResponseWriter, r *http.Request) error {
 	v, err := c.visitor(r)
 	switch {
@@ -19,6 +19,10 @@ func (c *Console) home(w http.ResponseWriter, r *http.Request) error {
 		return err
 	case v == nil:
 		return c.redirect(w, "/login")
+	case v.HasAccount() && c.may(v, "user:read"):
+		return c.redirect(w, "/users")
+	case v.HasAccount() && c.api != nil:
+		return c.redirect(w, accountPath)
 	}
 	return c.show(w, r, "home", view{Title: "title.you_are_signed_in", Visitor: v})
 }

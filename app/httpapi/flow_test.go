@@ -453,7 +453,9 @@ func TestAWayOfTwoStepsIsAddedOnTheWayToAPage(t *testing.T) {
 		if a := b.do(t, "GET", comingBack("okta", b.start(t, "?next=/x"), "ada:ada@example.com"), "", page); a.status != 303 {
 			t.Fatalf("sign in: %d %s", a.status, a.body)
 		}
-		begin := func(next string) answer { return b.do(t, "POST", "/auth/user/azure/link", fmt.Sprintf(`{"next":%q}`, next)) }
+		begin := func(next string) answer {
+			return b.do(t, "POST", "/auth/user/azure/link", fmt.Sprintf(`{"next":%q}`, next))
+		}
 		back := func(next, code string) answer {
 			t.Helper()
 			a := begin(next)
