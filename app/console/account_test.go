@@ -79,14 +79,6 @@ func (b *browser) signInBy(start, code string) page {
 
 const oktaStart = "/auth/user/okta/start?next=/app"
 
-// prove notes that the address of a user is theirs.
-func (s *site) prove(t *testing.T, u user.User) {
-	t.Helper()
-	if err := s.users.VerifyEmail(t.Context(), u.ID, u.Email); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // age puts every sign-in back.
 func (s *site) age(t *testing.T, by time.Duration) {
 	t.Helper()
@@ -135,7 +127,7 @@ func TestTheProfileShowsTheAccountAndKeepsTheNames(t *testing.T) {
 		ada := s.person(t, "ada@example.com", "editor", "member")
 		b := s.browser(t)
 		b.signIn("ada@example.com")
-		b.want(http.StatusOK, accountPage, "<h1>Profile</h1>", "ada@example.com", "not confirmed", "editor, member", `href="/app/email"`, `href="/app/account/delete"`,
+		b.want(http.StatusOK, accountPage, "<h1>Profile</h1>", "ada@example.com", "confirmed", "editor, member", `href="/app/email"`, `href="/app/account/delete"`,
 			`<a href="/app/account" aria-current="page">`, `href="/app/account/password"`, `href="/app/account/sessions"`, `href="/app/account/methods"`)
 		b.wantNot("/app/users")
 
@@ -167,10 +159,12 @@ func TestTheProfileShowsTheAccountAndKeepsTheNames(t *testing.T) {
 
 func TestTheProfileHasTheAddressProved(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
-		ada := s.person(t, "ada@example.com")
+		s.register(t, "ada@example.com")
 		b := s.browser(t)
 		b.signIn("ada@example.com")
+		ada := s.user(t, "ada@example.com")
 		b.get(accountPage)
+		b.want(http.StatusOK, accountPage, `<span class="badge warn">not confirmed</span>`)
 		b.submit("/app/account/verify", nil)
 		b.want(http.StatusOK, accountPage, "A mail with a link is on its way to <strong>ada@example.com</strong>")
 		b.get(s.mailedProof(t))
@@ -531,8 +525,7 @@ func TestManySessionsComeInPages(t *testing.T) {
 
 func TestSignInMethodsAreAddedAndRemoved(t *testing.T) {
 	eachWith(t, withOkta, func(t *testing.T, s *site) {
-		ada := s.person(t, "ada@example.com")
-		s.prove(t, ada)
+		s.person(t, "ada@example.com")
 		b, elsewhere := s.browser(t), s.browser(t)
 		b.signIn("ada@example.com")
 		elsewhere.signIn("ada@example.com")

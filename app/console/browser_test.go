@@ -157,12 +157,13 @@ func newSite(t *testing.T, db *database.DB, o options) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/", pages)
-	if o.whole {
-		mux.Handle("/auth/", api)
-	}
-	s.server, server.Config.Handler = server, mux
+	s.server, server.Config.Handler = server, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if o.whole && strings.HasPrefix(r.URL.Path, "/auth/") {
+			api.ServeHTTP(w, r)
+			return
+		}
+		pages.ServeHTTP(w, r)
+	})
 	server.Start()
 	t.Cleanup(func() {
 		s.server.Close()
