@@ -41,7 +41,7 @@ func (c *Console) accountRoutes() []route {
 var toProfile = &crumb{accountPath, "account.title"}
 
 // errOtherAccount is for a form that somebody else had opened in this browser.
-var errOtherAccount = fault.New(fault.Conflict, "visitor_changed", "Who is signed in here has changed meanwhile. Look again whose account this is.")
+var errOtherAccount = fault.New(fault.Conflict, "account_of_other", "Who is signed in here has changed meanwhile. Look again whose account this is.")
 
 // own reads a form of the visitor's own, which names the session that it was opened in: who has signed in since in another tab did
 // not mean their account.

@@ -36,7 +36,7 @@ func (m method) Called() string {
 	return m.EntityID
 }
 
-// Password reports whether it is the password.
+// Password reports whether it is the password, which the pages have words of their own for.
 func (m method) Password() bool { return m.Provider == provider }
 
 type methods []method
@@ -196,6 +196,9 @@ func (in *inside) removeView() (v view, m method, err error) {
 	}
 	m = all[at]
 	v = view{Title: "methods.remove_title", About: m.DisplayName, Back: &crumb{methodsPath, "methods.title"}, Data: m}
+	if m.Password() {
+		v.Title = "methods.remove_password_title"
+	}
 	v.Again, err = in.again()
 	return v, m, err
 }
@@ -226,6 +229,9 @@ func removeMethod(in *inside) error {
 	}
 	if err != nil {
 		return in.wrong("method_remove", v, err, aboutProof)
+	}
+	if m.Password() {
+		return in.done(methodsPath, "password_removed", "")
 	}
 	return in.done(methodsPath, "method_removed", m.DisplayName)
 }
