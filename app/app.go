@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -50,7 +51,7 @@ func New(cfg *Config, opts ...fx.Option) *fx.App {
 func Module(cfg *Config) fx.Option {
 	return fx.Options(
 		core(cfg),
-		fx.Provide(newListener, newSite, apiOptions),
+		fx.Provide(newListener, newSite, apiOptions, mailbox),
 		outbox.Deliver, purge.Run, webhook.Run,
 		fx.Invoke(fx.Annotate(runProviders, fx.ParamTags(``, `group:"auth.providers"`))),
 		httpapi.Module,
@@ -71,6 +72,7 @@ func core(cfg *Config) fx.Option {
 			fx.Annotate(checkProviders, fx.ParamTags(``, `group:"auth.providers"`, `group:"auth.provider_types"`)),
 			refuseUnknownProviders, fx.Annotate(checkActors, fx.ParamTags(``, ``, `group:"link.actors"`)),
 			userOptions, authOptions, passwordOptions, fx.Annotate(linkOptions, fx.ParamTags(``, `name:"link.policy" optional:"true"`)),
+			fx.Annotate(newBox, fx.ParamTags(``, `name:"terminal"`)),
 			fx.Annotate(mailOptions, fx.ParamTags(``, `optional:"true"`, `name:"terminal"`)),
 			func(c *Config) auth.Settings { return auth.Settings(c.Auth.Providers) },
 			func(c *Config) outbox.Options {
@@ -260,7 +262,7 @@ func warnOfNewcomers(c *Config, log *slog.Logger) {
 
 // mailOptions says who takes the mails. A program that does not listen records what is to be mailed, and leaves the rest to
 // one that does.
-func mailOptions(c *Config, at *listener, terminal io.Writer, log *slog.Logger) (mail.Options, error) {
+func mailOptions(c *Config, at *listener, terminal io.Writer, box *mail.Box, log *slog.Logger) (mail.Options, error) {
 	o := mailWords(c)
 	if at != nil {
 		o.URL = at.url
@@ -271,6 +273,9 @@ func mailOptions(c *Config, at *listener, terminal io.Writer, log *slog.Logger) 
 	}
 	switch c.Mail.driver(c.Production()) {
 	case "log":
+		if box != nil {
+			o.Sender = box
+		}
 	case "file":
 		if c.Production() && c.Mail.From == DefaultConfig().Mail.From && at != nil {
 			log.Warn("mail.from is not set: mails say that they are from nobody", "from", c.Mail.From)
@@ -289,6 +294,37 @@ func mailOptions(c *Config, at *listener, terminal io.Writer, log *slog.Logger) 
 		}
 	}
 	return o, nil
+}
+
+// boxed is how many mails are kept to be looked at.
+const boxed = 200
+
+// newBox keeps the mails that go to the terminal in development, for a page that shows them; nil: mails are kept from everybody but whom
+// they are for, as they must be in production.
+func newBox(c *Config, terminal io.Writer) *mail.Box {
+	if c.Production() || c.Mail.driver(false) != "log" {
+		return nil
+	}
+	return mail.NewBox(mail.NewLog(terminal), boxed)
+}
+
+// mailbox is the box as the pages show it; nil: there is none, or the application has others take the mails.
+func mailbox(box *mail.Box, o mail.Options) console.Mailbox {
+	if box == nil || o.Sender != mail.Sender(box) {
+		return nil
+	}
+	return shownBox{box}
+}
+
+type shownBox struct{ box *mail.Box }
+
+func (b shownBox) Mails() []console.Mail {
+	kept := b.box.Mails()
+	shown := make([]console.Mail, len(kept))
+	for i, m := range kept {
+		shown[i] = console.Mail{ID: strconv.Itoa(m.N), From: m.From, To: m.To, Subject: m.Subject, Text: m.Text, HTML: m.HTML, At: m.SentAt}
+	}
+	return shown
 }
 
 // newSender is who takes the mails, or nil if nobody does.

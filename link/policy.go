@@ -102,7 +102,7 @@ var (
 
 // WaitingFor is the Waiting of a reason; ok is false for one that is none of ours, such as a policy's own.
 func WaitingFor(reason string) (w Waiting, ok bool) {
-	for _, w := range []Waiting{WaitVerifyEmail, WaitProof, WaitEmail, WaitInvite, WaitManual} {
+	for _, w := range []Waiting{WaitVerifyEmail, WaitProof, WaitEmail, WaitInvite, WaitManual, WaitDomain} {
 		if w.Reason == reason {
 			return w, true
 		}
@@ -147,6 +147,16 @@ type Manual struct{}
 
 // Decide implements Policy.
 func (Manual) Decide(context.Context, Newcomer) (Decision, error) { return Wait(WaitManual), nil }
+
+// TakesNewcomers reports whether somebody who is not invited may become an actor of the type by registering and signing in: false where
+// the policy is InviteOnly or Manual. What any other decides shows when it is asked.
+func (s *Service) TakesNewcomers(actorType string) bool {
+	switch innermost(s.kinds[actorType].Policy).(type) {
+	case InviteOnly, Manual:
+		return false
+	}
+	return true
+}
 
 // PolicyNamed returns the shipped policy of that name: auto, invite or manual.
 func PolicyNamed(name string) (Policy, error) {

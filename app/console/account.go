@@ -41,7 +41,7 @@ func (c *Console) accountRoutes() []route {
 var toProfile = &crumb{accountPath, "account.title"}
 
 // errOtherAccount is for a form that somebody else had opened in this browser.
-var errOtherAccount = fault.New(fault.Conflict, "account_of_other", "Who is signed in here has changed meanwhile. Look again whose account this is.")
+var errOtherAccount = says(fault.Conflict, "account_of_other")
 
 // own reads a form of the visitor's own, which names the session that it was opened in: who has signed in since in another tab did
 // not mean their account.
@@ -90,7 +90,7 @@ func (a *again) currentPassword(f form) *string {
 }
 
 // errNoCurrent is for who proves nothing.
-var errNoCurrent = fault.New(fault.Invalid, "current_password_missing", "Enter the password that you have now.")
+var errNoCurrent = says(fault.Invalid, "current_password_missing")
 
 // missing says what is missing of the proof.
 func (a *again) missing(f form) error {

@@ -10,7 +10,7 @@ import (
 const deletePath = accountPath + "/delete"
 
 // errUnconfirmed is for who has not typed what says that they mean it.
-var errUnconfirmed = fault.New(fault.Invalid, "confirmation_missing", "What you typed is not what is asked for, so nothing was deleted.")
+var errUnconfirmed = says(fault.Invalid, "confirmation_missing")
 
 // deletion is what the page shows of the account that is to go.
 type deletion struct {

@@ -14,8 +14,8 @@ import (
 const methodsPath = accountPath + "/methods"
 
 var (
-	errNoMethodOfSignIn = fault.New(fault.NotFound, "method_not_found", "You do not sign in by this any more.")
-	errNoProvider       = fault.New(fault.NotFound, "provider_not_found", "There is no such way to sign in here.")
+	errNoMethodOfSignIn = says(fault.NotFound, "method_not_found")
+	errNoProvider       = says(fault.NotFound, "provider_not_found")
 )
 
 // method is a way to sign in that the visitor has, as the API shows it.

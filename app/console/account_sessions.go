@@ -16,7 +16,7 @@ const (
 	deepest      = 200 // pages: who has more sessions than that ends them all at once
 )
 
-var errNoSession = fault.New(fault.NotFound, "session_not_found", "You are not signed in there any more.")
+var errNoSession = says(fault.NotFound, "session_not_found")
 
 // shownSession is a session as the API shows it.
 type shownSession struct {

@@ -14,6 +14,7 @@ import (
 // What can be refused here, by the topic of the event that says that it was done.
 var (
 	toSignIn      = link.SignedIn{}.Topic()
+	toRegister    = link.SignedUp{}.Topic()
 	toAccept      = user.InviteAccepted{}.Topic()
 	toReset       = "auth.credentials_changed"
 	toChangeEmail = user.EmailChangeRequested{}.Topic()

@@ -97,6 +97,7 @@ type options struct {
 	site      web.Options
 	api       httpapi.Options
 	pages     console.Options
+	mailbox   console.Mailbox
 	actors    []link.Actors   // kept beside users
 	providers []auth.Provider // beside emailpass
 	allowed   []string        // providers that users may use; nil: all
@@ -153,7 +154,7 @@ func newSite(t *testing.T, db *database.DB, o options) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages, err := console.New(console.Params{API: api, Site: made, Users: s.users, Auth: s.auth, Link: s.link, Log: log, Audit: trail, Options: o.pages})
+	pages, err := console.New(console.Params{API: api, Site: made, Users: s.users, Auth: s.auth, Link: s.link, Log: log, Audit: trail, Options: o.pages, Mailbox: o.mailbox})
 	if err != nil {
 		t.Fatal(err)
 	}

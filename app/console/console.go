@@ -35,8 +35,9 @@ type Console struct {
 	site    *web.Site
 	log     *slog.Logger
 	audit   *audit.Trail
+	mailbox Mailbox // nil: none
 	options Options
-	pages   pages
+	pages   *pages
 	mux     *http.ServeMux
 	handler http.Handler
 }
@@ -54,7 +55,7 @@ func New(p Params) (*Console, error) {
 		}
 	}
 	c := &Console{users: p.Users, auth: p.Auth, link: p.Link, api: p.API, site: site,
-		log: cmp.Or(p.Log, slog.Default()).With("module", "console"), audit: p.Audit, options: p.Options, mux: http.NewServeMux()}
+		log: cmp.Or(p.Log, slog.Default()).With("module", "console"), audit: p.Audit, mailbox: p.Mailbox, options: p.Options, mux: http.NewServeMux()}
 	if err := c.options.check(); err != nil {
 		return nil, err
 	}
@@ -80,6 +81,7 @@ func (c *Console) routes() []route {
 	all := []route{
 		{"", c.home, nil},
 		{"/login", c.openLogin, c.login},
+		{"/register", c.openRegister, c.register},
 		{"/invite", c.openInvite, c.acceptInvite},
 		{"/reset-password", c.openReset, c.reset},
 		{"/email", c.openEmail, c.changeEmail},
@@ -94,6 +96,7 @@ func (c *Console) routes() []route {
 	if len(c.options.Logo) > 0 {
 		all = append(all, route{"/logo", c.logo, nil})
 	}
+	all = append(all, c.mailboxRoutes()...)
 	if c.api != nil {
 		all = append(all, c.routesInside()...)
 	}

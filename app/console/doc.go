@@ -4,6 +4,7 @@
 //
 //	GET   /app          who is signed in
 //	*     /app/login    sign in
+//	*     /app/register   sign up, where newcomers are taken, and in
 //	*     /app/invite   accept an invite: sign up (or in), accept, signed in
 //	*     /app/reset-password   ask for a link by mail; with the link's token, set a new password
 //	*     /app/email    ask for another address
@@ -11,9 +12,12 @@
 //	*     /app/verify-email   have a link mailed that proves the address; with the link's token, prove it
 //	*     /app/magic          sign in by a mailed link or code: the address, the code, and where the link leads
 //	POST  /app/logout   sign out
+//	GET   /app/dev/mailbox   in development, the mails that were sent
 //
 //	console.go   Console: paths to handlers, headers, answers
 //	login.go     /app, /app/login, /app/logout
+//	register.go  /app/register
+//	mailbox.go   /app/dev/mailbox
 //	invite.go    /app/invite
 //	reset.go     /app/reset-password
 //	email.go     /app/email, /app/email/confirm
@@ -22,6 +26,6 @@
 //	visitor.go   who is there by the cookie; the cookie after signing in and out
 //	form.go      what a form may send
 //	problem.go   faults to statuses, and to what a page says
-//	pages/       the templates and the one style sheet; layout.html is around all of them
+//	pages/       the templates, the one style sheet and the script; layout.html is around all pages, and texts.html has every word
 //	fx.go        Module, Params
 package console

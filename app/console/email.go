@@ -25,7 +25,7 @@ func (c *Console) askForNewAddress(w http.ResponseWriter, r *http.Request, f for
 	case !v.HasAccount():
 		return c.redirect(w, "")
 	}
-	page := view{Title: "title.change_your_e_mail_address", Back: toProfile, Form: f, Visitor: v}
+	page := view{Title: "email.title", Back: toProfile, Form: f, Visitor: v}
 	if page.Secret, err = c.auth.AsksForSecret(r.Context(), v.session.IdentityID); err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (c *Console) changeEmail(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return c.askForNewAddress(w, r, f, err)
 	}
-	return c.show(w, r, "email", view{Title: "title.look_into_the_new_mailbox", Back: toProfile, Visitor: v, Done: address})
+	return c.show(w, r, "email", view{Title: "email.sent_title", Back: toProfile, Visitor: v, Done: address})
 }
 
 // openConfirm shows what the link in the address would confirm. It confirms nothing: whoever opens a link, such as a
@@ -90,7 +90,7 @@ func (c *Console) offerAddress(w http.ResponseWriter, r *http.Request, f form, w
 }
 
 func (c *Console) offerAddressTo(w http.ResponseWriter, r *http.Request, v *visitor, f form, wrong error) error {
-	page := view{Title: "title.confirm_your_new_e_mail_address", Form: f, Visitor: v}
+	page := view{Title: "email.confirm_title", Form: f, Visitor: v, Alone: true}
 	var err error
 	page.Change, err = c.link.CheckEmailChangeToken(r.Context(), v.session, f.Token)
 	if err != nil {
@@ -130,5 +130,5 @@ func (c *Console) confirmEmail(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	}
-	return c.show(w, r, "confirm", view{Title: "title.your_e_mail_address_has_changed", Visitor: v, Done: u.Email})
+	return c.show(w, r, "confirm", view{Title: "email.changed_title", Visitor: v, Alone: true, Done: u.Email})
 }

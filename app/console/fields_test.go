@@ -55,6 +55,19 @@ func TestPasswordsAreMaskedAndMayBePastedAndFilledIn(t *testing.T) {
 				}
 			}
 		}
+		for _, field := range fieldsIn.FindAllStringSubmatch(page, -1) { // which parts.html makes an input of
+			words := field[2]
+			if strings.Contains(words, `"username"`) || strings.Contains(words, `"email" "email"`) {
+				names++
+			}
+			if strings.Contains(field[1], "password") || strings.Contains(words, `"password"`) {
+				passwords++
+				if !strings.Contains(words, `"password"`) || !strings.Contains(words, `"current-password"`) && !strings.Contains(words, `"new-password"`) {
+					t.Errorf("%s: the field %s is not masked, or does not say which password it is", file, field[0])
+				}
+			}
+		}
+		names += strings.Count(page, `{{template "address" `)
 		if passwords > 0 && names == 0 {
 			t.Errorf("%s asks for a password, and a manager does not see whose", file)
 		}

@@ -14,12 +14,17 @@ type flash struct {
 
 // done has the next page say what was done, and has the browser get that page.
 func (c *Console) done(w http.ResponseWriter, page, key, about string) error {
+	return c.doneAt(w, c.path(page), key, about)
+}
+
+// doneAt is done for an address that is known to be good.
+func (c *Console) doneAt(w http.ResponseWriter, to, key, about string) error {
 	data, err := json.Marshal(flash{key, about})
 	if err != nil {
 		return err
 	}
 	c.site.SetFlash(w, base64.RawURLEncoding.EncodeToString(data))
-	return c.redirect(w, page)
+	return away(w, to)
 }
 
 // takeFlash is what the last page left to say; nil: nothing. A text that is not of the catalogue is nothing, too: the browser

@@ -26,6 +26,8 @@ type form struct {
 	As        string // the session that accepts an invite, in which it is empty for whoever the password proves; or that confirms or proves an address
 	State     string // the sign-in that waits for a mail
 	Code      string // that was mailed
+	Next      string // where to go on to after signing in, as it was sent
+	Leave     string // the session to end, so that somebody else accepts an invite
 	password  string
 
 	values url.Values // everything else
@@ -35,6 +37,9 @@ type form struct {
 func (f form) Value(name string) string {
 	if strings.Contains(name, "password") {
 		return ""
+	}
+	if typed, ours := map[string]string{"email": f.Email, "first_name": f.FirstName, "last_name": f.LastName}[name]; ours {
+		return typed
 	}
 	return f.values.Get(name)
 }
@@ -76,7 +81,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 	return form{
 		Email: values.Get("email"), FirstName: values.Get("first_name"), LastName: values.Get("last_name"),
 		Token: values.Get("token"), Verify: values.Get("verify"), As: values.Get("as"),
-		State: values.Get("state"), Code: values.Get("code"), password: values.Get("password"), values: values,
+		State: values.Get("state"), Code: values.Get("code"), Next: values.Get("next"), Leave: values.Get("leave"), password: values.Get("password"), values: values,
 	}, nil
 }
 

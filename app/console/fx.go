@@ -28,6 +28,7 @@ type Params struct {
 	Audit *audit.Trail `optional:"true"` // nil: nobody keeps one
 
 	API     *httpapi.API `optional:"true"` // nil: there are no pages that ask it, which are those for who has an account
+	Mailbox Mailbox      `optional:"true"` // for development; nil: nobody reads other people's mails
 	Options Options      `optional:"true"`
 
 	Passwords auth.PasswordOptions `optional:"true"` // what the pages say of a password to be chosen

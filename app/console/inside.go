@@ -48,7 +48,7 @@ func (c *Console) within(f insider) handler {
 		case errors.Is(err, errSignedOut):
 			return c.toSignIn(w, r)
 		case err != nil && problemOf(err) != nil:
-			return in.show("problem", view{Title: "title.that_did_not_work", Problem: problemOf(err)})
+			return in.show("problem", view{Title: "problem.title", Problem: problemOf(err)})
 		}
 		return err
 	}
@@ -88,7 +88,7 @@ func (c *Console) may(v *visitor, permission string) bool {
 }
 
 // errSignedOut says that the visitor is signed in no more.
-var errSignedOut = fault.New(fault.Unauthorized, "signed_out", "You are not signed in any more.")
+var errSignedOut = says(fault.Unauthorized, "signed_out")
 
 // api asks the API as the visitor. path is as the API has it, query included; body, if not nil, is sent as JSON, and the answer is
 // read into out, if not nil. Its error is the API's, with status, reason and message; errSignedOut where the session has ended.

@@ -36,12 +36,17 @@ func (c *Console) offer(w http.ResponseWriter, r *http.Request, f form, wrong er
 	case v == nil:
 		return c.askToJoin(w, r, f, invite, wrong)
 	}
-	return c.showInvite(w, r, "accept", view{Form: f, Invite: invite, Visitor: v}, wrong)
+	return c.showInvite(w, r, "accept", view{Form: f, Invite: invite, Visitor: v, Alone: true}, wrong)
 }
 
 // askToJoin shows the form by which somebody who is not signed in accepts an invite.
 func (c *Console) askToJoin(w http.ResponseWriter, r *http.Request, f form, invite user.Invite, wrong error) error {
-	return c.showInvite(w, r, "invite", view{Form: f, Invite: invite}, wrong)
+	page := view{Form: f, Invite: invite}
+	var err error
+	if page.Providers, page.Password, err = c.doors(link.ActorUser); err != nil {
+		return err
+	}
+	return c.showInvite(w, r, "invite", page, wrong)
 }
 
 // MayAccept reports whether whoever is signed in can accept the invite: with an account, only one to its own address, or
@@ -51,9 +56,9 @@ func (v view) MayAccept() bool {
 }
 
 func (c *Console) showInvite(w http.ResponseWriter, r *http.Request, page string, v view, wrong error) error {
-	v.Title = "title.you_are_invited"
+	v.Title = "accept.title"
 	if v.Invite.Setup() {
-		v.Title = "title.become_the_first_administrator"
+		v.Title = "accept.setup_title"
 	}
 	return c.showAgain(w, r, page, v, wrong)
 }
@@ -64,7 +69,7 @@ func (c *Console) turnAway(w http.ResponseWriter, r *http.Request, why error) er
 	if p == nil {
 		return why
 	}
-	return c.show(w, r, "problem", view{Title: "title.this_link_cannot_be_used", Problem: p})
+	return c.show(w, r, "problem", view{Title: "problem.link_title", Problem: p})
 }
 
 // acceptInvite takes both forms: that of somebody signed in, and that of everybody else.
@@ -73,10 +78,29 @@ func (c *Console) acceptInvite(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if f.As != "" {
+	switch {
+	case f.Leave != "":
+		return c.makeWay(w, r, f)
+	case f.As != "":
 		return c.acceptAs(w, r, f)
 	}
 	return c.join(w, r, f)
+}
+
+// makeWay signs out whom the button named, and shows the invite to whoever is there then. It does so in one answer: no address
+// that we make up carries the token of an invite.
+func (c *Console) makeWay(w http.ResponseWriter, r *http.Request, f form) error {
+	v, err := c.visitor(r)
+	if err != nil {
+		return err
+	}
+	if v != nil && v.Session() == f.Leave {
+		if err := c.leave(r); err != nil {
+			return err
+		}
+		c.site.ClearCookie(w)
+	}
+	return c.offer(w, r, form{Token: f.Token}, nil)
 }
 
 // acceptAs accepts for the session that the button named: who else is signed in by now has not been asked.

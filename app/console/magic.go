@@ -20,7 +20,7 @@ import (
 const (
 	magicProvider = "magiclink"
 	magicPath     = "/magic"
-	magicTitle    = "title.sign_in_by_e_mail"
+	magicTitle    = "magic.title"
 )
 
 // openMagic changes nothing at a sign-in: whoever opens a link, such as a program that looks through mails, has not said yes.

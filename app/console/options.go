@@ -19,7 +19,7 @@ type Options struct {
 	// Logo is a picture (SVG, PNG, JPEG or WebP) that is shown in place of the name's initial; at most 256 KiB.
 	Logo []byte
 	// Templates count before the files of the same name that are built in, which are those of Templates(): texts.html is every
-	// text, style.css the style, layout.html what is around all pages. They are read and tried by New.
+	// text, of which theirs may have some alone, style.css the style, layout.html what is around all pages. They are read and tried by New.
 	Templates fs.FS
 }
 

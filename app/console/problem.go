@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -16,47 +15,57 @@ import (
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
-// problem is what a page says is wrong.
+// problem is what a page says is wrong: the text reason.REASON or, if there is none, the message.
 type problem struct {
 	Status     int
+	Reason     string
 	Message    string
 	RetryAfter time.Duration
 	Fields     []string // which it is about, the one to mend first in front
 }
 
+// Minutes is for how long to wait, as people say it: at least one.
+func (p *problem) Minutes() int { return max(1, int((p.RetryAfter+time.Minute-1)/time.Minute)) }
+
 func (p *problem) isAbout(field string) bool { return slices.Contains(p.Fields, field) }
+
+// says is a fault of the pages themselves, which they say by the text reason.REASON.
+func says(kind fault.Kind, reason string) *fault.Error { return fault.New(kind, reason, reason) }
 
 // What is said by the pages themselves.
 var (
-	errNoPage    = fault.New(fault.NotFound, "no_page", "There is no page at this address.")
-	errNoMethod  = fault.New(fault.NotAllowed, "no_method", "This address cannot be used in this way.")
-	errOtherSite = fault.New(fault.Forbidden, "cross_origin", "This form was sent from another site, so it was not read.")
-	errForm      = fault.New(fault.Invalid, "form_malformed", "The form could not be read: it is not well-formed text. Open the page again and send it once more.")
-	errTooLarge  = fault.New(fault.TooLarge, "form_too_large", "The form is too large.")
-	errMediaType = fault.New(fault.Unsupported, "form_media_type", "This address takes forms (application/x-www-form-urlencoded) only.")
+	errNoPage    = says(fault.NotFound, "no_page")
+	errNoMethod  = says(fault.NotAllowed, "no_method")
+	errOtherSite = says(fault.Forbidden, "cross_origin")
+	errForm      = says(fault.Invalid, "form_malformed")
+	errTooLarge  = says(fault.TooLarge, "form_too_large")
+	errMediaType = says(fault.Unsupported, "form_media_type")
 
-	errNoEmail    = fault.New(fault.Invalid, "email_missing", "Enter your e-mail address.")
-	errNoPassword = fault.New(fault.Invalid, "password_missing", "Enter a password.")
-	errCurrent    = fault.New(fault.Unauthorized, "password_wrong", "The password is not right.")
-	errOther      = fault.New(fault.Conflict, "visitor_changed", "Who is signed in here has changed meanwhile. Look again who would accept the invite.")
+	errNoEmail    = says(fault.Invalid, "email_missing")
+	errNoPassword = says(fault.Invalid, "no_password_typed")
+	errCurrent    = says(fault.Unauthorized, "password_wrong")
+	errOther      = says(fault.Conflict, "accepts_other")
 
-	errNoCode         = fault.New(fault.Invalid, "code_missing", "Type the code that was mailed to you.")
-	errMagicLink      = fault.New(fault.Unauthorized, "magic_link_dead", "This link was used already, or has expired. Ask for a new one below.")
-	errMagicElsewhere = fault.New(fault.Forbidden, "magic_link_elsewhere", "This link is for the browser in which it was asked for, and for the latest mail. Open it there, or ask for a new one here.")
-	errMagicOver      = fault.New(fault.Unauthorized, "magic_over", "This sign-in was started in another browser, took too long, was finished already, or the code was wrong too often. Start again.")
+	errRegistered = says(fault.Duplicate, "registered_already")
 
-	errVerifyLink  = fault.New(fault.Invalid, "verify_link_dead", "This link was used already, has expired, or a newer one was sent. If your address is not confirmed yet, sign in and have another one sent.")
-	errOtherProves = fault.New(fault.Conflict, "visitor_changed", "Who is signed in here has changed meanwhile. Look again whose address would be confirmed.")
+	errNoCode         = says(fault.Invalid, "code_missing")
+	errMagicLink      = says(fault.Unauthorized, "magic_link_dead")
+	errMagicElsewhere = says(fault.Forbidden, "magic_link_elsewhere")
+	errMagicOver      = says(fault.Unauthorized, "magic_over")
 
-	errOtherConfirms = fault.New(fault.Conflict, "visitor_changed", "Who is signed in here has changed meanwhile. Look again whose address would change.")
+	errVerifyLink  = says(fault.Invalid, "verify_link_dead")
+	errOtherProves = says(fault.Conflict, "proves_other")
+
+	errOtherConfirms = says(fault.Conflict, "confirms_other")
 )
 
 // What is said of a sign-in by a provider that did not work.
 var (
-	errFlow          = fault.New(fault.Unauthorized, "flow_dead", "That sign-in was not accepted, has expired, was finished already or was started in another browser. Start again.")
-	errProvider      = fault.New(fault.Invalid, "provider_failed", "That sign-in did not work. Try again, or sign in by another way.")
-	errProviderBusy  = fault.New(fault.TooMany, "provider_busy", "There were too many attempts. Wait a while, then try again.")
-	errProviderFails = fault.New(fault.Unavailable, "provider_fails", "Something went wrong on our side. Try again in a moment, or sign in by another way.")
+	errFlow          = says(fault.Unauthorized, "flow_dead")
+	errProvider      = says(fault.Invalid, "provider_failed")
+	errProviderBusy  = says(fault.TooMany, "provider_busy")
+	errProviderFails = says(fault.Unavailable, "provider_fails")
+	errProviderNot   = says(fault.Invalid, "provider_not_here")
 )
 
 // providerProblem is what to say of a sign-in by a provider, by the reason of its error.
@@ -71,7 +80,7 @@ func providerProblem(reason string) error {
 	case link.ErrDeactivated.Reason:
 		return link.ErrDeactivated
 	case link.ErrProvider.Reason, auth.ErrUnsupported.Reason, auth.ErrUnknownProvider.Reason:
-		return link.ErrProvider.Msg("You cannot sign in by that provider here. Choose another way.")
+		return errProviderNot
 	case "internal":
 		return errProviderFails
 	default:
@@ -91,7 +100,7 @@ func problemOf(err error) *problem {
 	if !ok || f.Kind == fault.Internal {
 		return nil
 	}
-	p := &problem{Status: web.Status(f.Kind), Message: f.Message, RetryAfter: f.RetryAfter}
+	p := &problem{Status: web.Status(f.Kind), Reason: f.Reason, Message: f.Message, RetryAfter: f.RetryAfter}
 	is := func(target *fault.Error) bool { return errors.Is(err, target) || f.Reason == target.Reason } // of the API's only the reason is left
 	switch {
 	case is(errNoMethod):
@@ -100,26 +109,16 @@ func problemOf(err error) *problem {
 		p.Fields = []string{"code"}
 	case is(auth.ErrInvalidCredentials):
 		p.Fields = []string{"password", "email"} // which of them is wrong, nobody learns
-	case is(auth.ErrThrottled):
-		p.Message = fmt.Sprintf("There were too many attempts. Try again in %s.", minutes(p.RetryAfter))
 	case is(auth.ErrPassword), is(errNoPassword), is(errCurrent):
 		p.Fields = []string{"password"}
-	case is(email.ErrInvalid), is(errNoEmail), is(user.ErrSameEmail):
+	case is(email.ErrInvalid), is(errNoEmail), is(errRegistered), is(user.ErrSameEmail):
 		p.Fields = []string{"email"}
 	}
 	return p
 }
 
-// minutes is how people say how long they have to wait.
-func minutes(wait time.Duration) string {
-	if n := int((wait + time.Minute - 1) / time.Minute); n > 1 {
-		return fmt.Sprintf("%d minutes", n)
-	}
-	return "a minute"
-}
-
 // internalProblem is all that is told of what is ours to mend.
-var internalProblem = problem{Status: http.StatusInternalServerError, Message: "Something went wrong on our side. Try again in a moment."}
+var internalProblem = problem{Status: http.StatusInternalServerError, Reason: "internal"}
 
 // showAgain shows the page with what was wrong just now; nil: nothing was.
 func (c *Console) showAgain(w http.ResponseWriter, r *http.Request, page string, v view, wrong error) error {
@@ -156,8 +155,15 @@ func (c *Console) refuse(w http.ResponseWriter, r *http.Request, status int) {
 }
 
 func (c *Console) showProblem(w http.ResponseWriter, r *http.Request, p *problem) {
-	if err := c.show(w, r, "problem", view{Title: "title.that_did_not_work", Problem: p}); err != nil {
+	v := view{Title: "problem.title", Problem: p}
+	if p.Status == http.StatusNotFound {
+		v.Title = "problem.no_page_title"
+	}
+	if p.Status != http.StatusForbidden && p.Status < http.StatusInternalServerError { // who came by themselves, while we can look them up
+		v.Visitor, _ = c.visitor(r)
+	}
+	if err := c.show(w, r, "problem", v); err != nil {
 		c.log.Error("show problem", "request_id", web.RequestID(r.Context()), "error", err)
-		http.Error(w, p.Message, p.Status)
+		http.Error(w, http.StatusText(p.Status), p.Status)
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // errResetLink is what a page says of auth.ErrResetToken.
-var errResetLink = fault.New(fault.Invalid, "reset_link_dead", "This link was used already, has expired, or a newer one was sent. Ask for a new one below.")
+var errResetLink = says(fault.Invalid, "reset_link_dead")
 
 // openReset shows the form for the new password to who comes by a link, and to everybody else the one that asks for a link.
 func (c *Console) openReset(w http.ResponseWriter, r *http.Request) error {
@@ -36,7 +36,7 @@ func (c *Console) reset(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	as, _, err := c.resets(r.Context(), f.Token)
+	as, t, err := c.resets(r.Context(), f.Token)
 	if err == nil || errors.Is(err, auth.ErrResetToken) { // who tries one that is none is counted
 		err = c.link.ResetPassword(r.Context(), as, provider, f.Token, in)
 	}
@@ -44,7 +44,7 @@ func (c *Console) reset(w http.ResponseWriter, r *http.Request) error {
 		c.refused(r, toReset, "", err)
 		return c.askForPassword(w, r, f, err)
 	}
-	return c.show(w, r, "reset", view{Title: "title.your_password_is_set", Done: "You were signed out everywhere.", Elsewhere: as != link.ActorUser})
+	return c.show(w, r, "reset", view{Title: "reset.done_title", Done: t.EntityID, Elsewhere: as != link.ActorUser})
 }
 
 // resets says as which type of actor the bearer of the token has asked for a new password, and whose it is. Mails lead here whatever
@@ -70,12 +70,12 @@ func (c *Console) sendLink(w http.ResponseWriter, r *http.Request, f form) error
 	if err != nil {
 		return c.askForAddress(w, r, f, err)
 	}
-	return c.show(w, r, "forgot", view{Title: "title.look_into_your_mailbox", Form: f, Done: address})
+	return c.show(w, r, "forgot", view{Title: "forgot.sent_title", Form: f, Done: address})
 }
 
 // askForAddress shows the form that asks for a link, and why what was typed before did not do.
 func (c *Console) askForAddress(w http.ResponseWriter, r *http.Request, f form, wrong error) error {
-	return c.showAgain(w, r, "forgot", view{Title: "title.forgot_your_password", Form: f}, wrong)
+	return c.showAgain(w, r, "forgot", view{Title: "forgot.title", Form: f}, wrong)
 }
 
 // askForPassword shows the form for the new password while the link is good.
@@ -89,5 +89,5 @@ func (c *Console) askForPassword(w http.ResponseWriter, r *http.Request, f form,
 	case err != nil:
 		return err
 	}
-	return c.showAgain(w, r, "reset", view{Title: "title.choose_a_new_password", Form: f, Reset: t.EntityID}, wrong)
+	return c.showAgain(w, r, "reset", view{Title: "reset.title", Form: f, Reset: t.EntityID}, wrong)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 )
 
-const verifyTitle = "title.confirm_your_e_mail_address"
+const verifyTitle = "verify.title"
 
 // openVerify shows what the link in the address would prove. It proves nothing: whoever opens a link, such as a program that
 // looks through mails, has not said yes. Without a link it shows what there is to prove.
@@ -44,7 +44,7 @@ func (c *Console) offerProofTo(w http.ResponseWriter, r *http.Request, v *visito
 	case err != nil:
 		return err
 	}
-	return c.showAgain(w, r, "verify", view{Title: verifyTitle, Form: f, Visitor: v, Proves: what.Email}, wrong)
+	return c.showAgain(w, r, "verify", view{Title: verifyTitle, Form: f, Visitor: v, Alone: true, Proves: what.Email}, wrong)
 }
 
 // askForProof shows the button that has a link mailed, to who has something to prove.
@@ -91,7 +91,7 @@ func (c *Console) verify(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	}
-	return c.show(w, r, "verify", view{Title: "title.your_e_mail_address_is_confirmed", Done: done.Email, Elsewhere: v.session.ActorType != link.ActorUser})
+	return c.show(w, r, "verify", view{Title: "verify.done_title", Done: done.Email, Elsewhere: v.session.ActorType != link.ActorUser})
 }
 
 // proves is as which type of actor the link was asked for. Mails lead here whatever type that is; an application's own actors go on
@@ -125,5 +125,5 @@ func (c *Console) sendProof(w http.ResponseWriter, r *http.Request, v *visitor) 
 	case err != nil:
 		return c.askForProof(w, r, err)
 	}
-	return c.show(w, r, "verify", view{Title: "title.look_into_your_mailbox", Visitor: v, Sent: v.Unproved})
+	return c.showSent(w, r, v)
 }

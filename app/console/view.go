@@ -32,8 +32,8 @@ const (
 )
 
 // readPages reads the templates, those of the options first.
-func readPages(o Options, minPassword int) (pages, error) {
-	p := pages{byName: map[string]*template.Template{}, assets: map[string][]byte{}}
+func readPages(o Options, minPassword int) (*pages, error) {
+	p := &pages{byName: map[string]*template.Template{}, assets: map[string][]byte{}}
 	read := func(name string) (string, error) {
 		if o.Templates != nil {
 			data, err := fs.ReadFile(o.Templates, name)
@@ -50,6 +50,15 @@ func readPages(o Options, minPassword int) (pages, error) {
 			if err != nil {
 				return nil, fmt.Errorf("console: %w", err)
 			}
+			if name == textsFile && o.Templates != nil { // ours where theirs has none, such as one that was new in this version
+				built, err := files.ReadFile("pages/" + name)
+				if err == nil {
+					t, err = t.Parse(string(built))
+				}
+				if err != nil {
+					return nil, fmt.Errorf("console: template %s: %w", name, err)
+				}
+			}
 			if t, err = t.Parse(source); err != nil {
 				return nil, fmt.Errorf("console: template %s: %w", name, err)
 			}
@@ -62,21 +71,23 @@ func readPages(o Options, minPassword int) (pages, error) {
 		"initial":     initial,
 		"hasLogo":     func() bool { return len(o.Logo) > 0 },
 		"minPassword": func() int { return minPassword },
-		"text":        p.text, // bound below: p.texts is set before anything is executed
+		"text":        p.text,
+		"textOr":      p.textOr,
+		"said":        p.said,
 		"when":        when,
+		"picture":     picture,
 	}
-	funcs["text"] = func(key string, about ...any) (template.HTML, error) { return p.text(key, about...) }
 	var err error
 	if p.texts, err = parse(template.New("").Funcs(funcs), textsFile); err != nil {
-		return pages{}, err
+		return nil, err
 	}
 	around, err := parse(template.New("").Funcs(funcs), layoutFile, partsFile, textsFile)
 	if err != nil {
-		return pages{}, err
+		return nil, err
 	}
 	entries, err := files.ReadDir("pages")
 	if err != nil {
-		return pages{}, fmt.Errorf("console: %w", err)
+		return nil, fmt.Errorf("console: %w", err)
 	}
 	for _, e := range entries {
 		name, isPage := strings.CutSuffix(e.Name(), ".html")
@@ -84,7 +95,7 @@ func readPages(o Options, minPassword int) (pages, error) {
 		case !isPage:
 			source, err := read(e.Name())
 			if err != nil {
-				return pages{}, fmt.Errorf("console: %w", err)
+				return nil, fmt.Errorf("console: %w", err)
 			}
 			p.assets[e.Name()] = []byte(source)
 		case e.Name() != layoutFile && e.Name() != partsFile && e.Name() != textsFile:
@@ -93,11 +104,11 @@ func readPages(o Options, minPassword int) (pages, error) {
 				page, err = parse(page, e.Name())
 			}
 			if err != nil {
-				return pages{}, err
+				return nil, err
 			}
 			var escape *template.Error // what a template names that is not there, or where no text may stand, shows when it is first used
 			if err := page.ExecuteTemplate(io.Discard, "layout", view{}); errors.As(err, &escape) {
-				return pages{}, fmt.Errorf("console: template %s: %w", e.Name(), err)
+				return nil, fmt.Errorf("console: template %s: %w", e.Name(), err)
 			}
 			p.byName[name] = page
 		}
@@ -115,6 +126,17 @@ func (p *pages) text(key string, about ...any) (template.HTML, error) {
 	err := p.texts.ExecuteTemplate(&b, key, what)
 	return template.HTML(b.String()), err //nolint:gosec // a template of ours has made it
 }
+
+// textOr is the text, or what is said where there is none of that key.
+func (p *pages) textOr(key, otherwise string, about ...any) (any, error) {
+	if p.texts.Lookup(key) == nil {
+		return otherwise, nil
+	}
+	return p.text(key, about...)
+}
+
+// said is what a page says of a problem.
+func (p *pages) said(of *problem) (any, error) { return p.textOr("reason."+of.Reason, of.Message, of) }
 
 // view is what a page shows.
 type view struct {
@@ -141,7 +163,13 @@ type view struct {
 	Mailed auth.MailedFlow // a sign-in by what is mailed
 	FormTo string          // another origin to which the form leads in the end; empty: none
 
+	Wide  bool   // it shows more than one thing
+	Mails bool   // the mailbox may be read
+	Alone bool   // shown without the menu, whoever looks
+	Next  string // where to go on to after signing in; empty: the first page
+
 	Password  bool                // one can sign in by a password
+	Registers bool                // one can register
 	Providers []auth.ProviderInfo // by which one can sign in by a link
 
 	Elsewhere bool // who it is about signs in on pages of the application's own
@@ -176,22 +204,30 @@ func (v view) Mark(field, hint string, first bool) mark {
 	return m
 }
 
-// field is a field of a form, as the part of that name shows it. The keys of its texts are label.NAME and, if there is a hint,
-// hint.NAME.
+// field is a field of a form, as the part of that name shows it. The keys of its texts are label.NAME, unless another label is
+// named, and, if there is a hint, hint.NAME.
 type field struct {
 	Name, Type, Autocomplete string
+	Label                    string // label.LABEL says what it is
 	Value                    string
 	Mark                     mark
 	Hint, Optional           bool
 }
 
 // Field is a field of the form with what was typed into it. What else it is, words say: an input type other than text, focus, hint,
-// optional, and anything else for autocomplete.
+// optional, label:NAME for another label, and anything else for autocomplete; an empty word says nothing.
 func (v view) Field(name string, words ...string) field {
-	f := field{Name: name, Type: "text", Value: v.Form.Value(name)}
+	f := field{Name: name, Type: "text", Value: v.Form.Value(name), Label: name}
 	focus := false
 	for _, w := range words {
+		if label, ok := strings.CutPrefix(w, "label:"); ok {
+			f.Label = label
+			continue
+		}
 		switch w {
+		case f.Type: // of "email" "email" the second one is the autocomplete
+			f.Autocomplete = w
+		case "":
 		case "email", "password", "url", "number", "search", "textarea":
 			f.Type = w
 		case "focus":
@@ -217,8 +253,12 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, page string, v vi
 	if v.Flash == nil {
 		v.Flash = c.takeFlash(w, r)
 	}
-	if v.Menu == nil && v.Visitor != nil && v.Visitor.HasAccount() {
+	if v.Menu == nil && !v.Alone && v.Visitor != nil && v.Visitor.HasAccount() {
 		v.Menu = c.menu(v.Visitor, r.URL.Path, v.Back)
+	}
+	if v.Mails = c.readsMails(r, v.Visitor); v.Mails && v.Menu != nil {
+		at := c.path(mailboxPath)
+		v.Menu = append(v.Menu, menu{"menu.development", []item{{mailboxPath, "mailbox.title", r.URL.Path == at || strings.HasPrefix(r.URL.Path, at+"/")}}})
 	}
 	var buf bytes.Buffer
 	if err := c.pages.byName[page].ExecuteTemplate(&buf, "layout", v); err != nil {
@@ -237,6 +277,14 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, page string, v vi
 		w.Write(buf.Bytes()) //nolint:errcheck // the caller has gone: there is nobody to tell
 	}
 	return nil
+}
+
+// picture is the address of a picture if pages may show it: one of this site. What is elsewhere would learn who signs in here.
+func picture(address string) string {
+	if !web.IsLocal(address) {
+		return ""
+	}
+	return address
 }
 
 // initial is the letter that stands for somebody or something that has no picture.

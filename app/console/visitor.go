@@ -35,17 +35,8 @@ func (v visitor) FullName() string {
 	return strings.Join(names, " ")
 }
 
-// Called is how to call the visitor in a sentence.
-func (v visitor) Called() string {
-	switch {
-	case v.Email != "":
-		return v.Email
-	case v.FullName() != "":
-		return v.FullName()
-	default:
-		return "somebody without an e-mail address"
-	}
-}
+// Called is how to call the visitor in a sentence; empty for who has neither address nor name.
+func (v visitor) Called() string { return cmp.Or(v.Email, v.FullName()) }
 
 // Name is how the visitor is shown, at every page inside.
 func (v visitor) Name() string { return cmp.Or(v.FullName(), v.Email, "–") }

@@ -25,6 +25,6 @@
 //
 //	mailer.go   Mailer: what is written to whom    templates/   the words; template.go   reads, tries and fills them in
 //	agent.go    what browsers are, in words
-//	sender.go   Sender: Log and File, which take mails    fx.go   Module    lock_*.go   one process at a time
+//	sender.go   Sender: Log and File, which take mails; box.go   Box, which keeps some to be looked at    fx.go   Module    lock_*.go   one process at a time
 //	smtp.go     SMTP, a Sender too: what a mail looks like on its way, and what is said to the server
 package mail

@@ -27,6 +27,25 @@ function copyButtons(within) {
   }
 }
 
+// Showing what is typed as a password: a button beside it, pressed while it shows. It is masked again before it is sent, so that no
+// browser keeps it among what was typed elsewhere.
+function revealButtons(within) {
+  for (const button of within.querySelectorAll("button[data-reveal]")) {
+    const field = document.getElementById(button.dataset.reveal);
+    const show = (shown) => {
+      field.type = shown ? "text" : "password";
+      button.setAttribute("aria-pressed", shown);
+    };
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      show(field.type === "password");
+      field.focus();
+    });
+    field.form.addEventListener("submit", () => show(false));
+    window.addEventListener("pagehide", () => show(false));
+  }
+}
+
 // Searching as one types: a form with data-live has the part of that id of its own page asked for anew.
 function liveForms() {
   for (const form of document.querySelectorAll("form[data-live]")) {
@@ -64,6 +83,7 @@ function liveForms() {
 function enhance(within) {
   localTimes(within);
   copyButtons(within);
+  revealButtons(within);
 }
 
 enhance(document);
