@@ -67,7 +67,7 @@ func TestPasswordsAreMaskedAndMayBePastedAndFilledIn(t *testing.T) {
 				}
 			}
 		}
-		names += strings.Count(page, `{{template "address" `)
+		names += strings.Count(page, `{{template "address" `) + strings.Count(page, `{{template "whose" `)
 		if passwords > 0 && names == 0 {
 			t.Errorf("%s asks for a password, and a manager does not see whose", file)
 		}

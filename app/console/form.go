@@ -38,7 +38,7 @@ func (f form) Value(name string) string {
 	if strings.Contains(name, "password") {
 		return ""
 	}
-	if typed, ours := map[string]string{"email": f.Email, "first_name": f.FirstName, "last_name": f.LastName}[name]; ours {
+	if typed, ours := map[string]string{"email": f.Email, "first_name": f.FirstName, "last_name": f.LastName}[name]; ours && typed != "" {
 		return typed
 	}
 	return f.values.Get(name)
