@@ -33,7 +33,10 @@ import (
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/emailpass"
+	"github.com/latchkey-go/latchkey/modules/auth/github"
+	"github.com/latchkey-go/latchkey/modules/auth/google"
 	"github.com/latchkey-go/latchkey/modules/auth/magiclink"
+	"github.com/latchkey-go/latchkey/modules/auth/microsoft"
 	"github.com/latchkey-go/latchkey/modules/auth/oidc"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
@@ -44,7 +47,7 @@ const stopTimeout = 15 * time.Second
 // New returns the server as an fx application, ready to Run. Further options add to it: providers by auth.AsProvider,
 // decorators, hooks of the application's own.
 func New(cfg *Config, opts ...fx.Option) *fx.App {
-	return fx.New(append([]fx.Option{Module(cfg), fx.Invoke(fx.Annotate(serve, fx.ParamTags(``, ``, ``, ``, `group:"app.handlers"`)), warnOfMissingIndexes)}, opts...)...)
+	return fx.New(append([]fx.Option{Module(cfg), fx.Invoke(fx.Annotate(serve, fx.ParamTags(``, ``, ``, `optional:"true"`, `group:"app.handlers"`)), warnOfMissingIndexes)}, opts...)...)
 }
 
 // Module is everything the program is made of, but for listening: New adds that.
@@ -55,9 +58,46 @@ func Module(cfg *Config) fx.Option {
 		outbox.Deliver, purge.Run, webhook.Run,
 		fx.Invoke(fx.Annotate(runProviders, fx.ParamTags(``, `group:"auth.providers"`))),
 		httpapi.Module,
-		console.Module,
+		pages(cfg),
 		fx.StopTimeout(stopTimeout),
 	)
+}
+
+// pages are the pages, unless they are switched off.
+func pages(cfg *Config) fx.Option {
+	if !cfg.Console.Enabled {
+		return fx.Options()
+	}
+	return fx.Options(fx.Provide(consoleOptions), console.Module)
+}
+
+// consoleOptions are what the configuration says of the pages.
+func consoleOptions(c *Config) (console.Options, error) {
+	o := console.Options{Path: c.Console.Path, Name: c.Console.Name}
+	if c.Console.Templates != "" {
+		if _, err := os.ReadDir(c.Console.Templates); err != nil {
+			return console.Options{}, fmt.Errorf("console.templates: %w", err)
+		}
+		o.Templates = os.DirFS(c.Console.Templates)
+	}
+	if c.Console.Logo != "" {
+		var err error
+		if o.Logo, err = os.ReadFile(c.Console.Logo); err != nil {
+			return console.Options{}, fmt.Errorf("console.logo: %w", err)
+		}
+	}
+	return o, nil
+}
+
+// at is where the pages are on the site of that address.
+func (c *Config) at(site string) string { return site + c.Console.Path }
+
+// pages is the path of the pages; empty if there are none.
+func (c *Config) pages() string {
+	if !c.Console.Enabled {
+		return ""
+	}
+	return c.Console.Path
 }
 
 // core is what every command needs.
@@ -88,7 +128,8 @@ func core(cfg *Config) fx.Option {
 			l.UseErrorLevel(slog.LevelDebug) // whoever starts the program says what went wrong, once and in words
 			return l
 		}),
-		user.Module, auth.Module, emailpass.Module, mailedSignIns(cfg), oidc.Module, link.Module, outbox.Module, mail.Module, webhook.Module,
+		user.Module, auth.Module, emailpass.Module, mailedSignIns(cfg),
+		oidc.Module, google.Module, microsoft.Module, github.Module, link.Module, outbox.Module, mail.Module, webhook.Module,
 		audit.Module, audit.Feed, purge.Module,
 		fx.Invoke(func(actorsChecked) {}, openKeys),
 	)
@@ -101,9 +142,9 @@ func mailedSignIns(cfg *Config) fx.Option {
 	}
 	return fx.Options(magiclink.Module, fx.Provide(fx.Annotate(func(c *Config, at *listener) magiclink.Options {
 		if at != nil {
-			return magiclink.Options{URL: at.url}
+			return magiclink.Options{URL: at.url, Page: c.Console.Path + "/magic"}
 		}
-		return magiclink.Options{URL: c.HTTP.PublicURL}
+		return magiclink.Options{URL: c.HTTP.PublicURL, Page: c.Console.Path + "/magic"}
 	}, fx.ParamTags(``, `optional:"true"`))))
 }
 
@@ -237,7 +278,7 @@ func apiOptions(c *Config, log *slog.Logger) httpapi.Options {
 	}
 	return httpapi.Options{
 		ResetTokenInResponse: c.Admin.ResetTokenInResponse, Roles: c.Roles,
-		CallbackURLs: c.HTTP.CallbackURLs, RequireFlowCookie: c.HTTP.RequireFlowCookie, SignInPage: "/app/login",
+		CallbackURLs: c.HTTP.CallbackURLs, RequireFlowCookie: c.HTTP.RequireFlowCookie, Pages: c.pages(),
 	}
 }
 
@@ -406,17 +447,18 @@ func checkProviders(c *Config, providers []auth.Provider, made []auth.ProviderTy
 			add("auth.providers."+p.Name(), "%v", wrong)
 		}
 	}
-	c.checkIssuers(add)
+	c.checkAddresses(add)
 	names := strings.Join(slices.Sorted(maps.Keys(known)), ", ")
-	types := ""
+	var types []string
 	for _, t := range made {
-		types = strings.TrimPrefix(types+", "+t.Name, ", ")
+		types = append(types, t.Name)
 	}
+	slices.Sort(types)
 	for _, id := range slices.Sorted(maps.Keys(c.Auth.Providers)) {
 		switch _, typed := c.Auth.Providers[id]["type"]; {
 		case known[id]:
 		case typed:
-			add("auth.providers."+id+".type", "there is no such type of provider; there is %s", types)
+			add("auth.providers."+id+".type", "there is no such type of provider; there are %s", strings.Join(types, ", "))
 			known[id] = true // it was meant to be there
 		default:
 			add("auth.providers."+id, "there is no such provider; there are %s", names)

@@ -41,12 +41,13 @@ func adviseSetup(ctx context.Context, c *Config, at *listener, users *user.Servi
 	if err == nil {
 		err = trail.Record(ctx, audit.Entry{Action: "setup.offered", TargetType: "invite", TargetID: string(invite.ID)})
 	}
-	link := inviteLink(at.url, users.InviteToken(invite, user.ByHand))
+	link := inviteLink(c.at(at.url), users.InviteToken(invite, user.ByHand))
 	return fmt.Sprintf("\nNobody is an administrator yet. Become the first one by this link, which works once, for 24 hours or until the next start:\n  %s\nor on the command line:\n  %s user -e you@example.com\n", link, program()), err
 }
 
-func inviteLink(base, token string) string {
-	return base + "/app/invite?token=" + url.QueryEscape(token)
+// inviteLink is where an invite is accepted, at the pages.
+func inviteLink(pages, token string) string {
+	return pages + "/invite?token=" + url.QueryEscape(token)
 }
 
 // program is how whoever started this program starts it again.

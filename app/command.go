@@ -336,7 +336,7 @@ func (m *command) makeInvite(db *database.DB, users *user.Service, address strin
 		return err
 	}
 	token := users.InviteToken(invite, user.ByHand)
-	fmt.Fprintf(m.out, "Invite token: %s\nOpen the invite at: %s\n", token, inviteLink(m.config.HTTP.URL(), token))
+	fmt.Fprintf(m.out, "Invite token: %s\nOpen the invite at: %s\n", token, inviteLink(m.config.at(m.config.HTTP.URL()), token))
 	return nil
 }
 

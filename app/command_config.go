@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -85,7 +86,10 @@ func (m *command) faultsOfParts() (faults Problems) {
 			errors.As(err, &more)
 			return append(faults, more...)
 		}
-		faults = append(faults, m.settingsProblems(settings)...)
+		keys := slices.DeleteFunc(slices.Clone(settings.Keys), func(key string) bool { // it is missing because it was dropped
+			return m.config.Auth.Providers.has(key) && !c.Auth.Providers.has(key)
+		})
+		faults = append(faults, m.settingsProblems(&auth.SettingsError{Keys: keys, What: settings.What})...)
 		dropped := false // the others show without these
 		for _, key := range settings.Keys {
 			dropped = c.Auth.Providers.drop(key) || dropped
@@ -107,6 +111,13 @@ func (c *Config) parts() *Config {
 		p.Link.Actors[name] = ActorConfig{Policy: p.Link.Actors[link.ActorUser].Policy, Providers: a.Providers, CreateUsersBy: a.CreateUsersBy}
 	}
 	return p
+}
+
+// has reports whether there is the setting that a key of the configuration names.
+func (p ProviderSettings) has(key string) bool {
+	id, name, _ := strings.Cut(strings.TrimPrefix(key, "auth.providers."), ".")
+	_, ok := p[id][name]
+	return ok
 }
 
 // drop takes away the setting that a key of the configuration names, or else its section. It reports whether there was one.

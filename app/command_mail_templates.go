@@ -105,7 +105,7 @@ func (m *command) mailPreview(dir string) error {
 
 // mailWords are the options of what mails say.
 func mailWords(c *Config) mail.Options {
-	o := mail.Options{From: c.Mail.From, URL: c.HTTP.URL(), Name: c.Mail.Name}
+	o := mail.Options{From: c.Mail.From, URL: c.HTTP.URL(), Pages: c.Console.Path, Name: c.Mail.Name}
 	if c.Mail.Templates != "" {
 		o.Templates = templates{os.DirFS(c.Mail.Templates), c.Mail.Templates}
 	}

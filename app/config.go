@@ -45,6 +45,7 @@ type Config struct {
 	Roles    map[string][]string `key:"roles" entries:"admin=* member="`
 	Invite   InviteConfig        `key:"invite"`
 	Admin    AdminConfig         `key:"admin"`
+	Console  ConsoleConfig       `key:"console"`
 	Mail     MailConfig          `key:"mail"`
 	Events   EventsConfig        `key:"events"`
 	Webhooks WebhooksConfig      `key:"webhooks"`
@@ -190,6 +191,20 @@ type InviteConfig struct {
 type AdminConfig struct {
 	// ResetTokenInResponse has the API show an administrator the token that resets a user's password, as Medusa does.
 	ResetTokenInResponse bool `key:"reset_token_in_response" def:"false"`
+}
+
+// ConsoleConfig is about the pages.
+type ConsoleConfig struct {
+	// Enabled false leaves the pages to the application: mails still lead to Path.
+	Enabled bool `key:"enabled" def:"true"`
+	// Path is where the pages are.
+	Path string `key:"path" def:"/app"`
+	// Name is how the pages call the site.
+	Name string `key:"name" def:"Latchkey"`
+	// Logo is a file with a picture. Empty means none.
+	Logo string `key:"logo" def:""`
+	// Templates is a directory of templates that count before the built-in ones. Empty means none.
+	Templates string `key:"templates" def:""`
 }
 
 // MailConfig says how mails leave. Driver answers for auto.

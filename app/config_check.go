@@ -19,6 +19,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/latchkey-go/latchkey/app/console"
 	"github.com/latchkey-go/latchkey/app/httpapi"
 	"github.com/latchkey-go/latchkey/app/mail"
 	"github.com/latchkey-go/latchkey/app/web"
@@ -44,9 +45,18 @@ var checks = map[string]func(string) string{
 	"link.actors.*.create_users_by": checkProvider,
 	"invite.default_roles":          checkRole,
 	"roles.*":                       checkPermission,
+	"console.path":                  checkPages,
+	"console.name":                  checkName,
 	"mail.from":                     checkFrom,
 	"mail.name":                     checkName,
 	"mail.smtp.host":                checkSMTPHost,
+}
+
+func checkPages(path string) string {
+	if err := console.CheckPath(path); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 const howToMakeSecret = "make one with: openssl rand -base64 32 | tr '+/' '-_' | tr -d '='"
@@ -126,6 +136,14 @@ func (c *Config) together(add func(key, format string, args ...any)) {
 	if u, err := url.Parse(c.HTTP.URL()); err == nil && u.Scheme == "http" && (!mail.IsLoopback(u.Hostname()) || c.HTTP.PublicURL == "" && !listensOnLoopback(c.HTTP.Addr)) {
 		add("http.public_url", "must be set to https://… in production, because passwords and sessions travel over it")
 	}
+	if wrong := checkEntries(c.HTTP.CallbackURLs, func(s string) string {
+		if travelsInClear(s) {
+			return "must be https:// in production, because what signs people in travels there: http is for this machine"
+		}
+		return ""
+	}); wrong != "" {
+		add("http.callback_urls", "%s", wrong)
+	}
 	if c.Auth.Password.BcryptCost < 10 {
 		add("auth.password.bcrypt_cost", "must be at least 10 in production: lower ones are for tests")
 	}
@@ -153,13 +171,30 @@ func (c *Config) together(add func(key, format string, args ...any)) {
 	}
 }
 
-// checkIssuers says which issuers of providers production refuses.
-func (c *Config) checkIssuers(add func(key, format string, args ...any)) {
+// checkAddresses says which addresses of providers production refuses: those of who says who somebody is, and where people
+// come back to.
+func (c *Config) checkAddresses(add func(key, format string, args ...any)) {
+	if !c.Production() {
+		return
+	}
 	for _, id := range slices.Sorted(maps.Keys(c.Auth.Providers)) {
-		if issuer, _ := c.Auth.Providers[id]["issuer"].(string); c.Production() && strings.HasPrefix(strings.ToLower(issuer), "http:") {
-			add("auth.providers."+id+".issuer", "must be https:// in production, because whoever is between could be anybody: http is for an issuer of a test")
+		for _, name := range []string{"issuer", "authority", "url"} {
+			if at, _ := c.Auth.Providers[id][name].(string); isHTTP(at) {
+				add("auth.providers."+id+"."+name, "must be https:// in production, because whoever is between could be anybody: http is for an issuer of a test")
+			}
+		}
+		if at, _ := c.Auth.Providers[id]["callback_url"].(string); travelsInClear(at) {
+			add("auth.providers."+id+".callback_url", "must be https:// in production, because what signs people in travels there: http is for this machine")
 		}
 	}
+}
+
+func isHTTP(address string) bool { return strings.HasPrefix(strings.ToLower(address), "http:") }
+
+// travelsInClear reports whether what is sent to an address can be read on its way: it is http, and not on this machine.
+func travelsInClear(address string) bool {
+	u, err := url.Parse(address)
+	return isHTTP(address) && (err != nil || !mail.IsLoopback(u.Hostname()))
 }
 
 // checkSMTP says what is wrong with the settings of the driver smtp together.

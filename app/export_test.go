@@ -3,8 +3,11 @@ package app
 import (
 	"io"
 	"net/http"
+	"slices"
 
 	"go.uber.org/fx"
+
+	"github.com/latchkey-go/latchkey/app/console"
 )
 
 // KnownKeys are the keys that there are, with * where a name stands that the configuration gives.
@@ -30,6 +33,6 @@ func CheckPatterns(patterns ...string) error {
 	for _, p := range patterns {
 		own = append(own, ownHandler{p, http.NotFoundHandler()})
 	}
-	_, err := withOwn(http.NotFoundHandler(), own)
+	_, err := withOwn(http.NotFoundHandler(), append(slices.Clone(ourPaths), console.DefaultPath+"/"), own)
 	return err
 }

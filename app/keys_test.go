@@ -576,7 +576,7 @@ func TestTheDocumentsListEveryPurposeOfAKey(t *testing.T) {
 			}
 		}
 	}
-	if found != 11 {
-		t.Errorf("%d purposes were found, want 11: is there a new one?", found)
+	if found != 12 {
+		t.Errorf("%d purposes were found, want 12: is there a new one?", found)
 	}
 }

@@ -328,6 +328,48 @@ func TestAMailedSignInEndsWhereItWasToLead(t *testing.T) {
 	}, "LATCHKEY_HTTP_CALLBACK_URLS="+shop)
 }
 
+// A flow goes on when another mail is asked for, and so must what the browser keeps of it.
+func TestAnotherMailHasTheBrowserKeepItsSignInForAsLong(t *testing.T) {
+	eachMailing(t, "link", func(m *mailingServer) {
+		ada := m.surfer()
+		ada.submit("email", "ada@example.com").want(200, "/app/magic", "within 10 minutes")
+		at, err := url.Parse(m.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept := ada.client.Jar.Cookies(at)
+		ada.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		ada.submit("email", "ada@example.com").want(303, "/app/magic")
+		again := (&http.Response{Header: ada.header}).Cookies()
+		if len(kept) != 1 || len(again) != 1 || again[0].Name != "latchkey-flow" || again[0].Value != kept[0].Value || time.Until(again[0].Expires) < 19*time.Minute {
+			t.Errorf("the browser has %v, and is told to keep %v", kept, again)
+		}
+		ada.client.CheckRedirect = nil
+		ada.get(m.link(2)).want(200, "/app/magic", "Sign in as ada@example.com")
+	})
+}
+
+// Programs look whether a link leads somewhere before people follow it, and are another browser.
+func TestWhoLooksWhetherThePageIsThereTakesTheSignInFromNobody(t *testing.T) {
+	const shop = "http://shop.example.com/callback"
+	eachMailing(t, "code", func(m *mailingServer) {
+		ada := m.surfer()
+		ada.do("POST", "/auth/user/magiclink", "application/json", `{"email":"ada@example.com","callback_url":"`+shop+`"}`).want(200, "/auth/user/magiclink")
+		page := member(ada.body, "location")
+		at, err := url.Parse(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		program := m.surfer()
+		program.do("HEAD", page, "", "").want(200, "/app/magic")
+		if given := program.header.Get("Set-Cookie"); given != "" {
+			t.Errorf("it is given %s", given)
+		}
+		answer := fmt.Sprintf(`{"state":%q,"code":%q}`, at.Query().Get("state"), m.code(1))
+		ada.do("POST", "/auth/user/magiclink/callback", "application/json", answer).want(200, "/auth/user/magiclink/callback", `"token"`)
+	}, "LATCHKEY_HTTP_CALLBACK_URLS="+shop)
+}
+
 func TestWhoTypesAnAddressDoesNotLearnWhetherItIsKnown(t *testing.T) {
 	eachMailing(t, "link", func(m *mailingServer) {
 		wantPost(t, 200, m.url+"/auth/user/emailpass/register", `{"email":"known@example.com","password":"correct horse"}`)

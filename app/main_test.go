@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey-go/latchkey/app/browsertest"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/kernel/secrettest"
 )
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(vouchingServer) != "" {
 		os.Exit(vouches()) // likewise (reliability_test.go)
 	}
-	databasetest.Main(m, func() {
+	databasetest.Main(m, browsertest.Stop, func() {
 		os.RemoveAll(programDir)
 	})
 }

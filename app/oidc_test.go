@@ -34,7 +34,7 @@ link:
 		"auth.providers.okta.client_id: must be set to what the issuer calls this application",
 		"auth.providers.okta.algorithms: must be among RS256",
 		"auth.providers.google.issuer: must be set to the issuer's address",
-		"auth.providers.corp.type: there is no such type of provider; there is oidc",
+		"auth.providers.corp.type: there is no such type of provider; there are github, google, microsoft, oidc",
 		"auth.providers.nobody: there is no such provider; there are emailpass, google, okta",
 		`link.actors.user.providers: there is no provider "elsewhere"`,
 	}
@@ -53,11 +53,65 @@ func TestProductionWantsIssuersByHTTPS(t *testing.T) {
 	write(t, filepath.Join(dir, "config.yaml"), `
 env: production
 secrets: [`+goodSecret+`]
-auth: {providers: {okta: {type: oidc, issuer: "http://id.example.com", client_id: x, private_hosts: [id.example.com]}}}
+auth:
+  providers:
+    okta: {type: oidc, issuer: "http://id.example.com", client_id: x, private_hosts: [id.example.com], callback_url: "http://shop.example.com/back"}
+    microsoft: {tenant: aaaabbbb-0000-cccc-1111-dddd2222eeee, authority: "http://login.example.com", client_id: x, client_secret: y, callback_url: "HTTP://127.0.0.1/back"}
+    github: {url: "http://github.corp.example", private_hosts: [github.corp.example], client_id: x, client_secret: y}
 `)
 	_, errs, code := inDir(t, dir, []string{"config"})
-	if code != 2 || !strings.Contains(errs, "auth.providers.okta.issuer: must be https:// in production") {
+	for _, w := range []string{
+		"auth.providers.okta.issuer: must be https:// in production", "auth.providers.okta.callback_url: must be https:// in production",
+		"auth.providers.microsoft.authority: must be https://", "auth.providers.github.url: must be https:// in production",
+	} {
+		if code != 2 || !strings.Contains(errs, w) {
+			t.Errorf("exit %d, does not say %q:\n%s", code, w, errs)
+		}
+	}
+	if strings.Contains(errs, "microsoft.callback_url") {
+		t.Errorf("refuses an address of this machine:\n%s", errs)
+	}
+	write(t, filepath.Join(dir, "config.yaml"), `
+env: production
+secrets: [`+goodSecret+`]
+http: {public_url: "https://id.example.com", callback_urls: ["https://shop.example.com/back", "http://shop.example.com/back", "http://localhost:3000/back", "http://10.0.0.1/back"]}
+`)
+	_, errs, code = inDir(t, dir, []string{"config"})
+	if code != 2 || !strings.Contains(errs, "http.callback_urls: entries 2, 4 must be https:// in production") {
 		t.Errorf("exit %d\n%s", code, errs)
+	}
+}
+
+// A section that is called as a vendor is one of that type, and what it lacks stops the start.
+func TestVendorsThatAreSetUpWrongStopTheStartAllAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "config.yaml"), `
+auth:
+  providers:
+    google: {client_id: x, client_secret: hunter2, issuer: "https://id.example.com", hosted_domains: [nowhere]}
+    microsoft: {client_id: x, client_secret: hunter2, tenant: common}
+    github: {client_id: x, scopes: [repo]}
+    work: {type: google, client_secret: "file:/nowhere/at/all"}
+`)
+	_, errs, code := inDir(t, dir, nil)
+	if want := "auth.providers.work.client_secret: the file /nowhere/at/all cannot be read"; code != 2 || !strings.Contains(errs, want) {
+		t.Errorf("exit %d, does not say %q:\n%s", code, want, errs)
+	}
+	write(t, filepath.Join(dir, "config.yaml"), `
+auth:
+  providers:
+    google: {client_id: x, client_secret: hunter2, issuer: "https://id.example.com", hosted_domains: [nowhere]}
+    microsoft: {client_id: x, client_secret: hunter2, tenant: common}
+    github: {client_id: x, scopes: [repo]}
+`)
+	_, errs, code = inDir(t, dir, nil)
+	for _, w := range []string{
+		"auth.providers.google.issuer: the provider knows no such setting", "auth.providers.google.hosted_domains: must be domains",
+		"auth.providers.microsoft.allowed_tenants: must list the ids", "auth.providers.github.client_secret: must be set", "auth.providers.github.scopes: the provider knows no such setting",
+	} {
+		if code != 2 || !strings.Contains(errs, w) || strings.Contains(errs, "hunter2") {
+			t.Errorf("exit %d, does not say %q:\n%s", code, w, errs)
+		}
 	}
 }
 
@@ -69,10 +123,13 @@ func TestTheServerStartsWithoutAnIssuerAndFindsItLater(t *testing.T) {
 	hanging.Fail(authtest.Discovery, authtest.Silent)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "latchkey.yaml")
+	hub := authtest.NewGitHub(t)
+	hub.Fail(authtest.GitHubRoot, authtest.Failing)
 	section := func(i *authtest.Issuer) string {
 		return `{type: oidc, icon: /x.svg, issuer: "` + i.URL() + `", client_id: ` + i.ClientID() + `, client_secret: ` + i.ClientSecret() + `, private_hosts: [127.0.0.1]}`
 	}
-	write(t, file, "auth: {providers: {down: "+section(down)+", hanging: "+section(hanging)+"}}\nlink: {actors: {user: {providers: [emailpass, down, hanging]}}}\n")
+	write(t, file, "auth: {providers: {down: "+section(down)+", hanging: "+section(hanging)+
+		", github: {url: \""+hub.URL()+"\", client_id: x, client_secret: y, private_hosts: [127.0.0.1]}}}\nlink: {actors: {user: {providers: [emailpass, down, hanging, github]}}}\n")
 	server := start(t, environment(dir, databasetest.Database{}), "--config", file)
 	if err := server.up(t.Context()); err != nil {
 		t.Fatal(err)
@@ -99,10 +156,15 @@ func TestTheServerStartsWithoutAnIssuerAndFindsItLater(t *testing.T) {
 	}
 	const shown = `{"id":"down","identifier":"down","display_name":"down","flow":"redirect","start":"/auth/user/down/start","icon":"/x.svg"`
 	until("/auth/user/providers", func(s string) bool { return strings.Contains(s, shown+`,"available":false}`) })
-	until("/health", func(s string) bool { return strings.HasPrefix(s, `{"status":"ok","unavailable_providers":["down"`) })
+	until("/health", func(s string) bool {
+		return strings.HasPrefix(s, `{"status":"ok","unavailable_providers":["down","github"`)
+	})
 	down.Behave()
+	hub.Mend()
 	until("/auth/user/providers", func(s string) bool { return strings.Contains(s, shown+"}") })
-	until("/health", func(s string) bool { return strings.HasPrefix(s, `{"status":"ok"`) && !strings.Contains(s, `"down"`) })
+	until("/health", func(s string) bool {
+		return strings.HasPrefix(s, `{"status":"ok"`) && !strings.Contains(s, `"down"`) && !strings.Contains(s, `"github"`)
+	})
 	if hanging.Hits(authtest.Discovery) == 0 {
 		t.Error("the issuer that hangs was never asked")
 	}

@@ -56,7 +56,12 @@ func (b *block) starts() bool {
 }
 
 // isTest reports whether the block is how to run the tests, which must not run themselves.
-func (b *block) isTest() bool { return strings.HasPrefix(b.code, "go test ") }
+func (b *block) isTest() bool {
+	return strings.HasPrefix(b.code, "go test ") || testsModules.MatchString(b.code)
+}
+
+// testsModules is how the tests of the other modules are run.
+var testsModules = regexp.MustCompile(`^for module in ([^;]+); do go test -C \$module \./\.\.\.; done$`)
 
 // readREADME returns its blocks, texts beneath the sh block they follow.
 func readREADME(t *testing.T) (blocks []*block) {
@@ -307,31 +312,42 @@ func TestTheREADMEsTestCommandIsWhatCIRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var tested []string // modules, each as its -C
+	own := regexp.MustCompile(`(?m)^modules=\(([^)]*)\)$`).FindSubmatch(ci)
+	if own == nil {
+		t.Fatal(".ci/run has no list of modules")
+	}
+	for _, loop := range []string{`for module in . "${modules[@]}"; do`, `for module in "${modules[@]}"; do`, `go test -C "$module" -race`} {
+		if !strings.Contains(string(ci), loop) {
+			t.Errorf(".ci/run does not say %s", loop)
+		}
+	}
+	var tested []string
 	for _, b := range readREADME(t) {
 		if b.lang != "sh" || !b.isTest() {
 			continue
 		}
-		packages, in := strings.TrimPrefix(b.code, "go test "), ""
-		if of, ok := strings.CutPrefix(packages, "-C "); ok { // of another module, which must be said first
-			in, packages, _ = strings.Cut(of, " ")
-			in = "-C " + in + " "
+		if of := testsModules.FindStringSubmatch(b.code); of != nil {
+			tested = append(tested, strings.Fields(of[1])...)
+			if of[1] != string(own[1]) {
+				t.Errorf("%v: these are the modules %s, and those of .ci/run are %s", b, of[1], own[1])
+			}
+			continue
 		}
-		tested = append(tested, in)
-		same := regexp.MustCompile(`\bgo test ` + regexp.QuoteMeta(in) + `(-\S+ )*` + regexp.QuoteMeta(packages) + `([ ;]|$)`)
+		tested = append(tested, ".")
+		same := regexp.MustCompile(`\bgo test (-\S+ )*` + regexp.QuoteMeta(strings.TrimPrefix(b.code, "go test ")) + `([ ;]|$)`)
 		if !same.Match(ci) {
 			t.Errorf("%v: .ci/run does not run %q with more flags", b, b.code)
 		}
 	}
 	for _, module := range modules(t) {
 		if !slices.Contains(tested, module) {
-			t.Errorf("the README does not say how to run the tests of the module %q", module)
+			t.Errorf("the README does not say how to run the tests of the module %s: add it to the list there, and to that of .ci/run", module)
 		}
 	}
 }
 
-// modules are those of the repository, each as the go command's flag that goes there; "" is the project itself.
-func modules(t *testing.T) (flags []string) {
+// modules are those of the repository, each as its directory; . is the project itself.
+func modules(t *testing.T) (dirs []string) {
 	t.Helper()
 	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
 		switch name := entry.Name(); {
@@ -339,18 +355,16 @@ func modules(t *testing.T) (flags []string) {
 			return err
 		case entry.IsDir() && path != ".." && (strings.HasPrefix(name, ".") || name == "data" || name == "node_modules"):
 			return fs.SkipDir
-		case path == filepath.Join("..", "go.mod"):
-			flags = append(flags, "")
 		case name == "go.mod":
 			dir, _ := filepath.Rel("..", filepath.Dir(path))
-			flags = append(flags, "-C "+filepath.ToSlash(dir)+" ")
+			dirs = append(dirs, filepath.ToSlash(dir))
 		}
 		return nil
 	})
-	if err != nil || len(flags) == 0 {
-		t.Fatal(flags, err)
+	if err != nil || len(dirs) == 0 {
+		t.Fatal(dirs, err)
 	}
-	return flags
+	return dirs
 }
 
 // clone copies the project, as a newcomer has it, to a directory that is removed at the end.

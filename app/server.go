@@ -36,13 +36,18 @@ func newListener(lc fx.Lifecycle, c *Config) (*listener, error) {
 	return &listener{l, at.URL()}, nil
 }
 
-// Handler is everything the program serves: the pages under /app, the API elsewhere. The front page leads to the pages.
+// Handler is everything the program serves: the pages under their path, the API elsewhere. The front page leads to the pages. Without
+// pages (nil) it is the API alone.
 func Handler(api *httpapi.API, pages *console.Console) http.Handler {
+	if pages == nil {
+		return api
+	}
+	at := pages.Prefixes()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch p := r.URL.Path; {
 		case p == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
-			http.Redirect(w, r, "/app", http.StatusSeeOther)
-		case p == "/app" || strings.HasPrefix(p, "/app/"):
+			http.Redirect(w, r, at[0], http.StatusSeeOther)
+		case p == at[0] || strings.HasPrefix(p, at[1]):
 			pages.ServeHTTP(w, r)
 		default:
 			api.ServeHTTP(w, r)
@@ -67,15 +72,15 @@ type ownHandler struct {
 }
 
 // withOwn is ours, and the application's own handlers for what they are for.
-func withOwn(ours http.Handler, own []ownHandler) (http.Handler, error) {
+func withOwn(ours http.Handler, paths []string, own []ownHandler) (http.Handler, error) {
 	if len(own) == 0 {
 		return ours, nil
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", ours)
 	for i, h := range own {
-		if !ownPattern.MatchString(h.pattern) || path.Clean(h.pattern) != strings.TrimSuffix(h.pattern, "/") || h.pattern == "//" || slices.ContainsFunc(ourPaths, func(of string) bool { return strings.HasPrefix(h.pattern+"/", of) }) {
-			return nil, fmt.Errorf("app.WithHandler: the pattern %q is not one of an application: use one such as /store/, not under %s", h.pattern, strings.Join(ourPaths, ", "))
+		if !ownPattern.MatchString(h.pattern) || path.Clean(h.pattern) != strings.TrimSuffix(h.pattern, "/") || h.pattern == "//" || slices.ContainsFunc(paths, func(of string) bool { return strings.HasPrefix(h.pattern+"/", of) }) {
+			return nil, fmt.Errorf("app.WithHandler: the pattern %q is not one of an application: use one such as /store/, not under %s", h.pattern, strings.Join(paths, ", "))
 		}
 		if slices.ContainsFunc(own[:i], func(other ownHandler) bool { return other.pattern == h.pattern }) {
 			return nil, fmt.Errorf("app.WithHandler: there are two handlers for %s", h.pattern)
@@ -87,12 +92,16 @@ func withOwn(ours http.Handler, own []ownHandler) (http.Handler, error) {
 
 var (
 	ownPattern = regexp.MustCompile(`^/[A-Za-z0-9_.~/-]+$`)
-	ourPaths   = []string{"/auth/", "/admin/", "/app/", "/.well-known/", "/health/"}
+	ourPaths   = []string{"/auth/", "/admin/", "/.well-known/", "/health/"}
 )
 
 // serve answers requests from start to stop, with limits that a slow or greedy client runs into.
 func serve(lc fx.Lifecycle, at *listener, api *httpapi.API, pages *console.Console, own []ownHandler, log *slog.Logger, shutdown fx.Shutdowner) error {
-	handler, err := withOwn(Handler(api, pages), own)
+	paths := ourPaths
+	if pages != nil {
+		paths = append(slices.Clone(paths), pages.Prefixes()[1])
+	}
+	handler, err := withOwn(Handler(api, pages), paths, own)
 	if err != nil {
 		return err
 	}

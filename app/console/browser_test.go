@@ -214,6 +214,7 @@ type browser struct {
 	client *http.Client
 	header http.Header // sent with every request
 	page   page
+	at     string // where the pages are
 }
 
 // page is what a browser shows.
@@ -235,7 +236,7 @@ func (s *site) browser(t *testing.T) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &browser{t: t, site: s, header: http.Header{}}
+	b := &browser{t: t, site: s, header: http.Header{}, at: console.DefaultPath}
 	b.client = &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
 		if s.isSecret(r.URL.String()) {
 			t.Errorf("a redirect carries a secret: %s", r.URL)
@@ -355,7 +356,7 @@ func (b *browser) inspect(p page) (forms []htmlForm) {
 			described = append(described, strings.Fields(attributes["aria-describedby"])...)
 			switch name {
 			case "script":
-				if attributes["src"] != "/app/console.js" {
+				if attributes["src"] != b.at+"/console.js" {
 					complain("a page has a script other than ours")
 				}
 			case "style", "iframe":

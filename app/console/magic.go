@@ -35,7 +35,7 @@ func (c *Console) openMagic(w http.ResponseWriter, r *http.Request) error {
 	case q.Get("state") == "":
 		return c.showMagic(w, r, auth.MailedFlow{}, form{}, nil)
 	}
-	f, err := c.magicFlow(w, r, q.Get("state"))
+	f, _, err := c.magicFlow(w, r, q.Get("state"))
 	if errors.Is(err, auth.ErrFlow) {
 		return c.showMagic(w, r, auth.MailedFlow{}, form{}, errMagicOver)
 	}
@@ -49,21 +49,26 @@ func (c *Console) hasMagic() bool {
 	return slices.ContainsFunc(c.auth.ListAuthProviders(), func(p auth.ProviderInfo) bool { return p.ID == magicProvider })
 }
 
-// magicFlow returns the flow that the browser is in. One that was begun where no cookie could be kept, by a page of the application's
-// own, is bound to this browser now: the link will be opened in it.
-func (c *Console) magicFlow(w http.ResponseWriter, r *http.Request, state string) (auth.MailedFlow, error) {
-	secret, _ := c.site.Flow(r)
-	f, err := c.auth.MailedFlow(r.Context(), magicProvider, state, secret)
-	if secret != "" && !errors.Is(err, auth.ErrFlow) {
-		return f, err
+// magicFlow returns the flow that the browser is in, and the secret that this keeps of it. One that was begun where no cookie could be
+// kept, by a page of the application's own, is bound to this browser now: the link will be opened in it.
+func (c *Console) magicFlow(w http.ResponseWriter, r *http.Request, state string) (f auth.MailedFlow, secret string, err error) {
+	secret, _ = c.site.Flow(r)
+	f, err = c.auth.MailedFlow(r.Context(), magicProvider, state, secret)
+	switch {
+	case secret != "" && !errors.Is(err, auth.ErrFlow):
+		return f, secret, err
+	case r.Method == http.MethodHead: // who looks whether the page is there takes the flow from nobody
+		f, err = c.auth.MailedFlow(r.Context(), magicProvider, state, "")
+		return f, "", err
 	}
 	secret = c.site.FlowSecret(r)
 	until, err := c.auth.KeepMailedFlow(r.Context(), magicProvider, state, secret)
 	if err != nil {
-		return auth.MailedFlow{}, err
+		return auth.MailedFlow{}, "", err
 	}
 	c.site.SetFlow(w, secret, until)
-	return c.auth.MailedFlow(r.Context(), magicProvider, state, secret)
+	f, err = c.auth.MailedFlow(r.Context(), magicProvider, state, secret)
+	return f, secret, err
 }
 
 // offerMagic shows to whom a link belongs who would be signed in by it, and to everybody else what to do.
@@ -90,9 +95,9 @@ func (c *Console) magic(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	secret, _ := c.site.Flow(r)
 	switch {
 	case f.Token != "":
+		secret, _ := c.site.Flow(r)
 		flow, err := c.auth.MailedFlowOf(r.Context(), magicProvider, f.Token, secret)
 		if err != nil {
 			c.magicRefused(r, flow.Email, err)
@@ -102,9 +107,9 @@ func (c *Console) magic(w http.ResponseWriter, r *http.Request) error {
 	case f.Email != "" || f.State == "":
 		return c.sendMagic(w, r, f)
 	}
-	flow, err := c.magicFlow(w, r, f.State)
+	flow, secret, err := c.magicFlow(w, r, f.State)
 	if err == nil {
-		err = c.tryCode(r, flow, f.Code)
+		err = c.tryCode(r, flow, secret, f.Code)
 	}
 	switch {
 	case errors.Is(err, auth.ErrFlow):
@@ -116,11 +121,10 @@ func (c *Console) magic(w http.ResponseWriter, r *http.Request) error {
 }
 
 // tryCode tells who mistypes a code here, where they can mend it.
-func (c *Console) tryCode(r *http.Request, flow auth.MailedFlow, code string) error {
+func (c *Console) tryCode(r *http.Request, flow auth.MailedFlow, secret, code string) error {
 	if code == "" {
 		return errNoCode
 	}
-	secret, _ := c.site.Flow(r)
 	err := c.auth.TryMailed(auth.WithClient(r.Context(), c.site.Client(r)), magicProvider, flow.ID, secret, code)
 	c.magicRefused(r, flow.Email, err)
 	return err
@@ -136,20 +140,24 @@ func (c *Console) sendMagic(w http.ResponseWriter, r *http.Request, f form) erro
 	if err != nil {
 		return err
 	}
-	flow := auth.MailedFlow{}
+	flow, secret := auth.MailedFlow{}, ""
 	if f.State != "" {
-		flow, err = c.magicFlow(w, r, f.State)
+		flow, secret, err = c.magicFlow(w, r, f.State)
 	}
 	from := c.site.Client(r)
-	secret := c.site.FlowSecret(r)
 	switch {
 	case err != nil && !errors.Is(err, auth.ErrFlow):
 		return err
 	case flow.ID != "":
-		if err = c.auth.MailAgain(auth.WithClient(r.Context(), from), magicProvider, flow.ID, secret, in); errors.Is(err, auth.ErrFlow) {
+		until, failed := c.auth.MailAgain(auth.WithClient(r.Context(), from), magicProvider, flow.ID, secret, in)
+		if errors.Is(failed, auth.ErrFlow) {
 			return c.showMagic(w, r, auth.MailedFlow{}, f, errMagicOver)
 		}
+		if err = failed; err == nil {
+			c.site.SetFlow(w, secret, until)
+		}
 	default:
+		secret = c.site.FlowSecret(r)
 		var begun auth.Flow
 		begun, err = c.link.Begin(r.Context(), magicProvider, in, auth.Binding{
 			ActorType: link.ActorUser, Browser: secret, CallbackURL: c.site.URL("/auth/user/magiclink/callback"), ReturnTo: c.path(""),

@@ -3,10 +3,13 @@ package console
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"regexp"
+
+	"github.com/latchkey-go/latchkey/app/web"
 )
 
 // Options are what an application can change of the pages. The zero value is the pages as they are.
@@ -24,7 +27,7 @@ type Options struct {
 }
 
 // DefaultPath is where the pages are unless Options say otherwise.
-const DefaultPath = "/app"
+const DefaultPath = web.DefaultPages
 
 // Templates are the built-in pages: where to begin with one's own.
 func Templates() fs.FS {
@@ -40,14 +43,22 @@ var (
 	ofOthers    = regexp.MustCompile(`^/(auth|admin|health)(/|$)`)
 )
 
+// CheckPath says what is wrong with a path for the pages; nil: nothing.
+func CheckPath(path string) error {
+	if !pathPattern.MatchString(path) || ofOthers.MatchString(path) {
+		return errors.New("must be a path such as /app or /my/account, in lower case, without a slash at the end, and not under /auth, /admin or /health")
+	}
+	return nil
+}
+
 const maxLogo = 256 << 10
 
 // check fills in what is empty, and says what is wrong.
 func (o *Options) check() error {
 	o.Path, o.Name = cmp.Or(o.Path, DefaultPath), cmp.Or(o.Name, "Latchkey")
 	switch {
-	case !pathPattern.MatchString(o.Path) || ofOthers.MatchString(o.Path):
-		return fmt.Errorf("console: the path %q cannot be that of the pages: use one such as /app or /account/pages, in lower case, not under /auth, /admin or /health", o.Path)
+	case CheckPath(o.Path) != nil:
+		return fmt.Errorf("console: the path %q %w", o.Path, CheckPath(o.Path))
 	case len(o.Logo) > maxLogo:
 		return fmt.Errorf("console: the logo is larger than %d KiB", maxLogo>>10)
 	case len(o.Logo) > 0 && o.logoType() == "":

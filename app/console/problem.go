@@ -77,6 +77,8 @@ func providerProblem(reason string) error {
 		return auth.ErrDeclined
 	case auth.ErrThrottled.Reason:
 		return errProviderBusy
+	case auth.ErrProviderUnavailable.Reason:
+		return auth.ErrProviderUnavailable
 	case link.ErrDeactivated.Reason:
 		return link.ErrDeactivated
 	case link.ErrProvider.Reason, auth.ErrUnsupported.Reason, auth.ErrUnknownProvider.Reason:

@@ -59,6 +59,7 @@ func TestTheSignInPageTellsWhatHasComeOfAProviderInOurWordsAlone(t *testing.T) {
 			"user_deactivated":                {403, link.ErrDeactivated.Message},
 			"provider_not_allowed":            {400, "Choose another way."},
 			"internal":                        {503, "on our side"},
+			"provider_unavailable":            {503, auth.ErrProviderUnavailable.Message},
 			"next_not_local":                  {400, "did not work"},
 			"<script>alert(1)</script>":       {400, "did not work"},
 			"Call+us+at+evil.example+now!%21": {400, "did not work"},

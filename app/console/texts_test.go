@@ -2,15 +2,18 @@ package console_test
 
 import (
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"unicode"
 
 	"github.com/latchkey-go/latchkey/app/console"
+	"github.com/latchkey-go/latchkey/link"
 )
 
 // Where keys of texts are made of what is only known when a page is shown.
@@ -215,4 +218,21 @@ func TestEveryTextThatIsUsedIsThereAndEveryTextThatIsThereIsUsed(t *testing.T) {
 			t.Errorf("no page uses the text %s", key)
 		}
 	}
+}
+
+// An application's own texts count before ours, which stand in for those that it does not have.
+func TestAnApplicationChangesSomeTextsAlone(t *testing.T) {
+	own := fstest.MapFS{"texts.html": {Data: []byte(`{{define "login.title"}}Anmelden{{end}}{{define "lang"}}en{{end}}` +
+		`{{define "reason.invalid_credentials"}}Passt nicht &amp; zwar <em>gar</em> nicht.{{end}}{{define "waiting.not_linked.next"}}Warten.{{end}}`)}}
+	eachWith(t, options{pages: console.Options{Templates: own}, policy: link.Manual{}}, func(t *testing.T, s *site) {
+		s.register(t, "ada@example.com")
+		b := s.browser(t)
+		b.get("/app/login")
+		b.want(http.StatusOK, "/app/login", "<h1>Anmelden</h1>", "Forgot your password?")
+		b.submit("/app/login", fields("email", "ada@example.com", "password", "not "+password))
+		b.want(http.StatusUnauthorized, "/app/login", "Passt nicht &amp; zwar <em>gar</em> nicht.")
+		b.signIn("ada@example.com")
+		b.want(http.StatusOK, "/app/login", link.WaitManual.Message, "Warten.")
+		b.wantNot(link.WaitManual.Next)
+	})
 }

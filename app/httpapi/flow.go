@@ -207,10 +207,8 @@ func (a *API) startAt(c *call) (outcome, error) {
 	}
 	next, sent := members["next"]
 	switch {
-	case !sent && actor == link.ActorUser && a.options.SignInPage != "":
-		next = "/app"
 	case !sent:
-		next = "/"
+		next = a.home(actor)
 	case !web.IsLocal(next):
 		return outcome{}, errNext
 	}
@@ -223,16 +221,21 @@ func (a *API) startAt(c *call) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	b.ReturnTo = next
+	b.ReturnTo, b.Redirect = next, true
 	f, err := a.link.Begin(c.Context(), provider, in, b, a.site.Client(c.Request))
-	if err == nil && f.RedirectURL == "" {
-		err = auth.ErrUnsupported.Msg("Redirect authentication not implemented for provider %s", provider)
-	}
 	if err != nil {
 		return outcome{}, err
 	}
 	a.site.SetFlow(c.w, secret, f.ExpiresAt)
 	return outcome{moved: f.RedirectURL}, nil
+}
+
+// home is where people go who have not said where they want to.
+func (a *API) home(actor string) string {
+	if actor == link.ActorUser && a.options.Pages != "" {
+		return a.options.Pages
+	}
+	return "/"
 }
 
 // callback is where people come back to from a provider, by GET.
@@ -314,9 +317,8 @@ func readFormReturn(c *call) (formReturn, error) {
 
 // formOfProvider reports whether the request is such a form, which comes from another site by its nature.
 func (a *API) formOfProvider(r *http.Request) bool {
-	parts := strings.Split(r.URL.Path, "/")
-	return r.Method == http.MethodPost && len(parts) == 5 && parts[0] == "" && parts[1] == "auth" && parts[4] == "callback" &&
-		isForm(r) && a.inTwoSteps(parts[2], parts[3])
+	of, ok := isCallback(r.URL.Path)
+	return ok && r.Method == http.MethodPost && isForm(r) && a.inTwoSteps(of[0], of[1])
 }
 
 // readQueryInput reads the query as what a provider reads: an object of texts.
@@ -335,15 +337,17 @@ func readQueryInput(c *call) (auth.Input, error) {
 	return json.Marshal(members)
 }
 
-// finish lets in who comes back, or adds the way that was asked for. Where a browser comes by itself, it is told on a page.
+// finish lets in who comes back, or adds the way that was asked for. A browser that comes by itself, whoever began the flow, is led to a
+// page, as nobody there reads JSON, and keeps the session: it must be the browser that the flow is bound to.
 func (a *API) finish(c *call, in auth.Input) (outcome, error) {
 	sessions, err := a.sessionsOf(c)
 	if err != nil {
 		return outcome{}, err
 	}
 	back := auth.Return{ActorType: c.PathValue("actor"), Sessions: sessions}
+	alone := byItself(c.Request)
 	secret, kept := a.site.Flow(c.Request)
-	if back.Browser = secret; secret == "" && kept {
+	if back.Browser = secret; secret == "" && (kept || alone) {
 		back.Browser = "another" // it keeps cookies of ours, and would have kept that one: it was begun elsewhere
 	}
 	r, err := a.link.Finish(c.Context(), c.PathValue("provider"), in, back, a.site.Client(c.Request), func(ctx context.Context, session auth.Session) context.Context {
@@ -356,14 +360,18 @@ func (a *API) finish(c *call, in auth.Input) (outcome, error) {
 		return outcome{}, onPage{err, r.ReturnTo}
 	case errors.Is(err, auth.ErrSession):
 		return outcome{}, errUnauthorized
-	case err != nil && (r.ReturnTo != "" || byItself(c.Request)):
+	case err != nil && r.ReturnTo != "":
 		return outcome{}, onPage{error: err}
 	case err != nil:
 		return outcome{}, err
 	case r.Session.ID != "" && r.ReturnTo != "":
 		return outcome{moved: withQuery(r.ReturnTo, "linked", r.Way.ID)}, nil
-	case r.Session.ID != "":
-		return outcome{body: wayAnswer{a.showWay(r.Way, wayAttributes)}}, nil
+	}
+	if r.ReturnTo == "" && alone {
+		r.ReturnTo = a.home(back.ActorType)
+	}
+	if r.Session.ID != "" {
+		return outcome{moved: r.ReturnTo, body: wayAnswer{a.showWay(r.Way, wayAttributes)}}, nil
 	}
 	a.knows(c, r.Login.Session)
 	if r.ReturnTo == "" {
@@ -373,15 +381,33 @@ func (a *API) finish(c *call, in auth.Input) (outcome, error) {
 		return outcome{}, onPage{error: err}
 	}
 	to := r.ReturnTo
-	if r.Login.Waiting != nil && back.ActorType == link.ActorUser && a.options.SignInPage != "" {
-		to = a.options.SignInPage + "?waiting=" + url.QueryEscape(r.Login.Waiting.Reason) // which is told once, and kept nowhere
+	if r.Login.Waiting != nil && back.ActorType == link.ActorUser && a.options.Pages != "" {
+		to = a.options.Pages + "/login?waiting=" + url.QueryEscape(r.Login.Waiting.Reason) // which is told once, and kept nowhere
 	}
 	return outcome{moved: to}, nil
 }
 
-// byItself reports whether a browser has come by itself, not by a script.
+// byItself reports whether a browser has come by itself, by an address or by a form, and not by a script.
 func byItself(r *http.Request) bool {
-	return r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html")
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
+		return false
+	}
+	return (r.Method == http.MethodGet || r.Method == http.MethodPost && isForm(r)) && strings.Contains(r.Header.Get("Accept"), "text/html")
+}
+
+// looksAtCallback reports whether somebody sees in a browser what a callback answers.
+func looksAtCallback(r *http.Request) bool {
+	_, ok := isCallback(r.URL.Path)
+	return ok && byItself(r)
+}
+
+// isCallback reports whether the path is that of a callback, and of which actor type and provider.
+func isCallback(path string) (of [2]string, ok bool) {
+	parts := strings.Split(path, "/")
+	if len(parts) != 5 || parts[0] != "" || parts[1] != "auth" || parts[4] != "callback" {
+		return of, false
+	}
+	return [2]string{parts[2], parts[3]}, true
 }
 
 // sessionsOf are the sessions that the caller is signed in by, of cookie and token. To none of them does it owe anything yet.
@@ -434,20 +460,33 @@ func withQuery(path, name, value string) string {
 // failOnPage tells an error to somebody who looks at a browser: on the page at the path, or else the sign-in page, which is asked to say
 // it by its reason, or where there is none for the actor type, by the text alone.
 func (a *API) failOnPage(w http.ResponseWriter, r *http.Request, err error, at string) {
+	if errors.Is(err, errUnauthorized) { // the session of the flow has ended in this moment
+		err = auth.ErrFlow
+	}
 	f, p := problemOf(err)
 	if f == nil {
 		if !errors.Is(err, context.Canceled) { // the caller has gone
 			a.log.Error("request failed", "request_id", web.RequestID(r.Context()), "method", r.Method, "path", r.URL.Path, "error", err)
 		}
-		f, p = &fault.Error{}, problem{Message: "Something went wrong on our side. Try again in a moment.", Reason: "internal"}
+		f, p = nothingToTell()
 	}
-	web.SetRetryAfter(w, f.RetryAfter)
 	if at != "" {
+		web.SetRetryAfter(w, f.RetryAfter)
 		a.move(w, withQuery(at, "problem", p.Reason))
 		return
 	}
-	if a.options.SignInPage != "" && strings.HasPrefix(r.URL.Path, "/auth/"+link.ActorUser+"/") {
-		a.move(w, a.options.SignInPage+"?problem="+url.QueryEscape(p.Reason))
+	a.tellOnPage(w, r, f, p)
+}
+
+// nothingToTell is told of what is our doing.
+func nothingToTell() (*fault.Error, problem) {
+	return &fault.Error{}, problem{Message: "Something went wrong on our side. Try again in a moment.", Reason: "internal"}
+}
+
+func (a *API) tellOnPage(w http.ResponseWriter, r *http.Request, f *fault.Error, p problem) {
+	web.SetRetryAfter(w, f.RetryAfter)
+	if a.options.Pages != "" && strings.HasPrefix(r.URL.Path, "/auth/"+link.ActorUser+"/") {
+		a.move(w, a.options.Pages+"/login?problem="+url.QueryEscape(p.Reason))
 		return
 	}
 	a.write(w, web.Status(f.Kind), "text/plain; charset=utf-8", []byte(p.Message+"\n"))

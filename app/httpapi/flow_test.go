@@ -384,7 +384,7 @@ func TestWhatAProviderRefusesIsToldInPlainWordsAndEndsTheFlow(t *testing.T) {
 
 func TestErrorsOfAStartedSignInAreToldOnTheSignInPage(t *testing.T) {
 	o := twoSteps
-	o.api.SignInPage = "/app/login"
+	o.api.Pages = "/app"
 	eachWith(t, o, func(t *testing.T, s *server) {
 		s.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 		b := s.browser()
@@ -727,6 +727,116 @@ func TestAProviderOfTwoStepsIsForTheActorTypesThatMayUseIt(t *testing.T) {
 		}
 		if a := s.do(t, "GET", "/auth/user/azure", ""); a.status != 405 {
 			t.Errorf("GET: %d %s", a.status, a.body)
+		}
+	})
+}
+
+// Who comes back from a provider looks at a browser, whatever is wrong: nobody there reads JSON. A script does.
+func TestWhoComesBackInABrowserIsToldOnAPage(t *testing.T) {
+	const form = "Content-Type: application/x-www-form-urlencoded"
+	long := strings.Repeat("x", 9<<10)
+	all := []struct {
+		what, method, path, body string
+		reason                   string
+		status                   int
+	}{
+		{"an unknown state", "GET", "/auth/user/okta/callback?state=x&code=y", "", "invalid_credentials", 401},
+		{"nothing", "GET", "/auth/user/okta/callback", "", "invalid_credentials", 401},
+		{"two states", "GET", "/auth/user/okta/callback?state=x&state=y", "", "invalid_request", 400},
+		{"no query", "GET", "/auth/user/okta/callback?state=%zz", "", "invalid_request", 400},
+		{"a provider of one step", "GET", "/auth/user/emailpass/callback?state=x", "", "provider_unsupported", 401},
+		{"no provider", "GET", "/auth/user/nobody/callback?state=x", "", "provider_not_allowed", 400},
+		{"a form with two states", "POST", "/auth/user/okta/callback", "state=x&state=y", "invalid_request", 400},
+		{"no form", "POST", "/auth/user/okta/callback", "state=%zz", "invalid_request", 400},
+		{"a long form", "POST", "/auth/user/okta/callback", "code=" + long, "body_too_large", 413},
+		{"a form for one step", "POST", "/auth/user/emailpass/callback", "state=x", "cross_origin", 403},
+		{"a form for nobody", "POST", "/auth/user/nobody/callback", "state=x", "cross_origin", 403},
+	}
+	sent := func(method, site, mode, accept string) []string {
+		headers := []string{"Sec-Fetch-Site: " + site, "Sec-Fetch-Mode: " + mode, "Accept: " + accept}
+		if method == "POST" {
+			headers = append(headers, form, "Origin: https://idp.example")
+		}
+		return headers
+	}
+	o := twoSteps
+	o.api.Pages = "/app"
+	for _, pages := range []settings{o, twoSteps} {
+		eachWith(t, pages, func(t *testing.T, s *server) {
+			s.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+			for _, c := range all {
+				a := s.do(t, c.method, c.path, c.body, sent(c.method, "cross-site", "navigate", "text/html,*/*;q=0.8")...)
+				switch kind := a.header.Get("Content-Type"); {
+				case !strings.HasPrefix(kind, "text/plain"), strings.Contains(a.body, "{"), a.header.Get("Set-Cookie") != "":
+					t.Errorf("%s: %d %s %s", c.what, a.status, kind, a.body)
+				case pages.api.Pages != "" && (a.status != 303 || a.header.Get("Location") != "/app/login?problem="+c.reason):
+					t.Errorf("%s: %d to %q, want the problem %s", c.what, a.status, a.header.Get("Location"), c.reason)
+				case pages.api.Pages == "" && a.status != c.status:
+					t.Errorf("%s: %d, want %d", c.what, a.status, c.status)
+				}
+				for accept, mode := range map[string]string{"*/*": "cors", "text/html": "cors", "application/json": "navigate"} {
+					a := s.do(t, c.method, c.path, c.body, sent(c.method, "cross-site", mode, accept)...)
+					if a.status != c.status || a.get("reason") != c.reason || !strings.HasPrefix(a.header.Get("Content-Type"), "application/json") {
+						t.Errorf("%s, to a script that takes %s: %d %s", c.what, accept, a.status, a.body)
+					}
+				}
+			}
+		})
+	}
+}
+
+// A script may begin a flow and leave the rest to the browser, which then keeps the session: if it is that of the flow.
+func TestABrowserFinishesWhatAScriptHasBegun(t *testing.T) {
+	o := twoSteps
+	o.api.Pages = "/app"
+	eachWith(t, o, func(t *testing.T, s *server) {
+		s.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		b := s.browser()
+		state, _ := b.begin(t, "okta", "{}")
+		a := b.do(t, "GET", comingBack("okta", state, "ada:ada@example.com"), "", page)
+		me := b.do(t, "GET", "/admin/users/me", "").get("user", "email")
+		if a.status != 303 || a.header.Get("Location") != "/app" || strings.Contains(a.body, "{") || me != "ada@example.com" {
+			t.Fatalf("sign in: %d %s, to %q, as %q", a.status, a.body, a.header.Get("Location"), me)
+		}
+		a = b.do(t, "POST", "/auth/user/okta/link", "{}")
+		if a.status != 200 {
+			t.Fatalf("begin to add a way: %d %s", a.status, a.body)
+		}
+		state, _ = begun(t, a, a.get("location"))
+		if a := b.do(t, "GET", comingBack("okta", state, "lovelace"), "", page); a.status != 303 || a.header.Get("Location") != "/app" || strings.Contains(a.body, "{") {
+			t.Errorf("add a way: %d %s, to %q", a.status, a.body, a.header.Get("Location"))
+		}
+
+		// One that a script finishes without the cookie is none for a browser: a link could sign anybody in as its author.
+		state, _ = s.browser().begin(t, "okta", `{"callback_url":"`+shopsPage+`"}`)
+		for what, victim := range map[string]*browser{"who has nothing of ours": s.browser(), "who is signed in": b} {
+			if a := victim.do(t, "GET", comingBack("okta", state, "mallory"), "", page); a.header.Get("Location") != "/app/login?problem=invalid_credentials" || a.header.Get("Set-Cookie") != "" {
+				t.Errorf("%s: %d %s, to %q", what, a.status, a.body, a.header.Get("Location"))
+			}
+		}
+		if a := s.do(t, "GET", comingBack("okta", state, "mallory"), ""); a.status != 200 {
+			t.Errorf("its script, afterwards: %d %s", a.status, a.body)
+		}
+	})
+}
+
+// challenging is a provider of two steps that sends nobody away, such as by a passkey.
+type challenging struct{ redirecting }
+
+func (challenging) Begin(context.Context, auth.Attempt) (auth.Challenge, error) {
+	return auth.Challenge{State: []byte("asked")}, nil
+}
+
+func TestStartKeepsNothingOfAProviderThatSendsNobodyAway(t *testing.T) {
+	o := twoSteps
+	o.providers = []auth.Provider{challenging{redirecting{"keys"}}}
+	eachWith(t, o, func(t *testing.T, s *server) {
+		a := s.do(t, "GET", "/auth/user/keys/start", "", page)
+		if kept := s.count(t, "auth_flow"); a.status != 401 || !strings.Contains(a.body, "not implemented for provider keys") || a.header.Get("Set-Cookie") != "" || kept != 0 {
+			t.Errorf("start: %d %s, and %d flows", a.status, a.body, kept)
+		}
+		if a := s.do(t, "POST", "/auth/user/keys", "{}"); a.status != 200 || a.get("state") == "" || s.count(t, "auth_flow") != 1 {
+			t.Errorf("begin: %d %s", a.status, a.body)
 		}
 	})
 }

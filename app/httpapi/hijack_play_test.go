@@ -84,9 +84,10 @@ func playAll(t *testing.T, more string, scripts []script) {
 		}
 		t.Run(stage.name, func(t *testing.T) {
 			o := stage.settings
-			o.auth, o.providers, o.unlinkedTTL = unthrottled.auth, []auth.Provider{idp2{}}, 7*24*time.Hour
+			o.auth, o.providers, o.unlinkedTTL = unthrottled.auth, []auth.Provider{idp2{}, byMail(t)}, 7*24*time.Hour
+			o.site.PublicURL = "http://app.example.com" // where people come back to
 			if stage.name == byOIDC {
-				o.vouching, o.providers = newByIssuer(t, idp1, "*"), []auth.Provider{newByIssuer(t, "idp2", "idp2.example")}
+				o.vouching, o.providers = newByIssuer(t, idp1, "*"), []auth.Provider{newByIssuer(t, "idp2", "idp2.example"), byMail(t)}
 			}
 			eachWith(t, o, func(t *testing.T, s *server) {
 				admin := s.admin(t, "admin@example.com")
@@ -175,6 +176,7 @@ type person struct {
 	codes    []string // of verifications
 	moves    []string // of changes of address
 	links    []string // of invites
+	asked    []mailedSignIn
 
 	holding sync.Mutex // token and kept, which the chain of refreshed tokens adds to at any moment
 
@@ -601,6 +603,7 @@ func (p *play) wantSafe() {
 	for _, provider := range []string{idp1, "idp2"} { // and what they may say there of themselves
 		p.tries("the attacker's account at "+provider, "/auth/user/"+provider, fmt.Sprintf(`{"name":%q,"email":%q}`, eve.name, p.address), o)
 	}
+	p.wantMailsSafe(o)
 	p.tries("what was attached", "/auth/user/idp2", fmt.Sprintf(`{"name":"attached-%s","email":%q}`, eve.name, p.address), o)
 	p.tries("a provider whose word counts for nothing here", "/auth/user/idp2", fmt.Sprintf(`{"name":"other-%s","email":%q,"verified":true}`, eve.name, p.address), o)
 

@@ -670,3 +670,105 @@ func TestPreHijackByOtherWays(t *testing.T) {
 		}},
 	})
 }
+
+// The owner of the address comes by a link that is mailed to them, or is made to open one that somebody else has asked for.
+func TestPreHijackByMailedSignIn(t *testing.T) {
+	const asks = "/auth/user/magiclink"
+	squats := map[string]func(p *play){
+		"registered": func(p *play) { p.attacker.registers(p.address) },
+		"registered and signed in": func(p *play) {
+			p.attacker.registers(p.address)
+			p.attacker.signsIn(p.address)
+		},
+		"signed in by a provider that does not vouch": func(p *play) { p.attacker.comesBy("idp2", p.address, true) },
+		"registered, with an account at a provider attached": func(p *play) {
+			p.attacker.registers(p.address)
+			p.plants(p.identityOf("emailpass", p.address), auth.ProviderIdentityDraft{Provider: "idp2", EntityID: p.entityAt("idp2", p.attacker.name)})
+		},
+		"asked for a link to the address": func(p *play) { p.attacker.asksByMail(asks, p.address) },
+	}
+	var scripts []script
+	for squat, squats := range squats {
+		scripts = append(scripts,
+			script{squat + ", then the victim comes by a mailed link", "", func(p *play) {
+				squats(p)
+				p.invites()
+				p.victim.comesByMail()
+				p.victim.acceptsByMail()
+				if p.identityOf("idp2", p.attacker.name) == "" { // which can be planted once
+					squats(p)
+				}
+			}},
+			script{"reversed: the victim has come by a mailed link, then " + squat, "", func(p *play) {
+				p.invites()
+				p.victim.comesByMail()
+				p.victim.acceptsByMail()
+				squats(p)
+				p.attacker.refreshes()
+			}})
+	}
+	scripts = append(scripts,
+		script{"a user already, whom the victim reclaims by a mailed link", "auto", func(p *play) {
+			p.attacker.registers(p.address)
+			p.attacker.signsIn(p.address)
+			squatted := actor(p.t, p.attacker.token)
+			p.invites()
+			p.victim.comesByMail()
+			if got := actor(p.t, p.victim.token); got == "" || got != squatted {
+				p.t.Errorf("the victim is %q, want the row %q that was squatted", got, squatted)
+			}
+			p.wantReclaimed(squatted)
+			if p.fits(p.t, p.address, p.attacker.password) {
+				p.t.Error("the attacker's password still fits")
+			}
+			p.victim.acceptsByMail()
+		}},
+		script{"a move to the address is pending when the victim comes by a mailed link", "", func(p *play) {
+			p.attacker.becomesOwner()
+			link := p.attacker.asksToMove(p.address)
+			p.attacker.moves = append(p.attacker.moves, link)
+			p.invites()
+			p.victim.comesByMail()
+			p.victim.acceptsByMail()
+			if a := p.attacker.confirmsMove(link); a.status != 400 || a.body != deadMove {
+				p.t.Errorf("the attacker opens the link: %d %s", a.status, a.body)
+			}
+		}},
+		script{"the victim opens a link to their address that the attacker has asked for", "", func(p *play) {
+			m := p.attacker.asksByMail(asks, p.address)
+			p.invites()
+			p.opensElsewhere(m)
+			own := p.victim.asksByMail(asks, p.address)
+			p.opensElsewhere(m, own.cookie)
+			if a := p.do(p.t, "POST", mailedCallback, m.with(own.token), m.cookie); a.status != 401 {
+				p.t.Errorf("the attacker's flow takes the victim's link: %d %s", a.status, a.body)
+			}
+			p.victim.comesByMail()
+			p.victim.acceptsByMail()
+		}},
+		script{"the victim is made to open the attacker's own link, and is not signed in as the attacker", "", func(p *play) {
+			p.invites()
+			p.victim.comesByMail()
+			p.victim.acceptsByMail()
+			m := p.attacker.asksByMail(asks, p.attacker.own)
+			p.opensElsewhere(m)
+			p.opensElsewhere(m, p.victim.asksByMail(asks, p.address).cookie)
+		}},
+		script{"the attacker adds the victim's address to an account of their own, and the victim tells them the link", "", func(p *play) {
+			p.attacker.becomesOwner()
+			m := p.attacker.asksByMail(asks+"/link", p.address, bearer(p.attacker.token))
+			p.invites()
+			for _, when := range []string{"before", "after"} {
+				a := p.do(p.t, "POST", mailedCallback, m.with(m.token), m.cookie, bearer(p.attacker.token))
+				if a.status != 400 && a.status != 401 {
+					p.t.Errorf("%s the victim has come: %d %s", when, a.status, a.body)
+				}
+				if when == "before" {
+					p.victim.comesByMail()
+					p.victim.acceptsByMail()
+					m = p.attacker.asksByMail(asks+"/link", p.address, bearer(p.attacker.token))
+				}
+			}
+		}})
+	playAll(t, "unseenproof", scripts)
+}

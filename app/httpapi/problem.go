@@ -47,12 +47,16 @@ const internalBody = `{"code":"unknown_error","type":"unknown_error","message":"
 
 // fail answers an error. What is not the caller's doing is logged, and its text stays here.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if errors.Is(err, errUnauthorized) {
-		a.answer(w, r, http.StatusUnauthorized, problem{Message: "Unauthorized"})
-		return
-	}
 	if on := (onPage{}); errors.As(err, &on) {
 		a.failOnPage(w, r, on.error, on.at)
+		return
+	}
+	if looksAtCallback(r) {
+		a.failOnPage(w, r, err, "")
+		return
+	}
+	if errors.Is(err, errUnauthorized) {
+		a.answer(w, r, http.StatusUnauthorized, problem{Message: "Unauthorized"})
 		return
 	}
 	f, p := problemOf(err)
@@ -93,6 +97,11 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, status int) {
 	case http.StatusNotFound:
 		a.unknown(w, r, nil)
 	default:
+		if looksAtCallback(r) {
+			f, p := nothingToTell()
+			a.tellOnPage(w, r, f, p)
+			return
+		}
 		a.answer(w, r, status, problem{Code: "unknown_error", Type: "unknown_error", Message: "An unknown error occurred."})
 	}
 }

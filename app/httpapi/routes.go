@@ -160,9 +160,10 @@ type Options struct {
 	// RequireFlowCookie refuses to finish a sign-in of two steps in a browser that has not kept the cookie of its first step, also
 	// at one of CallbackURLs. Otherwise whoever opens a link of an attacker there may be signed in as the attacker.
 	RequireFlowCookie bool
-	// SignInPage is where users are told what went wrong with a sign-in that they began by a link: /app/login of package console.
+	// Pages is where the pages of package console are, such as /app: users who sign in by a link come to them, and read there what
+	// went wrong.
 	// Empty: by plain text.
-	SignInPage string
+	Pages string
 	// Roles are the permissions that roles give. nil: admin gives everything, and no other role anything.
 	Roles Roles
 }

@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"github.com/latchkey-go/latchkey/app/outbox"
+	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/user"
@@ -26,6 +27,7 @@ type Options struct {
 	Sender Sender // who takes the mails; nil: nobody, and none is written
 	From   string // who they are from, as "Name <name@example.com>"; Latchkey <latchkey@localhost> if empty
 	URL    string // the site that links lead to, http or https, without a slash at the end; must be set with a Sender
+	Pages  string // where, on that site, the pages of package console are; /app if empty
 	Name   string // how mails call the site; its host if empty
 
 	// Templates count before the built-in ones of their names, which are those of Templates(); nil: all are built in. They
@@ -43,9 +45,12 @@ func (o Options) Site() string {
 }
 
 // link is an address that leads here. It comes from the configuration, never from a request.
-func (o Options) link(path, token string) string {
-	return o.URL + path + "?token=" + url.QueryEscape(token)
+func (o Options) link(page, token string) string {
+	return o.page(page) + "?token=" + url.QueryEscape(token)
 }
+
+// page is the address of a page.
+func (o Options) page(page string) string { return o.URL + cmp.Or(o.Pages, web.DefaultPages) + page }
 
 // Mailer writes mails about what happened. It is safe for concurrent use.
 type Mailer struct {
@@ -141,7 +146,7 @@ func (m *Mailer) invite(ctx context.Context, d outbox.Delivery, id user.InviteID
 		return nil
 	}
 	return m.send(ctx, d, "invite", i.Email, content{
-		URL: m.options.link("/app/invite", m.users.InviteToken(i, user.ByMail)), expires: i.ExpiresAt, message: i.Message,
+		URL: m.options.link("/invite", m.users.InviteToken(i, user.ByMail)), expires: i.ExpiresAt, message: i.Message,
 	})
 }
 
@@ -170,7 +175,7 @@ func (m *Mailer) move(ctx context.Context, d outbox.Delivery, e auth.EmailChange
 	case err != nil:
 		return err
 	}
-	return m.send(ctx, d, "move", t.To, content{URL: m.options.link("/app/email/confirm", t.Token), expires: t.ExpiresAt, Other: t.From})
+	return m.send(ctx, d, "move", t.To, content{URL: m.options.link("/email/confirm", t.Token), expires: t.ExpiresAt, Other: t.From})
 }
 
 // verify sends the link that proves an address to that address, while it can be confirmed. If somebody has registered with
@@ -181,11 +186,11 @@ func (m *Mailer) verify(ctx context.Context, d outbox.Delivery, e auth.Verificat
 	case errors.Is(err, auth.ErrVerification):
 		return nil
 	case errors.Is(err, auth.ErrRegistered):
-		return m.send(ctx, d, "known", e.EntityID, content{URL: m.options.URL + resetPath})
+		return m.send(ctx, d, "known", e.EntityID, content{URL: m.options.page(resetPath)})
 	case err != nil:
 		return err
 	}
-	return m.send(ctx, d, "verify", t.Email, content{URL: m.options.link("/app/verify-email", t.Token), expires: t.ExpiresAt, Registers: t.Registers})
+	return m.send(ctx, d, "verify", t.Email, content{URL: m.options.link("/verify-email", t.Token), expires: t.ExpiresAt, Registers: t.Registers})
 }
 
 // signIn sends what somebody asked for to sign in by, a link or a code, while it is of use. It goes to addresses that nobody knows as
@@ -200,7 +205,7 @@ func (m *Mailer) signIn(ctx context.Context, d outbox.Delivery, e auth.SignInMai
 	}
 	c := content{expires: s.ExpiresAt, IP: place(e.IP), Device: device(e.UserAgent), Adds: e.Adds, Other: e.Account}
 	if s.Code != "" {
-		c.URL, c.Code = m.options.URL+magicPath, s.Code
+		c.URL, c.Code = m.options.page(magicPath), s.Code
 		return m.send(ctx, d, "magiccode", s.Email, c)
 	}
 	c.URL = m.options.link(magicPath, s.Token)
@@ -213,7 +218,7 @@ func (m *Mailer) notice(ctx context.Context, d outbox.Delivery, name, address, o
 	if address == "" || unproved {
 		return nil
 	}
-	return m.send(ctx, d, name, address, content{URL: m.options.URL + resetPath, Other: other})
+	return m.send(ctx, d, name, address, content{URL: m.options.page(resetPath), Other: other})
 }
 
 // tell tells the owner of an account what was done to it, at the address that was theirs then. It holds no token. Nobody is
@@ -227,7 +232,7 @@ func (m *Mailer) tell(ctx context.Context, d outbox.Delivery, name string, of au
 	} else if err != nil {
 		return err
 	}
-	c.URL, c.at, c.IP, c.Device = m.options.URL+resetPath, d.At, place(n.IP), device(n.UserAgent)
+	c.URL, c.at, c.IP, c.Device = m.options.page(resetPath), d.At, place(n.IP), device(n.UserAgent)
 	return m.send(ctx, d, name, n.Email, c)
 }
 
@@ -241,10 +246,10 @@ func (m *Mailer) provider(name string) string {
 }
 
 // resetPath is where people set a new password, with a token or without.
-const resetPath = "/app/reset-password"
+const resetPath = "/reset-password"
 
 // magicPath is where people sign in by what is mailed.
-const magicPath = "/app/magic"
+const magicPath = "/magic"
 
 // addresses finds where what looks like an address of a site can be broken: before the slashes, before the name of a domain,
 // in whatever script, and within the numbers of a machine.

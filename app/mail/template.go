@@ -101,31 +101,31 @@ func letters(o Options) []letter {
 	}
 	tells := func(changes ...func(*content)) (samples []content) {
 		for _, change := range changes {
-			told := func(c *content) { c.URL, c.at = o.URL+resetPath, soon; change(c) }
+			told := func(c *content) { c.URL, c.at = o.page(resetPath), soon; change(c) }
 			samples = append(samples, with(func(c *content) { c.IP, c.Device = "192.0.2.1", "Firefox on Windows"; told(c) }), with(told))
 		}
 		return samples
 	}
-	other := func(c *content) { c.URL, c.Other = o.URL+resetPath, "ada@lovelace.example" }
+	other := func(c *content) { c.URL, c.Other = o.page(resetPath), "ada@lovelace.example" }
 	provider := func(c *content) { c.Provider = "Example Account" }
 	return []letter{
-		{"invite", true, leads("/app/invite", func(c *content) { c.message = "Welcome to the team!\nAsk me anything." }, func(c *content) { c.message = "Hello." })},
+		{"invite", true, leads("/invite", func(c *content) { c.message = "Welcome to the team!\nAsk me anything." }, func(c *content) { c.message = "Hello." })},
 		{"reset", true, leads(resetPath)},
-		{"move", true, leads("/app/email/confirm", func(c *content) { c.Other = "ada@lovelace.example" })},
-		{"verify", true, leads("/app/verify-email", func(c *content) { c.Registers = true })},
+		{"move", true, leads("/email/confirm", func(c *content) { c.Other = "ada@lovelace.example" })},
+		{"verify", true, leads("/verify-email", func(c *content) { c.Registers = true })},
 		{"magiclink", true, leads(magicPath, func(c *content) { c.IP, c.Device = "192.0.2.1", "Firefox on Windows" },
 			func(c *content) { c.Adds, c.Other = true, "ada@lovelace.example" }, func(c *content) { c.Adds = true })},
 		{"magiccode", false, []content{
 			with(func(c *content) {
-				c.URL, c.Code, c.expires, c.IP, c.Device = o.URL+magicPath, sampleCode, soon, "192.0.2.1", "Firefox on Windows"
+				c.URL, c.Code, c.expires, c.IP, c.Device = o.page(magicPath), sampleCode, soon, "192.0.2.1", "Firefox on Windows"
 			}),
-			with(func(c *content) { c.URL, c.Code, c.expires = o.URL+magicPath, sampleCode, soon }),
+			with(func(c *content) { c.URL, c.Code, c.expires = o.page(magicPath), sampleCode, soon }),
 			with(func(c *content) {
-				c.URL, c.Code, c.expires, c.Adds, c.Other = o.URL+magicPath, sampleCode, soon, true, "ada@lovelace.example"
+				c.URL, c.Code, c.expires, c.Adds, c.Other = o.page(magicPath), sampleCode, soon, true, "ada@lovelace.example"
 			}),
-			with(func(c *content) { c.URL, c.Code, c.expires, c.Adds = o.URL+magicPath, sampleCode, soon, true }),
+			with(func(c *content) { c.URL, c.Code, c.expires, c.Adds = o.page(magicPath), sampleCode, soon, true }),
 		}},
-		{"known", false, []content{with(func(c *content) { c.URL = o.URL + resetPath })}},
+		{"known", false, []content{with(func(c *content) { c.URL = o.page(resetPath) })}},
 		{"moving", false, []content{with(other)}},
 		{"moved", false, []content{with(other)}},
 		{"password", false, tells(func(c *content) { c.Kept = true }, func(*content) {})},

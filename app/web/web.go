@@ -20,6 +20,9 @@ import (
 	"github.com/latchkey-go/latchkey/modules/auth"
 )
 
+// DefaultPages is where the pages of package console are unless a program says otherwise.
+const DefaultPages = "/app"
+
 // Options say where the site is and whom it trusts. The zero value is a site on plain http that trusts nobody.
 type Options struct {
 	PublicURL      string         // as browsers see it: scheme and host, without a path

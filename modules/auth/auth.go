@@ -10,10 +10,12 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/event"
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 	"github.com/latchkey-go/latchkey/modules/kernel/id"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 )
@@ -360,6 +362,7 @@ func (s *Service) prove(ctx context.Context, action Action, provider string, a A
 		return all, nil
 	}
 	assertion, err := ask(ctx, a)
+	s.noteUnavailable(ctx, provider, err)
 	if err = t.settle(ctx, err); err != nil {
 		return Proof{}, err
 	}
@@ -372,6 +375,17 @@ func (s *Service) prove(ctx context.Context, action Action, provider string, a A
 	p, err := s.asserted(action, provider, assertion, basis)
 	p.failures = t.before()
 	return p, err
+}
+
+// noteUnavailable logs why a provider cannot be used, if it says so: callers are not told, and it may have no log.
+func (s *Service) noteUnavailable(ctx context.Context, provider string, err error) {
+	if !errors.Is(err, ErrProviderUnavailable) || ctx.Err() != nil { // it is the caller who has gone
+		return
+	}
+	if f, _ := fault.Of(err); err.Error() != f.Error() {
+		s.log.Warn("somebody could not sign in, because a provider cannot be used", "provider", provider,
+			"error", strings.TrimPrefix(err.Error(), f.Error()+": "))
+	}
 }
 
 // asserted is the proof of what a provider asserts.

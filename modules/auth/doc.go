@@ -49,5 +49,6 @@
 //	errors.go     what can go wrong       events.go   what can happen       fx.go   Module, Params, AsProvider
 //
 // Providers live in packages of their own (emailpass) and see of this package only what provider.go and password.go
-// offer. Package authtest is the whole test of a provider.
+// offer. Package oauth has what those of OAuth 2.0 have in common, and package authtest is the whole test of a provider;
+// docs/write-a-provider.md makes one.
 package auth

@@ -2,7 +2,7 @@ package auth
 
 import "github.com/latchkey-go/latchkey/modules/kernel/fault"
 
-// What can go wrong. A provider's errors wrap ErrInvalidCredentials or ErrInput when the caller is at fault; every
+// What can go wrong. A provider's errors wrap ErrInvalidCredentials, ErrInput or ErrDeclined when the caller is at fault; every
 // other error of a provider is its own failure, which is logged and never shown.
 var (
 	ErrInvalidCredentials = fault.New(fault.Unauthorized, "invalid_credentials", "The credentials are not valid.")
@@ -44,6 +44,7 @@ var (
 	ErrRegistered            = fault.New(fault.Invalid, "already_registered", "There is an account with this address already. Sign in to it, or set a new password by mail.")
 )
 
-// ErrProviderUnavailable: who the provider depends on does not answer. The provider logs why.
+// ErrProviderUnavailable: who the provider depends on does not answer. A provider that returns it along with the reason, as in
+// fmt.Errorf("%w: ask the directory: %w", auth.ErrProviderUnavailable, err), has that logged and not shown; otherwise it logs why itself.
 var ErrProviderUnavailable = fault.New(fault.Unavailable, "provider_unavailable",
 	"This way to sign in does not work at the moment. Sign in another way, or try again in a while.")

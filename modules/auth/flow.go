@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
+	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
 )
 
 // flowTTL is how long a caller has between Begin and Finish.
@@ -32,6 +33,9 @@ type Binding struct {
 	// whoever brings no such secret finish it, too; whoever brings another never does.
 	Browser  string
 	Portable bool
+
+	// Redirect says that whoever begins it can do nothing but go where they are sent: a challenge that sends nobody away is refused.
+	Redirect bool
 
 	// Unasked says that the flow was begun by a request that browsers make without being told to by who sits there, such as for a
 	// picture on somebody else's page. Nothing is mailed for it.
@@ -80,21 +84,25 @@ func (s *Service) BeginBound(ctx context.Context, provider string, in Input, b B
 	f := Flow{ID: rand.Text(), ExpiresAt: database.Now().Add(flowTTL)}
 	challenge, err := c.Begin(ctx, Attempt{Input: in, FlowID: f.ID, Unasked: b.Unasked, CallbackURL: b.CallbackURL})
 	if err != nil {
+		s.noteUnavailable(ctx, provider, err)
 		return Flow{}, err
 	}
 	if b.Unasked && challenge.Mail != nil {
 		return Flow{}, ErrUnsupported.Msg("Provider %s mails something, which is asked for by POST", provider)
 	}
+	if b.Redirect && challenge.RedirectURL == "" {
+		return Flow{}, ErrUnsupported.Msg("Redirect authentication not implemented for provider %s", provider)
+	}
 	f.RedirectURL = challenge.RedirectURL
 	row := &flowRow{
 		IDHash: hashed(f.ID), Provider: provider, ExpiresAt: f.ExpiresAt,
-		State:     append([]byte{}, challenge.State...), // nil, of a provider that has nothing to keep, would be NULL
 		ActorType: b.ActorType, Portable: b.Portable, CallbackURL: b.CallbackURL, ReturnTo: b.ReturnTo,
 		SessionID: b.Session.ID, SessionVer: b.Session.ver,
 	}
 	if b.Browser != "" {
 		row.BrowserHash = hashed(b.Browser)
 	}
+	s.keepState(row, challenge.State)
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
 		if err := s.store.insertFlow(ctx, row); err != nil || challenge.Mail == nil {
 			return err
@@ -162,6 +170,10 @@ func (s *Service) finish(ctx context.Context, provider string, in Input, r Retur
 	if flow == nil || !flow.ExpiresAt.After(time.Now()) {
 		return Finished{}, ErrFlow
 	}
+	state, ok := s.stateOf(flow)
+	if !ok {
+		return Finished{}, ErrFlow
+	}
 	f := Finished{ReturnTo: flow.ReturnTo}
 	if flow.SessionID != "" {
 		at := slices.IndexFunc(r.Sessions, func(s Session) bool { return s.ID == flow.SessionID })
@@ -176,7 +188,7 @@ func (s *Service) finish(ctx context.Context, provider string, in Input, r Retur
 		}
 		return f, s.declined(provider, *named.Error)
 	}
-	f.Proof, err = s.prove(ctx, SignIn, provider, Attempt{Input: in, State: flow.State, CallbackURL: flow.CallbackURL}, s.tally(ctx, provider), c.Finish)
+	f.Proof, err = s.prove(ctx, SignIn, provider, Attempt{Input: in, State: state, CallbackURL: flow.CallbackURL}, s.tally(ctx, provider), c.Finish)
 	if tries <= 1 || err != nil && flow.Tries < tries {
 		return f, err
 	}
@@ -190,6 +202,27 @@ func (s *Service) finish(ctx context.Context, provider string, in Input, r Retur
 	}
 	return f, err
 }
+
+// keepState puts into the row what the provider wants to find at Finish. It is sealed: to who reads the table it would be half of what
+// finishes the flow, such as PKCE's verifier, and the other half is in an address.
+func (s *Service) keepState(r *flowRow, state []byte) {
+	r.State = s.keys.Keys(keyring.Flow)[0].Seal(state, r.sealedFor())
+}
+
+// stateOf returns that, and false if it cannot be read any more: its secret was dropped, or it is that of another row.
+func (s *Service) stateOf(r *flowRow) (state []byte, ok bool) {
+	_, ok = s.keys.Find(keyring.Flow, func(k keyring.Key) bool {
+		opened, err := k.Open(r.State, r.sealedFor())
+		if err != nil {
+			return false
+		}
+		state = opened
+		return true
+	})
+	return state, ok
+}
+
+func (r *flowRow) sealedFor() string { return r.Provider + "\x00" + r.IDHash }
 
 func (s *Service) challenger(provider, what string) (Challenger, error) {
 	p, err := s.provider(provider)

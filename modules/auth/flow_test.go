@@ -1,6 +1,10 @@
 package auth_test
 
 import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"strings"
 	"testing"
@@ -120,6 +124,51 @@ func TestTheStateOfAFlowIsNotKept(t *testing.T) {
 	if _, err := h.Finish(t.Context(), "oidc", input("state", kept, "code", "good")); !errors.Is(err, auth.ErrFlow) {
 		t.Errorf("what is kept finishes the flow: %v", err)
 	}
+}
+
+// What a provider keeps is of no use to who reads the table, or writes in it, and lasts while the secret does that it was kept under.
+func TestWhatAProviderKeepsBetweenTwoStepsIsSealed(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		h := newHouse(t, at.Open(t, auth.Migrations()), auth.Options{})
+		const verifier = "PKCE's verifier, which with the code finishes it"
+		f, other := h.begin(t, "oidc", input("keep", verifier)), h.begin(t, "oidc", input("keep", verifier))
+		var rows []struct {
+			IDHash string
+			State  []byte
+		}
+		must(t, h.db.Conn(t.Context()).NewSelect().Table("latchkey_auth_flow").Column("id_hash", "state").Scan(t.Context(), &rows))
+		if len(rows) != 2 || bytes.Equal(rows[0].State, rows[1].State) {
+			t.Fatalf("%d rows, with one state", len(rows))
+		}
+		for _, row := range rows {
+			if bytes.Contains(row.State, []byte(verifier[:16])) {
+				t.Errorf("the table has %q", row.State)
+			}
+		}
+		dropped := newHouse(t, h.db, auth.Options{}, secret(2))
+		if _, err := dropped.Finish(t.Context(), "oidc", comeBack(other, "good")); !errors.Is(err, auth.ErrFlow) {
+			t.Errorf("after its secret was dropped: %v, want ErrFlow", err)
+		}
+		rotated := newHouse(t, h.db, auth.Options{}, secret(2), secret(1))
+		if ada, err := rotated.ValidateCallback(t.Context(), "oidc", comeBack(f, "good")); err != nil || ada.Proved.Profile.Metadata["state"] != verifier {
+			t.Errorf("after a new secret came in front: %+v, %v", ada, err)
+		}
+
+		mine, theirs := h.begin(t, "oidc", input("keep", "mine")), h.begin(t, "oidc", input("keep", "theirs"))
+		must(t, h.db.InTx(t.Context(), func(ctx context.Context) error {
+			_, err := h.db.Conn(ctx).NewRaw("UPDATE latchkey_auth_flow SET state = (SELECT state FROM latchkey_auth_flow WHERE id_hash = ?) WHERE id_hash = ?",
+				hashOf(theirs.ID), hashOf(mine.ID)).Exec(ctx)
+			return err
+		}))
+		if _, err := h.Finish(t.Context(), "oidc", comeBack(mine, "good")); !errors.Is(err, auth.ErrFlow) {
+			t.Errorf("with what another flow keeps: %v, want ErrFlow", err)
+		}
+	})
+}
+
+func hashOf(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
 }
 
 func TestABoundFlowIsFinishedByWhoItIsBoundTo(t *testing.T) {

@@ -41,7 +41,7 @@ type mailed struct {
 	Email     string    `json:"email"`
 	Code      bool      `json:"code,omitempty"`
 	ExpiresAt time.Time `json:"expires_at"`
-	Flow      []byte    `json:"flow"` // its id, sealed: who opens the link in the right browser is brought back to it
+	Flow      string    `json:"flow"` // its id: who opens the link in the right browser is brought back to it
 }
 
 // Link has a link mailed to the address, which must be canonical, for the flow that the attempt begins. The challenge lacks its
@@ -58,8 +58,7 @@ func (m *Mailings) Code(a Attempt, address string, ttl time.Duration) (Challenge
 
 func (m *Mailings) ask(a Attempt, r mailed) (Challenge, error) {
 	key := m.keys.Keys(keyring.SignInMail)[0]
-	r.ID, r.Key = id.New("signinmail"), key.ID
-	r.Flow = m.keys.Keys(keyring.Seal)[0].Seal([]byte(a.FlowID), r.ID)
+	r.ID, r.Key, r.Flow = id.New("signinmail"), key.ID, a.FlowID
 	state, err := json.Marshal(r)
 	return Challenge{State: state, Mail: &Mailing{r}}, err
 }
@@ -248,10 +247,20 @@ func keptOnPage(browser string) string { return hashed("page\x00" + browser) }
 
 func (s *Service) readMailed(flow string, row *flowRow) MailedFlow {
 	f := MailedFlow{ID: flow, ActorType: row.ActorType, CallbackURL: row.CallbackURL, Adds: row.SessionID != ""}
-	if m, err := NewMailings(s.keys).Read(row.State); err == nil {
+	if m, ok := s.mailedOf(row); ok {
 		f.Mailed = m
 	}
 	return f
+}
+
+// mailedOf returns what was mailed for the flow, and false if nothing was.
+func (s *Service) mailedOf(row *flowRow) (Mailed, bool) {
+	state, ok := s.stateOf(row)
+	if !ok {
+		return Mailed{}, false
+	}
+	m, err := NewMailings(s.keys).Read(state)
+	return m, err == nil
 }
 
 // MailedFlowOf returns the flow for which the link with the token was mailed, if it was begun in the browser. It uses up nothing.
@@ -274,14 +283,8 @@ func (s *Service) MailedFlowOf(ctx context.Context, provider, token, browser str
 		rows = append(rows, some...)
 	}
 	for _, row := range rows {
-		m, err := NewMailings(s.keys).Read(row.State)
-		if err != nil || !row.ExpiresAt.After(time.Now()) || !m.Proves(token) {
-			continue
-		}
-		for _, key := range s.keys.Keys(keyring.Seal) {
-			if flow, err := key.Open(m.of.Flow, m.of.ID); err == nil {
-				return s.readMailed(string(flow), &row), nil
-			}
+		if m, ok := s.mailedOf(&row); ok && row.ExpiresAt.After(time.Now()) && m.Proves(token) {
+			return s.readMailed(m.of.Flow, &row), nil
 		}
 	}
 	return elsewhere, ErrFlow
@@ -306,25 +309,27 @@ func (s *Service) KeepMailedFlow(ctx context.Context, provider, flow, browser st
 }
 
 // MailAgain begins the provider's flow once more, with another input: another mail, and maybe to another address. What was mailed before
-// is void. Errors are those of Begin, and ErrFlow as MailedFlow says it.
-func (s *Service) MailAgain(ctx context.Context, provider, flow, browser string, in Input) error {
+// is void, and the flow goes on until then: the browser must keep its secret as long. Errors are those of Begin, and ErrFlow as
+// MailedFlow says it.
+func (s *Service) MailAgain(ctx context.Context, provider, flow, browser string, in Input) (until time.Time, err error) {
 	c, err := s.challenger(provider, "Redirect authentication")
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
 	row, err := s.mailedFlow(ctx, provider, flow, browser)
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
 	challenge, err := c.Begin(ctx, Attempt{Input: in, FlowID: flow, CallbackURL: row.CallbackURL})
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
 	if challenge.Mail == nil {
-		return ErrInput
+		return time.Time{}, ErrInput
 	}
-	row.State, row.ExpiresAt = challenge.State, database.Now().Add(flowTTL)
-	return s.db.InTx(ctx, func(ctx context.Context) error {
+	s.keepState(row, challenge.State)
+	row.ExpiresAt = database.Now().Add(flowTTL)
+	err = s.db.InTx(ctx, func(ctx context.Context) error {
 		if there, err := s.store.beginFlowAgain(ctx, row); err != nil {
 			return err
 		} else if !there {
@@ -332,6 +337,10 @@ func (s *Service) MailAgain(ctx context.Context, provider, flow, browser string,
 		}
 		return s.mail(ctx, provider, row.ActorType, row.SessionID, challenge.Mail)
 	})
+	if err != nil {
+		return time.Time{}, err
+	}
+	return row.ExpiresAt, nil
 }
 
 // TryMailed tells who types a code into the page whether it is the one, before the page sends them back with it. It counts as a try
@@ -350,9 +359,9 @@ func (s *Service) TryMailed(ctx context.Context, provider, flow, browser, answer
 	if err != nil {
 		return err
 	}
-	m, err := NewMailings(s.keys).Read(row.State)
-	if err != nil {
-		return ErrFlow //nolint:nilerr // nothing was mailed yet
+	m, ok := s.mailedOf(row)
+	if !ok { // nothing was mailed yet
+		return ErrFlow
 	}
 	var trying *flowRow
 	if err := s.db.InTx(ctx, func(ctx context.Context) (err error) {

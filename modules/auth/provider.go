@@ -15,7 +15,7 @@ import (
 // Name is its key in URLs, configuration and rows: lower-case letters, digits and hyphens. A provider has at least one
 // of the capabilities Authenticator and Challenger, and is safe for concurrent use.
 //
-// Errors that wrap ErrInvalidCredentials or ErrInput are the caller's; any other is the provider's failure.
+// Errors that wrap ErrInvalidCredentials, ErrInput or ErrDeclined are the caller's; any other is the provider's failure.
 type Provider interface{ Name() string }
 
 // Authenticator proves in one step: a password, a token. If Attempt.EntityID is set, it lets nobody but that entity prove

@@ -1,14 +1,19 @@
 package auth_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
+	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 )
 
 // renamed is a provider under any name.
@@ -204,6 +209,54 @@ func TestInputIsReadByExactNamesAndNeverRepeated(t *testing.T) {
 		err := auth.Input(in).Decode(&got)
 		if !errors.Is(err, auth.ErrInput) || err.Error() != auth.ErrInput.Error() {
 			t.Errorf("%s: %v, want exactly ErrInput", in, err)
+		}
+	}
+}
+
+// down is a provider of both kinds whose service does not answer.
+type down struct {
+	name string
+	err  error
+}
+
+func (d down) Name() string { return d.name }
+
+func (d down) Authenticate(context.Context, auth.Attempt) (auth.Assertion, error) {
+	return auth.Assertion{}, d.err
+}
+
+func (d down) Begin(context.Context, auth.Attempt) (auth.Challenge, error) {
+	return auth.Challenge{}, d.err
+}
+
+func (d down) Finish(context.Context, auth.Attempt) (auth.Assertion, error) {
+	return auth.Assertion{}, d.err
+}
+
+func TestWhyAProviderCannotBeUsedIsLoggedAndNotShown(t *testing.T) {
+	db := databasetest.SQLite(t).Open(t, auth.Migrations())
+	var log bytes.Buffer
+	s, err := auth.New(auth.Params{DB: db, Keys: ring(t, secret(1)), Log: slog.New(slog.NewTextHandler(&log, nil)), Providers: []auth.Provider{
+		down{"ldap", fmt.Errorf("%w: dial: %w", auth.ErrProviderUnavailable, errors.New("the wire is cut"))},
+		down{"known", auth.ErrProviderUnavailable.After(time.Second)}, // which has logged it itself
+		down{"bad", auth.ErrInvalidCredentials},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{"ldap": 1, "known": 0, "bad": 0} {
+		for step, do := range map[string]func() error{
+			"one":   func() error { _, err := s.Prove(t.Context(), auth.SignIn, name, nil); return err },
+			"begin": func() error { _, err := s.Begin(t.Context(), name, nil); return err },
+		} {
+			log.Reset()
+			err := do()
+			if f, ok := fault.Of(err); !ok || strings.Contains(f.Message, "wire") {
+				t.Errorf("%s, %s: %v", name, step, err)
+			}
+			if got := strings.Count(log.String(), `provider=`+name+` error="dial: the wire is cut"`); got != want {
+				t.Errorf("%s, %s: %d lines, want %d: %s", name, step, got, want, log.String())
+			}
 		}
 	}
 }

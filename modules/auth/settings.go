@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -15,7 +16,7 @@ import (
 type Settings map[string]map[string]any
 
 // Decode reads the provider's section into a struct, whose fields name their keys by the tag config; what the section
-// does not mention keeps its value. Texts are read as numbers, switches, durations and comma-separated lists where the
+// does not mention keeps its value, which must not be the zero one if the tag goes on with ",required", and a field with the tag - has no key. Texts are read as numbers, switches, durations and comma-separated lists where the
 // struct wants those, because from the environment everything comes as text. What the section gets wrong, such as a key
 // that no field names, is a *SettingsError, or several joined: see SettingsErrors.
 func (s Settings) Decode(provider string, into any) error {
@@ -38,6 +39,9 @@ func (s Settings) Decode(provider string, into any) error {
 	if len(unknown) > 0 {
 		errs = append(errs, settingsError("the provider knows no such setting", provider, unknown...))
 	}
+	if absent := slices.DeleteFunc(missing(into), func(name string) bool { return slices.Contains(wrong, name) }); len(absent) > 0 {
+		errs = append(errs, settingsError("must be set", provider, absent...))
+	}
 	if len(errs) == 1 {
 		return errs[0]
 	}
@@ -56,9 +60,32 @@ func decode(section map[string]any, into any) (wrong, unknown []string, err erro
 	if err != nil {
 		return nil, nil, err
 	}
+	_, dash := section["-"] // which mapstructure takes for a name
+	if dash {
+		section = maps.Clone(section)
+		delete(section, "-")
+	}
 	wrong = wrongNames(decoder.Decode(section)) // whose text may show the value, and values may be secret
+	if dash {
+		seen.Unused = append(seen.Unused, "-")
+	}
 	slices.Sort(seen.Unused)
 	return wrong, seen.Unused, nil
+}
+
+// missing are the names of the required settings that nothing has set.
+func missing(into any) (names []string) {
+	v := reflect.Indirect(reflect.ValueOf(into))
+	if v.Kind() != reflect.Struct {
+		return nil
+	}
+	for field, value := range v.Fields() {
+		name, option, _ := strings.Cut(field.Tag.Get("config"), ",")
+		if option == "required" && value.IsZero() {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // wrongNames are the settings that could not be read, once each; the section itself is the name "".

@@ -48,3 +48,32 @@ func TestAProviderReadsItsOwnSettings(t *testing.T) {
 		t.Errorf("no section: %v", err)
 	}
 }
+
+func TestWhatMustBeSetIsSaidAllAtOnce(t *testing.T) {
+	type config struct {
+		URL    string        `config:"url,required"`
+		Secret string        `config:"secret,required"`
+		Wait   time.Duration `config:"wait,required"`
+		Name   string        `config:"display_name"`
+	}
+	for name, c := range map[string]struct {
+		section map[string]any
+		says    []string
+	}{
+		"nothing":       {nil, []string{"auth.providers.acme.url, auth.providers.acme.secret: must be set"}},
+		"an empty text": {map[string]any{"url": "https://acme.example", "secret": ""}, []string{"auth.providers.acme.secret: must be set"}},
+		"what is wrong is there": {map[string]any{"url": []any{map[string]any{}}, "secret": "x", "nam": "x"},
+			[]string{"auth.providers.acme.url: the value has the wrong type", "auth.providers.acme.nam: the provider knows no such setting"}},
+		"all": {map[string]any{"url": "https://acme.example", "secret": "hunter2"}, nil},
+	} {
+		got := config{Wait: time.Second} // a default
+		err := (auth.Settings{"acme": c.section}).Decode("acme", &got)
+		var says []string
+		for _, e := range auth.SettingsErrors(err) {
+			says = append(says, e.Error())
+		}
+		if !reflect.DeepEqual(says, c.says) {
+			t.Errorf("%s: %q, want %q", name, says, c.says)
+		}
+	}
+}

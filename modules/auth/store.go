@@ -74,7 +74,7 @@ type flowRow struct {
 
 	IDHash    string `bun:",pk"`
 	Provider  string
-	State     []byte
+	State     []byte // sealed: Service.stateOf
 	ExpiresAt time.Time
 
 	ActorType   string

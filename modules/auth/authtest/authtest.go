@@ -53,13 +53,14 @@
 //		})
 //	}
 //
-// Issuer is an OpenID Connect issuer that can misbehave, for the tests of what a provider makes of that. Whatever else a
+// Issuer is an OpenID Connect issuer, or a server of plain OAuth 2.0, that can misbehave, for the tests of what a provider makes of that. Whatever else a
 // provider asks, give it a server of the test (net/http/httptest).
 //
 //	authtest.go   Case, Provider, and the parts for every provider
 //	steps.go      the parts for those of two steps
 //	people.go     the parts through a link layer
 //	issuer.go     Issuer          issuer_keys.go  its keys          issuer_misbehave.go  what it does wrong on demand
+//	brittle.go    how servers break  vendors.go      Issuers as Google's and Microsoft's are  github.go  GitHub, which is none
 package authtest
 
 import (
@@ -75,6 +76,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
@@ -206,6 +208,7 @@ type trial struct {
 	steps    *steps // of a provider that has two and not one; nil of any other
 	db       *database.DB
 	service  *auth.Service
+	links    *link.Service // over the service; nil: there is none
 }
 
 func newTrial(t *testing.T, c Case, throttle auth.ThrottleOptions) *trial {
@@ -626,7 +629,7 @@ func spoiled(good json.RawMessage) map[string]string {
 
 // callersFault reports whether the answer tells the caller off, rather than logging a failure.
 func callersFault(err error) bool {
-	return errors.Is(err, auth.ErrInvalidCredentials) || errors.Is(err, auth.ErrInput) || fault.KindOf(err) == fault.Invalid
+	return errors.Is(err, auth.ErrInvalidCredentials) || errors.Is(err, auth.ErrInput) || errors.Is(err, auth.ErrDeclined) || fault.KindOf(err) == fault.Invalid
 }
 
 // noEcho looks for the texts of the input in the answer, and for those that are kept.

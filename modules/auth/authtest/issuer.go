@@ -42,19 +42,17 @@ import (
 type Issuer struct {
 	options IssuerOptions
 	server  *httptest.Server
-	closing chan struct{}
+	parts   *brittle
 
 	mu      sync.Mutex
 	person  Person
 	wrong   map[Misbehaviour]bool
-	broken  map[Endpoint]Failure
 	altered map[Endpoint]func(map[string]any)
 	keys    []issuerKey               // those published; the last one signs
 	other   issuerKey                 // of another algorithm, published while OtherAlgorithm is what it does
 	thief   func() (issuerKey, error) // a key that is never published
 	grants  map[string]*grant
 	asked   url.Values
-	hits    map[Endpoint]int
 }
 
 // IssuerOptions say what an Issuer is like. The zero value is a good one.
@@ -78,8 +76,20 @@ type IssuerOptions struct {
 	// NoKeyID leaves out the kid of keys and ID tokens, as issuers with a single key may.
 	NoKeyID bool
 
+	// OAuth has it be a server of plain OAuth 2.0, for providers of vendors that do not speak OpenID Connect: it wants no nonce and
+	// no scope openid, and gives no ID token. Person.Claims are what userinfo tells in the vendor's own words.
+	OAuth bool
+
 	// UserinfoOnly keeps e-mail address and profile out of the ID token, as many issuers do: they are told by userinfo.
 	UserinfoOnly bool
+
+	// Nameless leaves iss out of callbacks, and does not announce it: RFC 9207 is younger than many issuers.
+	Nameless bool
+
+	// TenantPath makes it an issuer of many tenants, such as Microsoft's: a path with {tenantid} for the tenant, which stands as the
+	// issuer in the document and in the keys. The iss of an ID token is that of the person's tenant, their claim tid. A path without
+	// {tenantid} is the issuer of all.
+	TenantPath string
 }
 
 // Person is somebody with an account at an Issuer. E-mail address and profile are told to who asks for the scopes email
@@ -162,9 +172,9 @@ func StartIssuer(o IssuerOptions) (*Issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Issuer{options: o, closing: make(chan struct{}), keys: []issuerKey{key}, other: other,
+	i := &Issuer{options: o, parts: newBrittle(o.Path), keys: []issuerKey{key}, other: other,
 		thief:  sync.OnceValues(func() (issuerKey, error) { return newIssuerKey(o.Algorithm) }),
-		grants: make(map[string]*grant), hits: make(map[Endpoint]int)}
+		grants: make(map[string]*grant)}
 	i.SignIn(Person{Subject: "ada-1815", Email: "ada@example.com", EmailVerified: true,
 		Name: "Ada Lovelace", GivenName: "Ada", FamilyName: "Lovelace"})
 	i.Behave()
@@ -173,7 +183,7 @@ func StartIssuer(o IssuerOptions) (*Issuer, error) {
 	for endpoint, handler := range map[Endpoint]http.HandlerFunc{
 		Discovery: i.discovery, Authorization: i.authorization, Token: i.token, Keys: i.publishedKeys, Userinfo: i.userinfo,
 	} {
-		mux.Handle(o.Path+string(endpoint), i.at(endpoint, handler))
+		mux.Handle(o.Path+string(endpoint), i.parts.at(endpoint, handler))
 		mux.Handle(o.Path+moved+string(endpoint), handler)
 	}
 	i.server = httptest.NewUnstartedServer(mux)
@@ -188,7 +198,7 @@ func StartIssuer(o IssuerOptions) (*Issuer, error) {
 
 // Close ends an issuer of StartIssuer, and whoever waits for an answer.
 func (i *Issuer) Close() {
-	close(i.closing)
+	close(i.parts.closing)
 	i.server.CloseClientConnections()
 	i.server.Close()
 }
@@ -204,6 +214,9 @@ func (i *Issuer) ClientID() string { return i.options.ClientID }
 
 // ClientSecret is the client's secret.
 func (i *Issuer) ClientSecret() string { return i.options.ClientSecret }
+
+// Origin is where the issuer is, without a path.
+func (i *Issuer) Origin() string { return i.server.URL }
 
 // Client is an HTTP client that trusts the issuer's certificate.
 func (i *Issuer) Client() *http.Client { return i.server.Client() }
@@ -229,7 +242,7 @@ func (i *Issuer) Visit(location string) (Callback, error) {
 	if at.String() != i.Endpoint(Authorization) {
 		return Callback{}, fmt.Errorf("authtest: the location is at %s; the issuer authorizes at %s", at, i.Endpoint(Authorization))
 	}
-	i.hit(Authorization)
+	i.parts.hit(Authorization)
 	return i.authorize(query)
 }
 
@@ -298,15 +311,7 @@ func (i *Issuer) Asked() url.Values {
 
 // Hits returns how often an endpoint was asked.
 func (i *Issuer) Hits(e Endpoint) int {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.hits[e]
-}
-
-func (i *Issuer) hit(e Endpoint) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.hits[e]++
+	return i.parts.hitsOf(e)
 }
 
 // is reports whether the issuer misbehaves in a way.
@@ -318,6 +323,9 @@ func (i *Issuer) is(m Misbehaviour) bool {
 
 func (i *Issuer) discovery(w http.ResponseWriter, _ *http.Request) {
 	issuer := i.URL()
+	if i.options.TenantPath != "" {
+		issuer = i.server.URL + i.options.TenantPath
+	}
 	if i.is(OtherIssuer) {
 		issuer = otherIssuer
 	}
@@ -325,7 +333,7 @@ func (i *Issuer) discovery(w http.ResponseWriter, _ *http.Request) {
 	if i.options.ClientAuth != "" {
 		methods = []string{i.options.ClientAuth}
 	}
-	i.answer(w, Discovery, http.StatusOK, map[string]any{
+	document := map[string]any{
 		"issuer":                                         issuer,
 		"authorization_endpoint":                         i.Endpoint(Authorization),
 		"token_endpoint":                                 i.Endpoint(Token),
@@ -340,7 +348,11 @@ func (i *Issuer) discovery(w http.ResponseWriter, _ *http.Request) {
 		"token_endpoint_auth_methods_supported":          methods,
 		"code_challenge_methods_supported":               []string{"S256"},
 		"authorization_response_iss_parameter_supported": true,
-	})
+	}
+	if i.options.Nameless {
+		delete(document, "authorization_response_iss_parameter_supported")
+	}
+	i.answer(w, Discovery, http.StatusOK, document)
 }
 
 var formPost = template.Must(template.New("").Parse(`<!doctype html><title>Back</title>
@@ -391,7 +403,7 @@ func (i *Issuer) authorize(request url.Values) (Callback, error) {
 	switch {
 	case i.wrong[WrongIss]:
 		callback.Values.Set("iss", otherIssuer)
-	case !i.wrong[NoIss]:
+	case !i.wrong[NoIss] && !i.options.Nameless:
 		callback.Values.Set("iss", i.URL())
 	}
 	if code, why := i.refusal(request); code != "" {
@@ -424,11 +436,11 @@ func (i *Issuer) refusal(request url.Values) (code, why string) {
 		return "unsupported_response_type", "response_type must be code"
 	case !slices.Contains([]string{"", "query", "form_post"}, request.Get("response_mode")):
 		return "invalid_request", "response_mode must be query or form_post"
-	case !slices.Contains(strings.Fields(request.Get("scope")), "openid"):
+	case !i.options.OAuth && !slices.Contains(strings.Fields(request.Get("scope")), "openid"):
 		return "invalid_scope", "scope must have openid in it"
 	case request.Get("state") == "":
 		return "invalid_request", "state is missing: nothing would bind the answer to who asked"
-	case request.Get("nonce") == "":
+	case !i.options.OAuth && request.Get("nonce") == "":
 		return "invalid_request", "nonce is missing: nothing would bind the ID token to who asked"
 	case request.Get("code_challenge_method") != "S256" || err != nil || len(challenge) != sha256.Size:
 		return "invalid_request", "PKCE is missing: code_challenge by code_challenge_method=S256"
@@ -505,7 +517,7 @@ func (i *Issuer) redeem(form url.Values) (map[string]any, error) {
 	}
 	g.access = rand.Text()
 	body := map[string]any{"access_token": g.access, "token_type": "Bearer", "expires_in": 300, "scope": g.request.Get("scope")}
-	if !i.wrong[NoIDToken] {
+	if !i.options.OAuth && !i.wrong[NoIDToken] {
 		idToken, err := i.sign(i.claims(g))
 		if err != nil {
 			return nil, err
@@ -519,7 +531,7 @@ func (i *Issuer) redeem(form url.Values) (map[string]any, error) {
 func (i *Issuer) claims(g *grant) jwt.MapClaims {
 	now := time.Now()
 	claims := jwt.MapClaims{
-		"iss": i.URL(), "aud": i.options.ClientID, "iat": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(),
+		"iss": i.issuerOf(g.person), "aud": i.options.ClientID, "iat": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(),
 		"auth_time": g.signedIn.Unix(), "nonce": g.request.Get("nonce"), "at_hash": i.accessTokenHash(g.access),
 	}
 	g.tell(claims, !i.options.UserinfoOnly)
@@ -529,6 +541,15 @@ func (i *Issuer) claims(g *grant) jwt.MapClaims {
 		}
 	}
 	return claims
+}
+
+// issuerOf is the issuer of a person.
+func (i *Issuer) issuerOf(p Person) string {
+	if i.options.TenantPath == "" {
+		return i.URL()
+	}
+	tenant, _ := p.Claims["tid"].(string)
+	return i.server.URL + strings.Replace(i.options.TenantPath, "{tenantid}", tenant, 1)
 }
 
 // tell adds what is told of a person: all that was asked for, or what identifies them.

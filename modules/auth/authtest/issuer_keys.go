@@ -103,6 +103,9 @@ func (i *Issuer) publishedKeys(w http.ResponseWriter, _ *http.Request) {
 		if i.options.NoKeyID {
 			delete(key, "kid")
 		}
+		if i.options.TenantPath != "" {
+			key["issuer"] = i.server.URL + i.options.TenantPath
+		}
 		published = append(published, key)
 	}
 	i.answer(w, Keys, http.StatusOK, map[string]any{"keys": published})

@@ -2,10 +2,7 @@ package authtest
 
 import (
 	"fmt"
-	"io"
-	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -109,7 +106,8 @@ func (i *Issuer) Misbehave(all ...Misbehaviour) {
 func (i *Issuer) Behave() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.wrong, i.broken, i.altered = nil, make(map[Endpoint]Failure), make(map[Endpoint]func(map[string]any))
+	i.parts.mend()
+	i.wrong, i.altered = nil, make(map[Endpoint]func(map[string]any))
 }
 
 // Alter has f change what an endpoint answers with, a JSON object, until the issuer is to Behave: discovery, the keys,
@@ -124,103 +122,5 @@ func (i *Issuer) Alter(e Endpoint, f func(object map[string]any)) {
 	i.altered[e] = f
 }
 
-// Failure is a way in which an endpoint breaks.
-type Failure string
-
-// How an endpoint breaks.
-const (
-	Silent      Failure = "takes the request and never answers"
-	Dripping    Failure = "begins to answer, and never ends"
-	Huge        Failure = "answers with more than anybody should read"
-	Redirecting Failure = "answers with a redirect to where the right answer is"
-	Failing     Failure = "answers 500"
-	Missing     Failure = "answers 404"
-	HangsUp     Failure = "hangs up"
-	NotJSON     Failure = "answers with a page"
-	WrongType   Failure = "answers rightly, as text/html"
-)
-
-// Failures are all of them, for a test of each.
-func Failures() []Failure {
-	return []Failure{Silent, Dripping, Huge, Redirecting, Failing, Missing, HangsUp, NotJSON, WrongType}
-}
-
 // Fail breaks an endpoint until the issuer is to Behave. Visit does not feel it: it asks nobody over HTTP.
-func (i *Issuer) Fail(e Endpoint, f Failure) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.broken[e] = f
-}
-
-// moved is the path, below the issuer's, where the right answers are if an endpoint is Redirecting.
-const moved = "/moved"
-
-// hugeAnswer is how many bytes of white space come before a Huge answer.
-const hugeAnswer = 64 << 20
-
-// at is an endpoint, with what breaks it.
-func (i *Issuer) at(e Endpoint, right http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		i.hit(e)
-		i.mu.Lock()
-		failure := i.broken[e]
-		i.mu.Unlock()
-		switch failure {
-		case Silent:
-			i.wait(r, 0)
-		case Dripping:
-			w.Header().Set("Content-Type", "application/json")
-			for more := true; more; more = i.wait(r, 50*time.Millisecond) {
-				_, _ = io.WriteString(w, " ")
-				_ = http.NewResponseController(w).Flush()
-			}
-		case Huge:
-			w.Header().Set("Content-Type", "application/json")
-			space := strings.Repeat(" ", 64<<10)
-			for n := 0; n < hugeAnswer; n += len(space) {
-				if _, err := io.WriteString(w, space); err != nil {
-					return // the client has had enough
-				}
-			}
-			right(w, r)
-		case Redirecting:
-			http.Redirect(w, r, i.options.Path+moved+string(e)+map[bool]string{true: "?" + r.URL.RawQuery}[r.URL.RawQuery != ""], http.StatusTemporaryRedirect)
-		case Failing:
-			http.Error(w, `{"error":"server_error"}`, http.StatusInternalServerError)
-		case Missing:
-			http.NotFound(w, r)
-		case HangsUp:
-			panic(http.ErrAbortHandler)
-		case NotJSON:
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = io.WriteString(w, "<!doctype html><title>Down for maintenance</title>")
-		case WrongType:
-			right(typed{w}, r)
-		default:
-			right(w, r)
-		}
-	}
-}
-
-// wait lets time pass, all of it if it is 0, and reports whether somebody still listens.
-func (i *Issuer) wait(r *http.Request, d time.Duration) bool {
-	var tick <-chan time.Time // never, unless there is a time
-	if d > 0 {
-		tick = time.After(d)
-	}
-	select {
-	case <-tick:
-		return true
-	case <-r.Context().Done():
-	case <-i.closing:
-	}
-	return false
-}
-
-// typed answers as text/html.
-type typed struct{ http.ResponseWriter }
-
-func (w typed) WriteHeader(status int) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.ResponseWriter.WriteHeader(status)
-}
+func (i *Issuer) Fail(e Endpoint, f Failure) { i.parts.fail(e, f) }

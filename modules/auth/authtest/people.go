@@ -10,15 +10,9 @@ import (
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
-// people is a link layer over the provider: who signs in becomes a user.
-type people struct {
-	*trial
-	links *link.Service
-}
-
-// withPeople puts a link layer over a trial, on a database of its own. Everybody becomes a user, with an address or
+// withPeople puts a link layer over a trial, on a database of its own, by which whoever signs in becomes a user, with an address or
 // without; a sign-in joins the user whose address it has, if both have proved it.
-func (x *trial) withPeople() people {
+func (x *trial) withPeople() *trial {
 	x.Helper()
 	db := databasetest.SQLite(x.T).Open(x.T, user.Migrations(), auth.Migrations(), link.Migrations())
 	keys, err := keyring.New(make([]byte, keyring.MinSecret))
@@ -27,7 +21,7 @@ func (x *trial) withPeople() people {
 	}
 	p := x.provider
 	if x.steps != nil {
-		p = x.steps.asOneStep()
+		p = x.steps.asProvider()
 	}
 	users, err := user.New(user.Params{DB: db, Keys: keys})
 	if err != nil {
@@ -46,16 +40,20 @@ func (x *trial) withPeople() people {
 		}
 		return link.Create(n.Draft()), nil
 	})
-	links, err := link.New(link.Params{DB: db, Users: users, Auth: over.service, Policy: policy})
+	over.links, err = link.New(link.Params{DB: db, Users: users, Auth: over.service, Policy: policy})
 	if err != nil {
 		x.Fatal(err)
 	}
-	return people{&over, links}
+	return &over
 }
 
-// signIn lets somebody in. What begins a flow is the trial's own service; what finishes it is the link layer.
-func (p people) signIn(a arrival) (link.Login, error) {
-	return p.links.SignIn(p.Context(), link.ActorUser, p.provider.Name(), a.input, auth.Client{})
+// signIn lets somebody in by the link layer.
+func (x *trial) signIn(in auth.Input) (link.Login, error) {
+	if x.steps == nil {
+		return x.links.SignIn(x.Context(), link.ActorUser, x.provider.Name(), in, auth.Client{})
+	}
+	r, err := x.links.Finish(x.Context(), x.provider.Name(), in, auth.Return{ActorType: link.ActorUser, Browser: browser}, auth.Client{}, nil)
+	return r.Login, err
 }
 
 // first has many sign in for the first time at once.
@@ -63,10 +61,10 @@ func (x *trial) first() {
 	const callers = 12
 	p := x.withPeople()
 	p.register()
-	arrivals := x.arriveMany(callers)
+	arrivals := p.arriveMany(callers)
 	became := make([]string, callers)
 	for i, err := range databasetest.Together(callers, func(i int) error {
-		l, err := p.signIn(arrivals[i])
+		l, err := p.signIn(arrivals[i].input)
 		became[i] = l.ActorID
 		return err
 	}) {
@@ -99,11 +97,11 @@ func (x *trial) unverified() {
 
 	p := x.withPeople()
 	p.register()
-	ada, err := p.signIn(x.arrive(nil))
+	ada, err := p.signIn(p.arrive(nil).input)
 	if err != nil {
 		x.Fatalf("Good is refused by the link layer: %v", err)
 	}
-	eve, err := p.signIn(x.arriveBy(x.Unverified))
+	eve, err := p.signIn(p.arriveBy(x.Unverified).input)
 	if err == nil && eve.ActorID == ada.ActorID {
 		x.Error("who has not proved the address of Good is let into the account of Good")
 	}

@@ -10,11 +10,15 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 )
 
 // callbackURL is where callers come back to.
 const callbackURL = "https://app.example.com/auth/user/callback"
+
+// browser is what a browser keeps, in which somebody signs in through a link layer.
+const browser = "a secret of 26 characters.."
 
 // otherProvider is the provider once more, by another name in the same service.
 const otherProvider = "authtest-other"
@@ -128,11 +132,18 @@ func (x *trial) beginInput() auth.Input {
 
 func (x *trial) mustBegin() auth.Flow {
 	x.Helper()
-	flow, err := x.service.Begin(x.Context(), x.provider.Name(), x.beginInput())
+	flow, err := x.tryBegin()
 	if err != nil {
 		x.Fatalf("Begin is refused: %v", err)
 	}
 	return flow
+}
+
+func (x *trial) tryBegin() (auth.Flow, error) {
+	if x.links != nil {
+		return x.links.Begin(x.Context(), x.provider.Name(), x.beginInput(), auth.Binding{ActorType: link.ActorUser, CallbackURL: callbackURL, Browser: browser}, auth.Client{})
+	}
+	return x.service.Begin(x.Context(), x.provider.Name(), x.beginInput())
 }
 
 // back has somebody come back from where a flow has sent them: nil is whom Good proves.
@@ -283,32 +294,4 @@ func (x *trial) unkept() {
 			x.Errorf("where %s is kept for the flow, entity %q is let in: Finish must hold what comes back against Attempt.State", what, found.EntityID)
 		}
 	}
-}
-
-// inOneStep is a provider of two steps whose second is taken for the only one: package link lets people in by it. What
-// has been proved by a flow is proved, however often it is asked.
-type inOneStep struct {
-	*steps
-	proved sync.Map // of functions of sync.OnceValues, by flow
-}
-
-// asOneStep keeps a sign-up of the provider's own.
-func (s *steps) asOneStep() auth.Provider {
-	one := &inOneStep{steps: s}
-	if r, ok := s.Provider.(auth.Registrar); ok {
-		return struct {
-			*inOneStep
-			auth.Registrar
-		}{one, r}
-	}
-	return one
-}
-
-func (s *inOneStep) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
-	flow := stateOf(a.Input)
-	once, _ := s.proved.LoadOrStore(flow, sync.OnceValues(func() (auth.Assertion, error) {
-		a.State = s.of(flow)
-		return s.Finish(ctx, a)
-	}))
-	return once.(func() (auth.Assertion, error))()
 }

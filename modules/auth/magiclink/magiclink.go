@@ -9,7 +9,7 @@
 //	Finish   reads "code": the code, or the token of the link
 //
 // A link leads to a page that says who would be signed in, with a button: programs that look through mails open links, and press
-// no buttons. The page is PagePath of the site, as package console serves it.
+// no buttons. The page is the one that package console serves.
 package magiclink
 
 import (
@@ -27,7 +27,7 @@ import (
 // Name is the provider's name.
 const Name = "magiclink"
 
-// PagePath is where, on the site, people wait for the mail, type the code, and links lead.
+// PagePath is where, on the site, people wait for the mail, type the code, and links lead, unless Options say otherwise.
 const PagePath = "/app/magic"
 
 // What is mailed.
@@ -37,9 +37,8 @@ const (
 )
 
 const (
-	linkTTL = 15 * time.Minute
-	codeTTL = 10 * time.Minute
-	tries   = 5
+	ttl   = 10 * time.Minute // of what is mailed (ASVS 6.5.5)
+	tries = 5
 )
 
 // errWrong is the answer to what is not what was mailed.
@@ -56,7 +55,8 @@ type Config struct {
 
 // Options are what the program knows.
 type Options struct {
-	URL string // the site that has the page, without a slash at the end; empty: people are sent to PagePath alone
+	URL  string // the site that has the page, without a slash at the end; empty: people are sent to the path alone
+	Page string // the path of the page there; PagePath if empty
 }
 
 // Provider is the provider. It is safe for concurrent use.
@@ -115,7 +115,7 @@ func (p *Provider) Begin(_ context.Context, a auth.Attempt) (auth.Challenge, err
 	if err := a.Input.Decode(&body); err != nil {
 		return auth.Challenge{}, err
 	}
-	page := strings.TrimSuffix(p.options.URL, "/") + PagePath + "?state=" + url.QueryEscape(a.FlowID)
+	page := strings.TrimSuffix(p.options.URL, "/") + cmp.Or(p.options.Page, PagePath) + "?state=" + url.QueryEscape(a.FlowID)
 	typed, ok := body.Email.(string)
 	switch {
 	case body.Email != nil && !ok:
@@ -127,9 +127,9 @@ func (p *Provider) Begin(_ context.Context, a auth.Attempt) (auth.Challenge, err
 	if err != nil {
 		return auth.Challenge{}, err
 	}
-	ask, ttl := p.mailings.Link, linkTTL
+	ask := p.mailings.Link
 	if p.config.Mode == Code {
-		ask, ttl = p.mailings.Code, codeTTL
+		ask = p.mailings.Code
 	}
 	challenge, err := ask(a, address, ttl)
 	if err != nil {

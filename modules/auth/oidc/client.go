@@ -6,10 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
@@ -23,68 +20,9 @@ const (
 	askedAtOnce    = 32      // requests to one issuer; who comes beyond them waits, and counts it to the timeout
 )
 
-// newClient is the client that asks the issuer: by package outward's rules, but for the private hosts, and bounded.
+// newClient is the client that asks the issuer.
 func newClient(c Config, roots *x509.CertPool) *http.Client {
-	client := outward.NewClient(outward.Options{RootCAs: roots})
-	t := &transport{public: client.Transport, slots: make(chan struct{}, askedAtOnce)}
-	if len(c.PrivateHosts) > 0 {
-		t.private, t.isPrivate = outward.NewClient(outward.Options{RootCAs: roots, PrivateAddresses: true}).Transport, c.isPrivate
-	}
-	client.Transport, client.Timeout = t, requestTimeout
-	return client
-}
-
-// transport bounds what is asked at once and what is read, and wants JSON.
-type transport struct {
-	public, private http.RoundTripper
-	isPrivate       func(host string) bool
-	slots           chan struct{}
-}
-
-var errNotJSON = errors.New("the answer is not JSON")
-
-func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	select {
-	case t.slots <- struct{}{}:
-	case <-r.Context().Done():
-		return nil, r.Context().Err()
-	}
-	release := sync.OnceFunc(func() { <-t.slots })
-	next := t.public
-	switch {
-	case t.private != nil && t.isPrivate(r.URL.Hostname()):
-		next = t.private
-	case r.URL.Scheme != "https":
-		release()
-		return nil, http.ErrSchemeMismatch
-	}
-	rsp, err := next.RoundTrip(r)
-	if err != nil {
-		release()
-		return nil, err
-	}
-	rsp.Body = &bounded{ReadCloser: http.MaxBytesReader(nil, rsp.Body, maxAnswer), release: release}
-	if rsp.StatusCode == http.StatusOK && !isJSON(rsp.Header.Get("Content-Type")) {
-		rsp.Body.Close()
-		return nil, errNotJSON
-	}
-	return rsp, nil
-}
-
-// isJSON reports whether an answer may be read as JSON. Keys are often a file on a server that does not know what they are.
-func isJSON(contentType string) bool {
-	media, _, err := mime.ParseMediaType(contentType)
-	return err == nil && (media == "application/json" || strings.HasSuffix(media, "+json") || media == "application/octet-stream")
-}
-
-type bounded struct {
-	io.ReadCloser
-	release func()
-}
-
-func (b *bounded) Close() error {
-	b.release()
-	return b.ReadCloser.Close()
+	return outward.NewJSONClient(outward.JSONOptions{PrivateHosts: c.PrivateHosts, RootCAs: roots, Timeout: requestTimeout, MaxAnswer: maxAnswer, AtOnce: askedAtOnce})
 }
 
 // errAnswer is that of somebody who answered, and not as they should have.
@@ -129,7 +67,7 @@ func why(err error) error {
 	switch {
 	case errors.As(err, &large):
 		return fmt.Errorf("%w: more than %d bytes", errAnswer, maxAnswer)
-	case errors.Is(err, errNotJSON):
+	case errors.Is(err, outward.ErrNotJSON):
 		return fmt.Errorf("%w: not JSON", errAnswer)
 	}
 	return errors.New(outward.Explain(err))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -66,7 +65,7 @@ const (
 
 // checked is the config with its defaults, and who vouches for the issuer's hosts; or all that is wrong with it, but for the
 // settings that are known to be wrong already.
-func (c Config) checked(id string, known error) (Config, *x509.CertPool, error) {
+func (c Config) checked(id string, v Vendor, known error) (Config, *x509.CertPool, error) {
 	errs := []error{known}
 	said := map[string]bool{}
 	for _, e := range auth.SettingsErrors(known) {
@@ -88,7 +87,7 @@ func (c Config) checked(id string, known error) (Config, *x509.CertPool, error) 
 	}
 	if c.Issuer == "" {
 		wrong("issuer", "must be set to the issuer's address, such as https://accounts.example.com")
-	} else if what := c.checkIssuer(); what != "" {
+	} else if what := c.checkIssuer(v); what != "" {
 		wrong("issuer", "%s", what)
 	}
 	if c.ClientID == "" || !printable(c.ClientID) {
@@ -141,7 +140,7 @@ func (c Config) checked(id string, known error) (Config, *x509.CertPool, error) 
 			*claim = name
 		}
 	}
-	roots, what := trust(c.CAFile)
+	roots, what := outward.Roots(c.CAFile)
 	if what != "" {
 		wrong("ca_file", "%s", what)
 	}
@@ -149,12 +148,15 @@ func (c Config) checked(id string, known error) (Config, *x509.CertPool, error) 
 }
 
 // checkIssuer says what is wrong with the issuer, or "".
-func (c Config) checkIssuer() string {
+func (c Config) checkIssuer(v Vendor) string {
 	if len(c.Issuer) > maxIssuer {
 		return fmt.Sprintf("must be at most %d bytes", maxIssuer)
 	}
 	if err := c.checkURL(c.Issuer); err != nil {
 		return err.Error()
+	}
+	if v.TenantClaim == "" && strings.ContainsAny(c.Issuer, "{}") {
+		return "must be one issuer, without a placeholder"
 	}
 	if strings.ContainsAny(c.Issuer, "?#") {
 		return "must not have a query or a fragment"
@@ -174,24 +176,6 @@ func (c Config) checkURL(address string) error {
 // isPrivate reports whether a host may be at an address that is not public.
 func (c Config) isPrivate(host string) bool {
 	return slices.Contains(c.PrivateHosts, strings.ToLower(host))
-}
-
-// trust is who may vouch for hosts besides those whom the system trusts; nil if there is no file.
-func trust(file string) (roots *x509.CertPool, wrong string) {
-	if file == "" {
-		return nil, ""
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, "cannot be read"
-	}
-	if roots, err = x509.SystemCertPool(); err != nil {
-		roots = x509.NewCertPool()
-	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, "holds no certificate in PEM"
-	}
-	return roots, ""
 }
 
 // printable reports whether a text is visible ASCII and blanks, as OAuth's parameters are.

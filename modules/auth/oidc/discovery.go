@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ type metadata struct {
 
 // discover reads the issuer's document (OpenID Connect Discovery 1.0).
 func (p *Provider) discover(ctx context.Context) (*metadata, error) {
-	document, err := p.get(ctx, strings.TrimSuffix(p.config.Issuer, "/")+"/.well-known/openid-configuration", "")
+	document, err := p.get(ctx, strings.TrimSuffix(cmp.Or(p.vendor.Document, p.config.Issuer), "/")+"/.well-known/openid-configuration", "")
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,12 @@ var (
 	errSignature  = errors.New("its signature is not right")
 )
 
+// publishedKey is one of them.
+type publishedKey struct {
+	jose.JSONWebKey
+	issuer string // for which it signs, if it says so: that of an issuer of many tenants does
+}
+
 // keySet is the issuer's published keys. They are read when the first token comes, when they are old, and when a token
 // cannot be verified by those that are known: the issuer may have changed them. That is at most once in pace.keys, so that
 // tokens that nobody has signed do not have us ask again and again.
@@ -33,7 +39,7 @@ type keySet struct {
 
 	turn    chan struct{} // of who reads; the others wait, and look again
 	mu      sync.Mutex
-	keys    []jose.JSONWebKey
+	keys    []publishedKey
 	readAt  time.Time // zero: never
 	triedAt time.Time
 }
@@ -42,56 +48,56 @@ func (p *Provider) keysAt(address string) *keySet {
 	return &keySet{provider: p, address: address, turn: make(chan struct{}, 1)}
 }
 
-// VerifySignature returns what a token says if one of the keys has signed it. It is of go-oidc's KeySet.
-func (s *keySet) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+// verify returns what a token says if one of the keys has signed it, and which.
+func (s *keySet) verify(ctx context.Context, token string) (payload []byte, by publishedKey, err error) {
 	all := make([]jose.SignatureAlgorithm, len(algorithms))
 	for i, a := range algorithms {
 		all[i] = jose.SignatureAlgorithm(a)
 	}
 	parsed, err := jose.ParseSigned(token, all)
 	if err != nil || len(parsed.Signatures) != 1 {
-		return nil, errSignature
+		return nil, by, errSignature
 	}
 	before := time.Now()
 	keys, readAt := s.known()
 	if time.Since(readAt) >= s.provider.pace.refresh {
 		if keys, err = s.readSince(ctx, before); err != nil && (len(keys) == 0 || time.Since(readAt) >= s.provider.pace.stale) {
-			return nil, err
+			return nil, by, err
 		}
 	}
-	payload, wrong := verify(parsed, keys)
+	payload, by, wrong := verifyBy(keys, parsed)
 	if wrong == nil {
-		return payload, nil
+		return payload, by, nil
 	}
 	if keys, err = s.readSince(ctx, before); err != nil {
-		return nil, err
+		return nil, by, err
 	}
-	return verify(parsed, keys)
+	return verifyBy(keys, parsed)
 }
 
-func verify(token *jose.JSONWebSignature, keys []jose.JSONWebKey) ([]byte, error) {
+func verifyBy(keys []publishedKey, token *jose.JSONWebSignature) ([]byte, publishedKey, error) {
 	wrong, header := errUnknownKey, token.Signatures[0].Header
 	for _, key := range keys {
 		if header.KeyID != "" && key.KeyID != header.KeyID || key.Algorithm != "" && key.Algorithm != header.Algorithm {
 			continue
 		}
-		payload, err := token.Verify(&key)
+		payload, err := token.Verify(&key.JSONWebKey)
 		if err == nil {
-			return payload, nil
+			return payload, key, nil
 		}
 		wrong = errSignature
 	}
-	return nil, wrong
+	return nil, publishedKey{}, wrong
 }
 
-func (s *keySet) known() ([]jose.JSONWebKey, time.Time) {
+func (s *keySet) known() ([]publishedKey, time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.keys, s.readAt
 }
 
 // readSince returns keys that were read after a time or, if they were read or tried a moment before it, those.
-func (s *keySet) readSince(ctx context.Context, since time.Time) ([]jose.JSONWebKey, error) {
+func (s *keySet) readSince(ctx context.Context, since time.Time) ([]publishedKey, error) {
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
@@ -120,7 +126,7 @@ func (s *keySet) readSince(ctx context.Context, since time.Time) ([]jose.JSONWeb
 }
 
 // read asks for the keys. Those that cannot have signed a token, or that we do not understand, are left out.
-func (s *keySet) read(ctx context.Context) (keys []jose.JSONWebKey, err error) {
+func (s *keySet) read(ctx context.Context) (keys []publishedKey, err error) {
 	set, err := s.provider.get(ctx, s.address, "")
 	if err != nil {
 		return nil, err
@@ -141,7 +147,8 @@ func (s *keySet) read(ctx context.Context) (keys []jose.JSONWebKey, err error) {
 		if public, ok := key.Key.(*rsa.PublicKey); ok && public.N.BitLen() < minRSA {
 			continue
 		}
-		keys = append(keys, key)
+		issuer, _ := one.(map[string]any)["issuer"].(string)
+		keys = append(keys, publishedKey{key, issuer})
 	}
 	if len(keys) == 0 {
 		return nil, fmt.Errorf("%w: no key that signs", errAnswer)

@@ -14,6 +14,7 @@
 //	keys.go        the issuer's keys, which change
 //	token.go       what an ID token must be
 //	profile.go     what is made of its claims
+//	vendor.go      Vendor: what packages for a vendor may say otherwise
 package oidc
 
 import (
@@ -41,16 +42,13 @@ import (
 // TypeName is what a section says for type.
 const TypeName = "oidc"
 
-// The answers beside auth's own.
-var (
-	errNotFinished = auth.ErrInvalidCredentials.Msg("The sign-in was not finished there. Start again.")
-	errEntity      = fault.New(fault.Invalid, "identity_invalid", "An entity id of this provider is its issuer, # and the subject.")
-)
+var errEntity = fault.New(fault.Invalid, "identity_invalid", "An entity id of this provider is its issuer, # and the subject.")
 
 // Provider is one issuer. It is safe for concurrent use.
 type Provider struct {
 	id        string
 	config    Config
+	vendor    Vendor
 	client    *http.Client
 	log       *slog.Logger
 	pace      pace
@@ -69,23 +67,25 @@ var _ interface {
 // New returns the provider of that id. It asks nobody. The error joins all that is wrong with the config, as
 // *auth.SettingsError. A nil log is slog.Default.
 func New(id string, c Config, log *slog.Logger) (*Provider, error) {
-	return newProvider(id, c, log, nil)
+	return NewVendor(id, c, Vendor{}, log, nil)
 }
 
-func newProvider(id string, c Config, log *slog.Logger, known error) (*Provider, error) {
+// NewVendor is New for a package that knows a vendor's issuer. What that has found wrong itself, joined, is known: it is part of
+// the error, and nothing more is said of the same settings.
+func NewVendor(id string, c Config, v Vendor, log *slog.Logger, known error) (*Provider, error) {
 	c.PrivateHosts, c.TrustedDomains = slices.Clone(c.PrivateHosts), slices.Clone(c.TrustedDomains)
-	c, roots, err := c.checked(id, known)
+	c, roots, err := c.checked(id, v, known)
 	if err != nil {
 		return nil, err
 	}
-	return &Provider{id: id, config: c, client: newClient(c, roots), log: cmp.Or(log, slog.Default()).With("module", "auth", "provider", id), pace: usualPace}, nil
+	return &Provider{id: id, config: c, vendor: v, client: newClient(c, roots), log: cmp.Or(log, slog.Default()).With("module", "auth", "provider", id), pace: usualPace}, nil
 }
 
 // Type makes a provider of each section that says type: oidc.
 func Type(log *slog.Logger) auth.ProviderType {
 	return auth.ProviderType{Name: TypeName, New: func(id string, settings auth.Settings) (auth.Provider, error) {
 		var c Config
-		p, err := newProvider(id, c, log, settings.Decode(id, &c))
+		p, err := NewVendor(id, c, Vendor{}, log, settings.Decode(id, &c))
 		if err != nil {
 			return nil, err
 		}
@@ -116,7 +116,7 @@ func EntityID(issuer, subject string) string { return issuer + "#" + subject }
 
 // CanonicalEntityID takes the entity ids of this issuer as they are, and no others.
 func (p *Provider) CanonicalEntityID(entityID string) (string, error) {
-	if subject, ok := strings.CutPrefix(entityID, p.config.Issuer+"#"); !ok || !isSubject(subject) {
+	if issuer, subject, ok := strings.Cut(entityID, "#"); !ok || !isSubject(subject) || p.issuerOf(issuer) != issuer {
 		return "", errEntity
 	}
 	return entityID, nil
@@ -150,6 +150,9 @@ func (p *Provider) Begin(ctx context.Context, a auth.Attempt) (auth.Challenge, e
 	if len(p.config.ACRValues) > 0 {
 		with = append(with, oauth2.SetAuthURLParam("acr_values", strings.Join(p.config.ACRValues, " ")))
 	}
+	for name, value := range p.vendor.Parameters {
+		with = append(with, oauth2.SetAuthURLParam(name, value))
+	}
 	if p.config.MaxAge > 0 {
 		with = append(with, oauth2.SetAuthURLParam("max_age", strconv.Itoa(int(p.config.MaxAge/time.Second))))
 	}
@@ -182,10 +185,10 @@ func (p *Provider) Finish(ctx context.Context, a auth.Attempt) (auth.Assertion, 
 		return auth.Assertion{}, err
 	}
 	switch {
-	case in.Issuer != nil && *in.Issuer != p.config.Issuer, in.Issuer == nil && m.namesItself: // RFC 9207: an answer of another issuer
+	case in.Issuer != nil && p.issuerOf(*in.Issuer) == "", in.Issuer == nil && m.namesItself: // RFC 9207: an answer of another issuer
 		return auth.Assertion{}, auth.ErrInvalidCredentials
 	case in.Error != nil:
-		return auth.Assertion{}, errNotFinished
+		return auth.Assertion{}, auth.ErrDeclined
 	case in.Code == nil:
 		return auth.Assertion{}, auth.ErrInput
 	case !printable(*in.Code) || len(*in.Code) > maxCode:
@@ -195,7 +198,16 @@ func (p *Provider) Finish(ctx context.Context, a auth.Attempt) (auth.Assertion, 
 	if err != nil {
 		return auth.Assertion{}, err
 	}
-	return auth.Assertion{EntityID: EntityID(p.config.Issuer, text(claims, "sub")), Profile: p.profile(claims)}, nil
+	issuer := p.issuerOf(text(claims, "iss"))
+	if in.Issuer != nil && p.issuerOf(*in.Issuer) != issuer {
+		return auth.Assertion{}, auth.ErrInvalidCredentials
+	}
+	if p.vendor.Admit != nil {
+		if err := p.vendor.Admit(claims); err != nil {
+			return auth.Assertion{}, err
+		}
+	}
+	return auth.Assertion{EntityID: EntityID(issuer, text(claims, "sub")), Profile: p.profile(claims)}, nil
 }
 
 // maxCode is how long an authorization code may be, in bytes.
@@ -211,7 +223,7 @@ func (p *Provider) prove(ctx context.Context, m *metadata, k kept, code string) 
 	if err != nil {
 		return nil, err
 	}
-	if m.userinfo == "" || !p.lacks(claims) {
+	if m.userinfo == "" || p.vendor.NoUserinfo || !p.lacks(claims) {
 		return claims, nil
 	}
 	more, err := p.get(ctx, m.userinfo, tokens.AccessToken)

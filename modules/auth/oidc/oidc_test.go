@@ -2,6 +2,7 @@ package oidc_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,7 +73,7 @@ func TestAPublicClientSignsInByPKCEAlone(t *testing.T) {
 // Whatever an issuer does wrong, nobody is let in, and nothing of what it said is repeated.
 func TestAnIssuerThatMisbehavesLetsNobodyIn(t *testing.T) {
 	callers := map[authtest.Misbehaviour]bool{ // what may be the doing of who comes back
-		authtest.WrongNonce: true, authtest.NoNonce: true, authtest.WrongIss: true, authtest.NoIss: true, authtest.Denied: true,
+		authtest.WrongNonce: true, authtest.NoNonce: true, authtest.WrongIss: true, authtest.NoIss: true,
 		authtest.WrongState: true, authtest.NoState: true,
 	}
 	for _, m := range authtest.Misbehaviours() {
@@ -94,6 +96,10 @@ func TestAnIssuerThatMisbehavesLetsNobodyIn(t *testing.T) {
 			switch {
 			case err == nil:
 				t.Fatalf("is let in as %s", found.EntityID())
+			case m == authtest.Denied:
+				if !errors.Is(err, auth.ErrDeclined) {
+					t.Errorf("%v, want %v", err, auth.ErrDeclined)
+				}
 			case errors.Is(err, auth.ErrInvalidCredentials) != callers[m]:
 				t.Errorf("%v: the caller's fault: %t, want %t", err, !callers[m], callers[m])
 			case !callers[m] && errors.Is(err, auth.ErrProviderUnavailable):
@@ -610,5 +616,32 @@ func TestWhoGoesAwayTakesNobodyAlong(t *testing.T) {
 	h.mustSignIn(t, "acme", issuer)
 	if n := issuer.Hits(authtest.Discovery); n > 1 {
 		t.Errorf("the issuer was asked %d times", n)
+	}
+}
+
+// What is too large costs whoever verifies; what is too small protects nobody.
+func TestKeysOfRSAAreNeitherTooSmallNorTooLarge(t *testing.T) {
+	issuer := authtest.NewIssuer(t, authtest.IssuerOptions{Algorithm: "RS256"})
+	for _, bytes := range []int{128, 520} {
+		large := func(o map[string]any) {
+			o["keys"] = []any{map[string]any{"kty": "RSA", "e": "AQAB", "n": base64.RawURLEncoding.EncodeToString(slices.Repeat([]byte{0xff}, bytes))}}
+		}
+		issuer.Alter(authtest.Keys, large)
+		log := new(logged)
+		h := newHouse(t, provider(t, "acme", of(issuer), log.logger()))
+		if _, err := h.signIn(t, "acme", issuer); !errors.Is(err, auth.ErrProviderUnavailable) || !strings.Contains(log.String(), "no key that signs") {
+			t.Errorf("%d bits: %v, log %s", bytes*8, err, log)
+		}
+		h.nobody(t)
+	}
+	issuer.Behave()
+	newHouse(t, provider(t, "acme", of(issuer), nil)).mustSignIn(t, "acme", issuer)
+}
+
+// A section of the type oidc has one issuer, spelt in one way.
+func TestAnIssuerHasNoPlaceholder(t *testing.T) {
+	_, err := oidc.New("acme", oidc.Config{Issuer: "https://login.example.com/{tenantid}/v2.0", ClientID: "x"}, nil)
+	if err == nil || !strings.Contains(err.Error(), "auth.providers.acme.issuer: must be one issuer") {
+		t.Errorf("%v", err)
 	}
 }

@@ -48,8 +48,11 @@ func (p *Provider) profile(claims map[string]any) auth.Profile {
 
 // vouches reports whether the issuer says that the address is verified, and is believed. Some issuers write true as a text.
 func (p *Provider) vouches(claims map[string]any) bool {
-	said := claims["email_verified"]
-	if said != true && said != "true" {
+	said := claims["email_verified"] == true || claims["email_verified"] == "true"
+	if p.vendor.Verified != nil {
+		said = p.vendor.Verified(claims)
+	}
+	if !said {
 		return false
 	}
 	address, err := auth.CanonicalEmail(text(claims, "email"))

@@ -27,7 +27,7 @@ func (p *Provider) verify(ctx context.Context, m *metadata, k kept, tokens *oaut
 	}
 	keys := &asked{keys: m.keys}
 	token, err := gooidc.NewVerifier(p.config.Issuer, keys, &gooidc.Config{
-		ClientID: p.config.ClientID, SupportedSigningAlgs: m.algorithms,
+		ClientID: p.config.ClientID, SupportedSigningAlgs: m.algorithms, SkipIssuerCheck: true, // check looks at iss
 		Now: func() time.Time { return time.Now().Add(-leeway) }, // for exp; nbf is looked at below
 	}).Verify(ctx, raw)
 	if err != nil { // whose text repeats what the token says
@@ -50,6 +50,9 @@ func (p *Provider) verify(ctx context.Context, m *metadata, k kept, tokens *oaut
 	if what := p.check(claims); what != "" {
 		return nil, p.refuse(what)
 	}
+	if !p.maySign(keys.by, claims) {
+		return nil, p.refuse("the key that signed it signs for another issuer")
+	}
 	if _, there := claims["at_hash"]; there && token.VerifyAccessToken(tokens.AccessToken) != nil {
 		return nil, p.refuse("at_hash is of another access token")
 	}
@@ -67,7 +70,7 @@ func (p *Provider) check(claims map[string]any) string {
 	proved, hasProof := instant(claims, "auth_time")
 	party, hasParty := claims["azp"]
 	switch {
-	case text(claims, "iss") != p.config.Issuer: // go-oidc knows an exception
+	case !p.isIssuer(claims):
 		return "iss is another issuer"
 	case !isSubject(text(claims, "sub")):
 		return "sub is missing, or can be none"
@@ -124,8 +127,6 @@ func (p *Provider) wrong(keys *asked, err error) string {
 	switch {
 	case broken != nil:
 		return "it is no JSON that all readers read alike"
-	case text(claims, "iss") != p.config.Issuer:
-		return "iss is another issuer"
 	case !slices.Contains(texts(claims, "aud"), p.config.ClientID):
 		return "aud is another client"
 	}
@@ -136,12 +137,13 @@ func (p *Provider) wrong(keys *asked, err error) string {
 type asked struct {
 	keys    *keySet
 	was     bool
+	by      publishedKey
 	payload []byte
 	err     error
 }
 
 func (a *asked) VerifySignature(ctx context.Context, token string) ([]byte, error) {
 	a.was = true
-	a.payload, a.err = a.keys.VerifySignature(ctx, token)
+	a.payload, a.by, a.err = a.keys.verify(ctx, token)
 	return a.payload, a.err
 }

@@ -32,6 +32,7 @@ const (
 	EmailChange  Purpose = "latchkey e-mail change v1"
 	Verification Purpose = "latchkey e-mail verification v1"
 	SignInMail   Purpose = "latchkey mailed sign-in v1"
+	Flow         Purpose = "latchkey sign-in flow v1" // encrypts what a sign-in of two steps keeps until the second
 	Pepper       Purpose = "latchkey password pepper v1"
 	Device       Purpose = "latchkey known device v1"
 	Seal         Purpose = "latchkey stored secret v1"      // encrypts what is kept in the database and must be read again

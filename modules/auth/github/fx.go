@@ -1,0 +1,20 @@
+package github
+
+import (
+	"log/slog"
+
+	"go.uber.org/fx"
+
+	"github.com/latchkey-go/latchkey/modules/auth"
+)
+
+// Module gives an fx application the type github: a provider for each section of its settings that says type: github, or is called so.
+var Module = fx.Module("github", fx.Provide(auth.AsProviderType(provideType)))
+
+type params struct {
+	fx.In
+
+	Log *slog.Logger `optional:"true"`
+}
+
+func provideType(p params) auth.ProviderType { return Type(p.Log) }
