@@ -352,7 +352,7 @@ const newLink = time.Minute
 
 // AuthProviders are the providers by which the user can sign in, by name, each once; none for who is unknown or has no way.
 func (s *Service) AuthProviders(ctx context.Context, id user.ID) ([]string, error) {
-	ways, err := s.ways(ctx, id)
+	ways, err := s.WaysOf(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -364,8 +364,8 @@ func (s *Service) AuthProviders(ctx context.Context, id user.ID) ([]string, erro
 	return slices.Compact(names), nil
 }
 
-// ways are the ways to sign in that the user has.
-func (s *Service) ways(ctx context.Context, id user.ID) ([]auth.ProviderIdentity, error) {
+// WaysOf returns the ways to sign in that the user has; none for who is unknown.
+func (s *Service) WaysOf(ctx context.Context, id user.ID) ([]auth.ProviderIdentity, error) {
 	if strings.ContainsRune(string(id), 0) { // which cannot even be written into a statement
 		return nil, nil
 	}

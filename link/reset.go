@@ -25,7 +25,7 @@ func (s *Service) RequestPasswordResetFor(ctx context.Context, id user.ID) (auth
 	if err != nil {
 		return auth.PasswordResetRequested{}, err
 	}
-	ways, err := s.ways(ctx, id)
+	ways, err := s.WaysOf(ctx, id)
 	if err != nil {
 		return auth.PasswordResetRequested{}, err
 	}

@@ -109,11 +109,16 @@ func each(t *testing.T, f func(t *testing.T, s *site)) { eachWith(t, options{}, 
 
 func eachWith(t *testing.T, o options, f func(t *testing.T, s *site)) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
-		f(t, newSite(t, at.Open(t, user.Migrations(), auth.Migrations(), link.Migrations(), audit.Migrations()), o))
+		f(t, newSite(t, at.Open(t, migrations()...), o))
 	})
 }
 
-func newSite(t *testing.T, db *database.DB, o options) *site {
+// migrations are those of all tables that a site has.
+func migrations() []database.Migrations {
+	return []database.Migrations{user.Migrations(), auth.Migrations(), link.Migrations(), audit.Migrations()}
+}
+
+func newSite(t testing.TB, db *database.DB, o options) *site {
 	t.Helper()
 	keys, err := keyring.New(make([]byte, 32))
 	if err != nil {
@@ -260,6 +265,9 @@ func (b *browser) submit(action string, values url.Values) page {
 			b.t.Fatalf("the form has no field %s:\n%s", name, b.page.body)
 		}
 		f.values[name] = v
+	}
+	if strings.EqualFold(f.method, http.MethodGet) {
+		return b.do(http.MethodGet, f.action+"?"+f.values.Encode(), "", nil)
 	}
 	b.header.Set("Origin", b.site.server.URL) // as a browser does, but for Referrer-Policy: no-referrer
 	defer b.header.Del("Origin")

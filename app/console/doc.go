@@ -11,6 +11,7 @@
 //	*     /app/email/confirm   with the token of the link that was mailed there, take it
 //	*     /app/verify-email   have a link mailed that proves the address; with the link's token, prove it
 //	*     /app/magic          sign in by a mailed link or code: the address, the code, and where the link leads
+//	*     /app/users      users, and behind it each of them: look, edit, roles, deactivate, delete, restore, sign out
 //	POST  /app/logout   sign out
 //	GET   /app/dev/mailbox   in development, the mails that were sent
 //
@@ -23,6 +24,9 @@
 //	email.go     /app/email, /app/email/confirm
 //	verify.go    /app/verify-email
 //	magic.go     /app/magic
+//	users.go     /app/users: the list; why somebody cannot sign in
+//	user.go      /app/users/{id}: all about a user, and what is done to them
+//	user_edit.go /app/users/{id}/edit
 //	visitor.go   who is there by the cookie; the cookie after signing in and out
 //	form.go      what a form may send
 //	problem.go   faults to statuses, and to what a page says

@@ -64,13 +64,13 @@ func (c *Console) toSignIn(w http.ResponseWriter, r *http.Request) error {
 
 // show answers with a page inside.
 func (in *inside) show(page string, v view) error {
-	v.Visitor = in.visitor
+	v.Visitor, v.permitted = in.visitor, in.c.api.Permitted(in.visitor.Roles())
 	return in.c.show(in.w, in.r, page, v)
 }
 
 // showAgain shows the page with what was wrong just now; nil: nothing was.
 func (in *inside) showAgain(page string, v view, wrong error) error {
-	v.Visitor = in.visitor
+	v.Visitor, v.permitted = in.visitor, in.c.api.Permitted(in.visitor.Roles())
 	return in.c.showAgain(in.w, in.r, page, v, wrong)
 }
 

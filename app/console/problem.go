@@ -109,6 +109,14 @@ func problemOf(err error) *problem {
 		p.Status = http.StatusMethodNotAllowed
 	case is(errNoCode):
 		p.Fields = []string{"code"}
+	case f.Reason == user.ErrInvalid.Reason:
+		p.Fields = fieldOfUser(f.Message)
+	case is(errMetadata):
+		p.Fields = []string{"metadata"}
+	case is(errConfirm):
+		p.Fields = []string{"confirm"}
+	case is(errNoRole):
+		p.Fields = []string{"role"}
 	case is(auth.ErrInvalidCredentials):
 		p.Fields = []string{"password", "email"} // which of them is wrong, nobody learns
 	case is(auth.ErrPassword), is(errNoPassword), is(errCurrent):

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -172,6 +173,8 @@ type view struct {
 	Registers bool                // one can register
 	Providers []auth.ProviderInfo // by which one can sign in by a link
 
+	permitted []string // what the visitor's roles give
+
 	Elsewhere bool // who it is about signs in on pages of the application's own
 }
 
@@ -247,6 +250,9 @@ func (v view) Field(name string, words ...string) field {
 	f.Mark = v.Mark(name, hint, focus)
 	return f
 }
+
+// May reports whether the visitor's roles give the permission: whether a page offers something.
+func (v view) May(permission string) bool { return slices.Contains(v.permitted, permission) }
 
 // show answers with a page.
 func (c *Console) show(w http.ResponseWriter, r *http.Request, page string, v view) error {

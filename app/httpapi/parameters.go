@@ -46,7 +46,7 @@ func parse(raw string) (*parameter, error) {
 			at = at.child(key)
 		}
 		most := maxValue
-		if at.name == "after" {
+		if at.name == "after" || at.name == "before" {
 			most = user.MaxCursor
 		}
 		if len(p[1]) > most {

@@ -107,6 +107,15 @@ func (a *API) Permitted(roles []string) (names []string) {
 	return names
 }
 
+// Roles are those that the configuration knows, by name.
+func (a *API) Roles() []string { return slices.Sorted(maps.Keys(a.roles)) }
+
+// Reaches reports whether somebody who has the one roles may give and take the others, and act on who has these: what a front end
+// offers. What is done, the routes decide.
+func (a *API) Reaches(by, roles []string) bool {
+	return a.reachesAll(caller{user: user.User{Roles: by}, rights: a.roles.of(by)}, roles)
+}
+
 var (
 	errForbidden    = fault.New(fault.Forbidden, "forbidden", "Forbidden")
 	errInsufficient = fault.New(fault.Forbidden, "insufficient_permissions", "Insufficient permissions.")

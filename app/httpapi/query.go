@@ -35,7 +35,7 @@ func readQuery(c *call, allowed ...string) (query, error) {
 
 // readList reads the parameters of a list: its filter, and, beside them, those that every list takes and the allowed ones.
 func readList[F any](c *call, of filters[F], allowed ...string) (q query, f F, err error) {
-	return readOnly(c, of, append(allowed, "limit", "offset", "after", "order", "fields")...)
+	return readOnly(c, of, append(allowed, "limit", "offset", "after", "before", "order", "fields")...)
 }
 
 // readOnly is readList of a list that takes the filter and the allowed ones alone.

@@ -60,6 +60,7 @@ func (a *API) routes() []route {
 		{"POST", "/admin/users/{id}/restore", may("user:delete"), takesNothing(a.restoreUser)},
 		{"POST", "/admin/users/{id}/reset-password", may("user:reset"), takesNothing(a.resetUser)},
 		{"GET", "/admin/users/{id}/auth-providers", may("user:read"), takesNothing(a.authProviders)},
+		{"GET", "/admin/users/{id}/provider-identities", may("user:read"), takesNothing(a.listWaysOf)},
 		{"GET", "/admin/users/{id}/sessions", may("user:sessions"), takesNothing(a.listSessionsOf)},
 		{"DELETE", "/admin/users/{id}/sessions", may("user:sessions"), takesNothing(a.endSessionsOf)},
 		{"DELETE", "/admin/users/{id}/sessions/{session}", may("user:sessions"), takesNothing(a.endSessionOf)},

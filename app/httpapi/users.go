@@ -55,10 +55,11 @@ type deletedAnswer struct {
 }
 
 func (a *API) listUsers(c *call) (usersAnswer, error) {
-	q, filter, err := readList(c, userFilters, "with_deleted")
+	q, filter, err := readList(c, userFilters, "status", "with_deleted")
 	if err != nil {
 		return usersAnswer{}, err
 	}
+	filter.Status = user.Status(q["status"])
 	if filter.WithDeleted, err = q.truth("with_deleted"); err != nil {
 		return usersAnswer{}, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/strictjson"
+	"github.com/latchkey-go/latchkey/modules/user"
 )
 
 // shownWay is a way to sign in as an answer shows it to who signs in by it.
@@ -55,6 +56,20 @@ func (a *API) listWays(c *call) (waysAnswer, error) {
 	if errors.Is(err, auth.ErrSession) {
 		err = errUnauthorized
 	}
+	answer := waysAnswer{make([]object, len(ways))}
+	for i, w := range ways {
+		answer.Ways[i] = a.showWay(w, attributes)
+	}
+	return answer, err
+}
+
+// listWaysOf lists by what a user can sign in.
+func (a *API) listWaysOf(c *call) (waysAnswer, error) {
+	attributes, err := readFields(c, wayAttributes)
+	if err != nil {
+		return waysAnswer{}, err
+	}
+	ways, err := a.link.WaysOf(c.Context(), user.ID(c.PathValue("id")))
 	answer := waysAnswer{make([]object, len(ways))}
 	for i, w := range ways {
 		answer.Ways[i] = a.showWay(w, attributes)

@@ -23,6 +23,8 @@ type Filter struct {
 	DeactivatedAt Times
 	DeletedAt     Times // matches nobody without WithDeleted
 	WithDeleted   bool  // softly deleted users too; counts in the outermost filter only
+	// Status is only those, whatever WithDeleted says; counts in the outermost filter only. Another than the three is ErrQuery.
+	Status Status
 
 	And []Filter // matches all of these as well
 	Or  []Filter // matches one of these as well; nil: any; empty: none
@@ -57,7 +59,8 @@ const (
 type where struct {
 	q         string      // for its length
 	wordCount int         // of q
-	words     []condition // of q
+	words     []condition // of q; if match is set, the first is what SQLite looks up in its index of parts
+	match     string      // of q, as that index is asked for it; empty: there is no part of three letters
 	all       []condition
 	and, or   []where
 
@@ -120,8 +123,21 @@ func (f InviteFilter) own(in database.Dialect) (w where) {
 // where is the whole of the filter, or says why it is none.
 func (f Filter) where(in database.Dialect) (where, error) {
 	w, err := compile(in, f)
-	if !f.WithDeleted {
+	switch f.Status {
+	case "":
+		if !f.WithDeleted {
+			w.living(in)
+		}
+	case StatusActive:
 		w.living(in)
+		w.add("deactivated_at IS NULL")
+	case StatusDeactivated: // few have the time, and have an index; SQLite takes it for a range, and not for IS NOT NULL
+		w.add("deactivated_at >= ?", firstKept)
+		w.living(in)
+	case StatusDeleted:
+		w.add("deleted_at >= ?", firstKept)
+	default:
+		return where{}, ErrQuery.Msg("Invalid request: status must be one of active, deactivated, deleted")
 	}
 	return w, err
 }

@@ -2,6 +2,7 @@ package user_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -142,6 +143,38 @@ func TestFiltersNarrowTheList(t *testing.T) {
 			} else if got := emails(users); !slices.Equal(got, c.want) || n != len(c.want) {
 				t.Errorf("%s: %v, in all %d; want %v", name, got, n, c.want)
 			}
+		}
+	})
+}
+
+func TestUsersAreListedByTheirStatus(t *testing.T) {
+	each(t, func(t *testing.T, b bench) {
+		made := must(b.CreateUsers(t.Context(), user.Draft{Email: "active@example.com"}, user.Draft{Email: "deactivated@example.com"},
+			user.Draft{Email: "deleted@example.com"}, user.Draft{Email: "both@example.com"}))(t)
+		check(t, b.DeactivateUsers(t.Context(), made[1].ID, made[3].ID))
+		check(t, b.SoftDeleteUsers(t.Context(), made[2].ID, made[3].ID))
+		for _, c := range []struct {
+			f    user.Filter
+			want string
+		}{
+			{user.Filter{Status: user.StatusActive}, "active"},
+			{user.Filter{Status: user.StatusDeactivated}, "deactivated"},
+			{user.Filter{Status: user.StatusDeleted}, "both deleted"},
+			{user.Filter{Status: user.StatusActive, WithDeleted: true}, "active"},
+			{user.Filter{Status: user.StatusDeactivated, WithDeleted: true}, "deactivated"},
+			{user.Filter{Status: user.StatusDeleted, WithDeleted: true}, "both deleted"},
+			{user.Filter{Status: user.StatusActive, Q: "deactivated"}, ""},
+			{user.Filter{Or: []user.Filter{{Status: user.StatusDeleted}}}, "active deactivated"},
+		} {
+			users, n, err := b.ListAndCountUsers(t.Context(), c.f, user.Page{Order: "email"})
+			got := strings.ReplaceAll(strings.Join(emails(users), " "), "@example.com", "")
+			if err != nil || got != c.want || n != len(users) {
+				t.Errorf("%+v: %q, in all %d, %v; want %q", c.f, got, n, err, c.want)
+			}
+		}
+		_, err := b.ListUsers(t.Context(), user.Filter{Status: "gone"}, user.Page{})
+		if !errors.Is(err, user.ErrQuery) {
+			t.Errorf("a status that is none: %v, want %v", err, user.ErrQuery)
 		}
 	})
 }

@@ -30,10 +30,10 @@ func (w *where) search(in database.Dialect, text searched, q string) {
 	words := distinct(strings.Fields(strings.ToLower(q)))
 	w.wordCount = len(words)
 	if parts := trigrams(words); in == database.SQLite && len(parts) > 0 {
+		w.match = `"` + strings.Join(parts, `" AND "`) + `"`
 		w.words = append(w.words, condition{
-			sql: "id IN (SELECT r.? FROM ? t JOIN ? r ON r.n = t.rowid WHERE t.? MATCH ?)",
-			args: []any{bun.Ident(text.owner), bun.Ident(text.trigrams), bun.Ident(text.numbers), bun.Ident(text.trigrams),
-				`"` + strings.Join(parts, `" AND "`) + `"`},
+			sql:  "id IN (SELECT r.? FROM ? t JOIN ? r ON r.n = t.rowid WHERE t.? MATCH ?)",
+			args: []any{bun.Ident(text.owner), bun.Ident(text.trigrams), bun.Ident(text.numbers), bun.Ident(text.trigrams), w.match},
 		})
 	}
 	for _, word := range words {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -243,6 +244,9 @@ func (s store) livingUsers(ctx context.Context, condition string, args ...any) (
 
 func (s store) listUsers(ctx context.Context, f Filter, p Page) ([]User, error) {
 	w, err := f.where(s.db.Dialect())
+	if err == nil && s.db.Dialect() == database.SQLite && p.Limit != CountOnly {
+		w, err = s.walked(ctx, f, w)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -251,6 +255,55 @@ func (s store) listUsers(ctx context.Context, f Filter, p Page) ([]User, error) 
 		return nil, err
 	}
 	return s.withRoles(ctx, rows)
+}
+
+// many is so many users that a page of them is found sooner by walking through all in the order of the list.
+const many = 4000
+
+// walked is the filter for a page on SQLite, which always begins with all who have a role, or in whom a word occurs, and puts them in order. Where
+// these are many, it is to walk through the users in their order instead, by an index, until the page is full. PostgreSQL knows by itself
+// how many there are.
+func (s store) walked(ctx context.Context, f Filter, w where) (where, error) {
+	rest := f
+	rest.Q, rest.Roles, rest.Status, rest.WithDeleted = "", nil, "", false
+	if f.Q == "" && len(f.Roles) == 0 || f.Status != "" && f.Status != StatusActive || !reflect.ValueOf(rest).IsZero() {
+		return w, nil // nothing to walk for, or the rest leaves few
+	}
+	words := w.words
+	if w.match != "" {
+		found, err := s.areMany(ctx, "latchkey_user_trigram MATCH ?", "latchkey_user_trigram", w.match)
+		if err != nil || !found {
+			return w, err
+		}
+		words = words[1:]
+	}
+	had := false
+	if len(f.Roles) > 0 {
+		var err error
+		if had, err = s.areMany(ctx, "role IN (?)", "latchkey_user_role", database.List(f.Roles...)); err != nil || !had && w.match == "" {
+			return w, err
+		}
+	}
+	rest.Status, rest.WithDeleted = f.Status, f.WithDeleted
+	if !had {
+		rest.Roles = f.Roles
+	}
+	walk, err := rest.where(database.SQLite)
+	walk.all = append(walk.all, words...)
+	if had {
+		walk.add("EXISTS (SELECT 1 FROM latchkey_user_role WHERE user_id = u.id AND role IN (?))", database.List(f.Roles...))
+	}
+	return walk, err
+}
+
+// areMany reports whether the condition holds of many rows of the table.
+func (s store) areMany(ctx context.Context, condition, table string, arg any) (bool, error) {
+	var n int
+	err := s.db.Conn(ctx).NewRaw("SELECT count(*) FROM (SELECT 1 FROM ? WHERE "+condition+" LIMIT ?)", bun.Ident(table), arg, many).Scan(ctx, &n)
+	if err != nil {
+		return false, fmt.Errorf("count rows of %s: %w", table, err)
+	}
+	return n == many, nil
 }
 
 // readPage reads the rows of a page. Beyond a cursor there may be two stretches of the list, that of the rows which have what

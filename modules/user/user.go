@@ -39,6 +39,16 @@ const (
 	ViaSetup     = "setup" // by the set-up link, as the first admin
 )
 
+// Status is what has become of a user.
+type Status string
+
+// The statuses a user can have.
+const (
+	StatusActive      Status = "active"
+	StatusDeactivated Status = "deactivated" // and not deleted
+	StatusDeleted     Status = "deleted"     // softly
+)
+
 // viaNobody are the ways by which roles come that nobody has granted to the address of the user.
 var viaNobody = []string{ViaFirstAuth, ViaSetup}
 
