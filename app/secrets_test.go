@@ -262,7 +262,7 @@ func (e *everything) err(admin, ada, reset, invite string) {
 	for _, path := range []string{
 		"/auth/user/emailpass", "/auth/user/emailpass/register", "/auth/user/emailpass/reset-password", "/auth/user/emailpass/update", "/auth/user/emailpass/callback", "/auth/user/emailpass/link", "/auth/emailpass/user",
 		"/auth/user/panicky", "/auth/user/nobody", "/auth/alien/emailpass", "/auth/verification/request", "/auth/verification/confirm",
-		"/admin/users/me/email", "/admin/users/me/email/confirm", "/admin/invites", "/admin/invites/batch", "/admin/invites/accept?token=" + wrongPassword, "/admin/users/user_x", "/nowhere",
+		"/admin/users/me/email", "/admin/users/me/email/confirm", "/admin/users/me/profile", "/admin/users/me/delete", "/admin/invites", "/admin/invites/batch", "/admin/invites/accept?token=" + wrongPassword, "/admin/users/user_x", "/nowhere",
 	} {
 		for _, body := range []string{
 			`{` + raw, `{` + raw + `,` + raw + `}`, `{` + raw + `}{}`, `[` + raw + `]`, "{" + raw[:len(raw)-1] + "\xff\"}", "{" + raw[:len(raw)-1] + "\x00\"}", `{"` + wrongPassword + `":1}`, wrongPassword,
@@ -282,10 +282,10 @@ func (e *everything) err(admin, ada, reset, invite string) {
 			e.send("GET", path+"?"+query, "", asBearer(admin))
 		}
 	}
-	for _, path := range []string{"/app/login", "/app/invite", "/app/reset-password", "/app/email", "/app/email/confirm", "/app/verify-email"} {
+	for _, path := range []string{"/app/login", "/app/invite", "/app/reset-password", "/app/email", "/app/email/confirm", "/app/verify-email", "/app/account/password", "/app/account/delete"} {
 		for _, form := range []url.Values{
 			{"email": {wrongPassword}, "password": {wrongPassword}}, {"token": {reset}, "password": {wrongPassword}}, {"token": {invite}, "as": {invite}, "password": {wrongPassword}},
-			{"verify": {reset}, "as": {reset}}, {"password": {wrongPassword + "\x00"}}, {"password": {wrongPassword + "\xff"}}, {"email": {"ada@example.org"}, "password": {wrongPassword}},
+			{"verify": {reset}, "as": {reset}}, {"current_password": {wrongPassword}, "new_password": {wrongPassword}, "confirmation": {wrongPassword}}, {"password": {wrongPassword + "\x00"}}, {"password": {wrongPassword + "\xff"}}, {"email": {"ada@example.org"}, "password": {wrongPassword}},
 		} {
 			e.send("POST", path, form.Encode())
 		}

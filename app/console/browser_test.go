@@ -106,6 +106,7 @@ type options struct {
 	actors    []link.Actors   // kept beside users
 	providers []auth.Provider // beside emailpass
 	allowed   []string        // providers that users may use; nil: all
+	whole     bool            // the server has the API, too, and knows where it is
 }
 
 // each runs f on a site over every database.
@@ -151,6 +152,10 @@ func newSite(t testing.TB, db *database.DB, o options) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
+	server := httptest.NewUnstartedServer(nil)
+	if o.whole {
+		o.site.PublicURL = "http://" + server.Listener.Addr().String()
+	}
 	made, err := web.New(o.site)
 	if err != nil {
 		t.Fatal(err)
@@ -176,7 +181,14 @@ func newSite(t testing.TB, db *database.DB, o options) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.server = httptest.NewServer(pages)
+	s.server, server.Config.Handler = server, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if o.whole && strings.HasPrefix(r.URL.Path, "/auth/") {
+			api.ServeHTTP(w, r)
+			return
+		}
+		pages.ServeHTTP(w, r)
+	})
+	server.Start()
 	t.Cleanup(func() {
 		s.server.Close()
 		secrettest.Look(t, "the log", s.log.String())
@@ -452,9 +464,18 @@ func has(tag xml.StartElement, name string) bool {
 	return slices.ContainsFunc(tag.Attr, func(a xml.Attr) bool { return a.Name.Local == name })
 }
 
-// want says what the page should be.
+// home leads who has an account on: to the users, if they may see them, or to their own account.
+const home = "/app"
+
+// want says what the page should be. Where somebody with an account should have come home, it is their profile that is looked at.
 func (b *browser) want(status int, path string, texts ...string) {
 	b.t.Helper()
+	if path == home && b.page.path == "/app/users" {
+		b.get("/app/account")
+	}
+	if path == home && b.page.path == "/app/account" {
+		path = b.page.path
+	}
 	if b.page.status != status || b.page.path != path {
 		b.t.Fatalf("%s: %d, want %s: %d\n%s", b.page.path, b.page.status, path, status, b.page.body)
 	}

@@ -100,7 +100,7 @@ func TestSetupLinkMakesTheFirstAdmin(t *testing.T) {
 		b.get(path)
 		b.want(http.StatusOK, "/app/invite", "Become the first administrator", `autocomplete="new-password"`)
 		b.submit("/app/invite", fields("email", "Ada@Example.com", "first_name", "Ada", "last_name", "Lovelace", "password", s.secret(password)))
-		b.want(http.StatusOK, "/app", "You are signed in", "Ada Lovelace", "ada@example.com", "admin")
+		b.want(http.StatusOK, "/app", "Ada Lovelace", "ada@example.com", "admin")
 		if u := s.user(t, "ada@example.com"); !u.HasRole(user.RoleAdmin) {
 			t.Errorf("roles %v, want admin", u.Roles)
 		}
@@ -426,7 +426,7 @@ func TestSigningInAndOut(t *testing.T) {
 		b.get("/app/login")
 		b.want(http.StatusOK, "/app/login", "You are signed in as")
 
-		b.get("/app")
+		b.get("/app/account")
 		told := ""
 		b.client.CheckRedirect = func(r *http.Request, _ []*http.Request) error { // the answer before the page it leads to
 			told = r.Response.Header.Get("Clear-Site-Data")

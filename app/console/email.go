@@ -25,7 +25,7 @@ func (c *Console) askForNewAddress(w http.ResponseWriter, r *http.Request, f for
 	case !v.HasAccount():
 		return c.redirect(w, "")
 	}
-	page := view{Title: "email.title", Form: f, Visitor: v}
+	page := view{Title: "email.title", Back: toProfile, Form: f, Visitor: v}
 	if page.Secret, err = c.auth.AsksForSecret(r.Context(), v.session.IdentityID); err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (c *Console) changeEmail(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return c.askForNewAddress(w, r, f, err)
 	}
-	return c.show(w, r, "email", view{Title: "email.sent_title", Visitor: v, Done: address})
+	return c.show(w, r, "email", view{Title: "email.sent_title", Back: toProfile, Visitor: v, Done: address})
 }
 
 // openConfirm shows what the link in the address would confirm. It confirms nothing: whoever opens a link, such as a

@@ -67,7 +67,7 @@ func TestPasswordsAreMaskedAndMayBePastedAndFilledIn(t *testing.T) {
 				}
 			}
 		}
-		names += strings.Count(page, `{{template "address" `)
+		names += strings.Count(page, `{{template "address" `) + strings.Count(page, `{{template "whose" `)
 		if passwords > 0 && names == 0 {
 			t.Errorf("%s asks for a password, and a manager does not see whose", file)
 		}
@@ -94,7 +94,7 @@ func TestEveryPageOfWhoIsSignedInLetsThemSignOut(t *testing.T) {
 			t.Error("who is not signed in can sign out")
 		}
 		b.signIn("ada@example.com")
-		for _, path := range []string{"/app", "/app/login", "/app/email", hers} {
+		for _, path := range []string{"/app/account", "/app/account/password", "/app/account/sessions", "/app/account/methods", "/app/account/delete", "/app/login", "/app/email", hers} {
 			if b.get(path); b.page.status != http.StatusOK || !signsOut() {
 				t.Errorf("%s: %d, without a way to sign out:\n%s", path, b.page.status, b.page.body)
 			}

@@ -171,22 +171,38 @@ type item struct {
 	Current bool   // it is this page, or one below it
 }
 
-// menu is what there is for the visitor.
-func (c *Console) menu(v *visitor, at string) (groups []menu) {
+// menu is what there is for the visitor, who is at a page: the page above it that is closest is the current one, or that to which
+// the page leads back.
+func (c *Console) menu(v *visitor, at string, back *crumb) (groups []menu) {
+	current := c.above(at)
+	if current == "" && back != nil {
+		current = c.above(c.path(back.Path))
+	}
 	for _, g := range menus {
 		shown := menu{Title: g.title}
 		for _, p := range g.pages {
 			if p.permission != "" && !c.may(v, p.permission) || p.permission == "" && c.api == nil {
 				continue
 			}
-			path := c.path(p.path)
-			shown.Items = append(shown.Items, item{p.path, p.title, at == path || strings.HasPrefix(at, path+"/")})
+			shown.Items = append(shown.Items, item{p.path, p.title, p.path == current})
 		}
 		if len(shown.Items) > 0 {
 			groups = append(groups, shown)
 		}
 	}
 	return groups
+}
+
+// above is the page of the menu that a page belongs to; empty: none.
+func (c *Console) above(at string) (closest string) {
+	for _, g := range menus {
+		for _, p := range g.pages {
+			if path := c.path(p.path); (at == path || strings.HasPrefix(at, path+"/")) && len(p.path) > len(closest) {
+				closest = p.path
+			}
+		}
+	}
+	return closest
 }
 
 // menus are the pages that the menu leads to: those of who has the permission.
@@ -206,6 +222,9 @@ var menus = []struct {
 	}},
 	{"menu.account", []struct{ path, title, permission string }{
 		{"/account", "account.title", ""},
+		{"/account/password", "account.password", ""},
+		{"/account/sessions", "sessions.title", ""},
+		{"/account/methods", "methods.title", ""},
 	}},
 }
 

@@ -14,7 +14,7 @@ import (
 // provider is the one that the forms speak to. It is known by its name alone.
 const provider = "emailpass"
 
-// home says who is signed in.
+// home leads who has an account to what they are there for, and tells everybody else why they have none.
 func (c *Console) home(w http.ResponseWriter, r *http.Request) error {
 	v, err := c.visitor(r)
 	switch {
@@ -24,6 +24,10 @@ func (c *Console) home(w http.ResponseWriter, r *http.Request) error {
 		return c.redirect(w, "/login")
 	case !v.HasAccount():
 		return c.wait(w, r, v, nil)
+	case c.may(v, "user:read"):
+		return c.redirect(w, "/users")
+	case c.api != nil:
+		return c.redirect(w, accountPath)
 	}
 	return c.show(w, r, "home", view{Title: "home.title", Visitor: v})
 }

@@ -103,7 +103,7 @@ func problemOf(err error) *problem {
 		return nil
 	}
 	p := &problem{Status: web.Status(f.Kind), Reason: f.Reason, Message: f.Message, RetryAfter: f.RetryAfter}
-	is := func(target error) bool { return errors.Is(err, target) }
+	is := func(target *fault.Error) bool { return errors.Is(err, target) || f.Reason == target.Reason } // of the API's only the reason is left
 	switch {
 	case is(errNoMethod):
 		p.Status = http.StatusMethodNotAllowed

@@ -339,7 +339,7 @@ func TestAUserIsDeletedByTypingWhoItIsAndRestored(t *testing.T) {
 		b.get("/app/users?status=deleted")
 		b.follow("ada@example.com")
 		b.want(http.StatusOK, path, "This user is deleted", "Deleted")
-		b.wantNot("Send reset mail", path+"/edit", "Sign-in methods", path+"/delete")
+		b.wantNot("Send reset mail", path+"/edit", `id="ways"`, path+"/delete")
 		for _, gone := range []string{"/edit", "/delete", "/deactivate", "/sign-out", "/roles/remove?role=member"} {
 			b.get(path + gone)
 			if b.page.status != http.StatusConflict || !strings.Contains(b.page.body, "Restore them first") {
@@ -432,7 +432,7 @@ func TestSessionsOfAUserAreEnded(t *testing.T) {
 		b.want(http.StatusOK, path+"/sign-out", "signed out there at once")
 		b.submit(path+"/sign-out", nil)
 		b.want(http.StatusOK, path, "The session has ended.")
-		in := func(b *browser) bool { b.get("/app"); return b.page.path == "/app" }
+		in := func(b *browser) bool { b.get("/app"); return b.page.path != "/app/login" }
 		if in(one) == in(two) {
 			t.Error("not exactly one session has ended")
 		}
@@ -477,7 +477,7 @@ func TestWhatSomebodyMayNotDoIsNotOffered(t *testing.T) {
 		b.wantNot("/app/invites/new", "/app/users/explain")
 		b.get(hers)
 		b.want(http.StatusOK, hers, "ada@example.com")
-		b.wantNot(hers+"/", "Audit trail", "Sessions")
+		b.wantNot(hers+"/", "Audit trail", `id="sessions"`)
 		before := databasetest.Dump(t, s.db)["latchkey_user"]
 		for _, a := range actions {
 			b.post(hers+a, fields("role", "member", "confirm", "ada@example.com", "first_name", "x", "metadata", "{}"))

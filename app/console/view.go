@@ -150,6 +150,7 @@ type view struct {
 	Menu    []menu   // of a page inside; none: it is one for everybody
 	Back    *crumb   // the page above this one
 	Data    any      // what this page alone shows
+	Again   *again   // how the visitor proves once more that it is them; nil: the page does not ask for it
 
 	Waiting *link.Waiting // why the sign-in just made led to no account
 	Invite  user.Invite
@@ -259,7 +260,7 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, page string, v vi
 		v.Flash = c.takeFlash(w, r)
 	}
 	if v.Menu == nil && !v.Alone && v.Visitor != nil && v.Visitor.HasAccount() {
-		v.Menu = c.menu(v.Visitor, r.URL.Path)
+		v.Menu = c.menu(v.Visitor, r.URL.Path, v.Back)
 	}
 	if v.Mails = c.readsMails(r, v.Visitor); v.Mails && v.Menu != nil {
 		at := c.path(mailboxPath)

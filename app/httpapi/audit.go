@@ -49,6 +49,7 @@ var tried = map[string]string{
 	"POST /auth/verification/confirm":        auth.EmailVerified{}.Topic(),
 	"POST /admin/users/me/email":             user.EmailChangeRequested{}.Topic(),
 	"POST /admin/users/me/email/confirm":     user.EmailChanged{}.Topic(),
+	"POST /admin/users/me/delete":            user.Deleted{}.Topic(),
 	"POST /admin/invites/accept":             user.InviteAccepted{}.Topic(),
 }
 

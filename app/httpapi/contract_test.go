@@ -332,6 +332,28 @@ var usersRoutes = []fixture{
 	{"unknown fields are passed over", "member", "GET /admin/users/me?fields=password,secret", "", 200, `{"user":{"id":"{member}"}}`},
 	{"unknown parameter", "member", "GET /admin/users/me?field=id", "", 400, invalid("Unrecognized fields: 'field'; use fields")},
 
+	{"own names without a token", "", "POST /admin/users/me/profile", `{"first_name":"Ada"}`, 401, unauthorized},
+	{"own names for somebody who is nobody yet", "newcomer", "POST /admin/users/me/profile", `{"first_name":"Ada"}`, 401, unauthorized},
+	{"own names", "member", "POST /admin/users/me/profile", `{"first_name":"Ada","last_name":"L."}`, 200,
+		`{"user":` + userJSON("{member}", "ada@example.com", `"Ada"`, `"L."`, "null") + `}`},
+	{"one of them goes, and what is not sent stays", "member", "POST /admin/users/me/profile?fields=first_name,last_name", `{"last_name":null}`, 200, `{"user":{"first_name":"Ada","last_name":null,"id":"{member}"}}`},
+	{"nothing of oneself", "member", "POST /admin/users/me/profile?fields=first_name", `{}`, 200, `{"user":{"first_name":"Ada","id":"{member}"}}`},
+	{"back", "member", "POST /admin/users/me/profile", `{"first_name":null}`, 200, `{"user":` + memberJSON + `}`},
+	{"of oneself what is not one's own to say", "member", "POST /admin/users/me/profile", `{"first_name":"Ada","metadata":{"plan":"gold"},"roles":["admin"],"email":"x@example.com"}`, 400,
+		invalid("Unrecognized fields: 'metadata', 'roles', 'email'")},
+	{"a name that is none", "member", "POST /admin/users/me/profile", `{"first_name":7}`, 400, invalid("Expected type: 'string' for field 'first_name', got: '7'")},
+	{"own names with an unknown parameter", "member", "POST /admin/users/me/profile?x=y", `{"first_name":"Eve"}`, 400, invalid("Unrecognized fields: 'x'; use fields")},
+
+	{"delete oneself without a token", "", "POST /admin/users/me/delete", withCurrent, 401, unauthorized},
+	{"delete oneself as somebody who is nobody yet", "newcomer", "POST /admin/users/me/delete", withCurrent, 401, unauthorized},
+	{"delete oneself without the password", "member", "POST /admin/users/me/delete", `{}`, 400, invalid("Field 'current_password' is required")},
+	{"delete oneself with a wrong password", "member", "POST /admin/users/me/delete", `{"current_password":"wrong horse"}`, 401, wrong("The current password is not right")},
+	{"delete oneself with something else", "member", "POST /admin/users/me/delete", `{"current_password":"` + password + `","id":"{admin}"}`, 400, invalid("Unrecognized fields: 'id'")},
+	{"delete oneself with an unknown parameter", "member", "POST /admin/users/me/delete?id={admin}", withCurrent, 400, invalid("Unrecognized fields: 'id'")},
+	{"the last administrator deletes themselves", "admin", "POST /admin/users/me/delete", withCurrent, 400, problem("not_allowed", "This is the last administrator. Make somebody else one first.", "last_admin")},
+	{"me is no id to delete", "member", "DELETE /admin/users/me", "", 403, forbidden},
+	{"me is no id to delete, of an admin's", "admin", "DELETE /admin/users/me", "", 400, problem("not_allowed", "A user cannot delete itself", "self_delete")},
+
 	{"somebody", "admin", "GET /admin/users/{member}", "", 200, `{"user":` + memberJSON + `}`},
 	{"themselves, by a member", "member", "GET /admin/users/{member}", "", 403, forbidden},
 	{"update of oneself, by a member", "member", "POST /admin/users/{member}", `{"first_name":"Eve"}`, 403, forbidden},
@@ -423,7 +445,7 @@ var usersRoutes = []fixture{
 	{"me when deleted", "member", "GET /admin/users/me", "", 401, unauthorized},
 }
 
-// The scene of these has another admin, {second}.
+// The scene of these has another admin, {second}, and somebody who leaves, {leaver}.
 var lifecycle = []fixture{
 	{"deactivate without a token", "", "POST /admin/users/{member}/deactivate", "", 401, unauthorized},
 	{"deactivate by a member", "member", "POST /admin/users/{admin}/deactivate", "", 403, forbidden},
@@ -459,6 +481,9 @@ var lifecycle = []fixture{
 	{"as another user", "", "POST /auth/user/emailpass", credentials("ada@example.com", password), 200, token},
 	{"restore onto an address that is taken", "admin", "POST /admin/users/{member}/restore", "", 409,
 		`{"code":"invalid_state_error","type":"conflict","message":"Another user has the e-mail address of this one by now. Delete that one first, or leave this one deleted.","reason":"email_taken"}`},
+	{"delete oneself", "leaver", "POST /admin/users/me/delete", withCurrent, 200, `{"id":"{leaver}","object":"user","deleted":true}`},
+	{"delete oneself again", "leaver", "POST /admin/users/me/delete", withCurrent, 401, unauthorized},
+	{"restore who has deleted themselves", "admin", "POST /admin/users/{leaver}/restore?fields=email", "", 200, `{"user":{"email":"leaver@example.com","id":"{leaver}"}}`},
 	{"which has left them deleted", "admin", "GET /admin/users/{member}", "", 404, problem("not_found", "User with id: {member} was not found", "user_not_found")},
 }
 
@@ -900,6 +925,8 @@ func TestAnswersAreMedusas(t *testing.T) {
 		each(t, func(t *testing.T, s *server) {
 			sc := newScene(t, s)
 			sc.ids["second"], _ = claims(t, s.admin(t, "second@example.com"))["actor_id"].(string)
+			sc.tokens["leaver"] = s.member(t, "leaver@example.com")
+			sc.ids["leaver"] = actor(t, sc.tokens["leaver"])
 			sc.run(t, lifecycle)
 		})
 	})

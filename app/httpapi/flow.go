@@ -45,8 +45,12 @@ type locationAnswer struct {
 	State    string `json:"state,omitempty"` // of a provider that sends nobody away: what to bring back with the answer to its challenge
 }
 
-// onPage is an error of a request that a browser makes by itself: nobody there reads JSON.
-type onPage struct{ error }
+// onPage is an error of a request that a browser makes by itself: nobody there reads JSON. at is the path of the page that tells
+// it; empty: the sign-in page.
+type onPage struct {
+	error
+	at string
+}
 
 func (e onPage) Unwrap() error { return e.error }
 
@@ -157,12 +161,17 @@ func (a *API) beginByGet(c *call) (outcome, error) {
 	return a.begin(c, in)
 }
 
-// beginLink starts a flow that adds a way to sign in to the caller's account, in this session alone.
-func (a *API) beginLink(c *call, again, in auth.Input) (outcome, error) {
+// beginLink starts a flow that adds a way to sign in to the caller's account, in this session alone. next is where the browser goes in
+// the end, and learns what has come of it; empty: whoever finishes it is answered.
+func (a *API) beginLink(c *call, again, in auth.Input, next string) (outcome, error) {
+	if next != "" && !web.IsLocal(next) {
+		return outcome{}, errNext
+	}
 	b, secret, err := a.binding(c, in)
 	if err != nil {
 		return outcome{}, err
 	}
+	b.ReturnTo = next
 	b.Portable = b.Portable || c.caller.claims != nil // the session tells them from others
 	f, err := a.link.BeginLink(c.Context(), c.caller.session, again, c.PathValue("provider"), in, b)
 	if err != nil {
@@ -175,7 +184,7 @@ func (a *API) beginLink(c *call, again, in auth.Input) (outcome, error) {
 func (a *API) start(c *call) (outcome, error) {
 	out, err := a.startAt(c)
 	if err != nil && !errors.Is(err, errNoMethod) {
-		err = onPage{err}
+		err = onPage{error: err}
 	}
 	return out, err
 }
@@ -347,12 +356,16 @@ func (a *API) finish(c *call, in auth.Input) (outcome, error) {
 		return audit.WithActor(ctx, audit.ActorOf(c.Context()))
 	})
 	switch {
+	case err != nil && r.Session.ID != "" && r.ReturnTo != "":
+		return outcome{}, onPage{err, r.ReturnTo}
 	case errors.Is(err, auth.ErrSession):
 		return outcome{}, errUnauthorized
 	case err != nil && r.ReturnTo != "":
-		return outcome{}, onPage{err}
+		return outcome{}, onPage{error: err}
 	case err != nil:
 		return outcome{}, err
+	case r.Session.ID != "" && r.ReturnTo != "":
+		return outcome{moved: withQuery(r.ReturnTo, "linked", r.Way.ID)}, nil
 	}
 	if r.ReturnTo == "" && alone {
 		r.ReturnTo = a.home(back.ActorType)
@@ -365,7 +378,7 @@ func (a *API) finish(c *call, in auth.Input) (outcome, error) {
 		return outcome{body: a.signedInAnswer(r.Login)}, nil
 	}
 	if err := a.enter(c, r.Login.Session); err != nil {
-		return outcome{}, onPage{err}
+		return outcome{}, onPage{error: err}
 	}
 	to := r.ReturnTo
 	if r.Login.Waiting != nil && back.ActorType == link.ActorUser && a.options.Pages != "" {
@@ -430,9 +443,23 @@ func (a *API) move(w http.ResponseWriter, to string) {
 	a.write(w, http.StatusSeeOther, "text/plain; charset=utf-8", []byte("Go on in your browser."))
 }
 
-// failOnPage tells an error to somebody who looks at a browser: on the sign-in page, which is asked to say it by its reason, or
-// where there is none for the actor type, by the text alone.
-func (a *API) failOnPage(w http.ResponseWriter, r *http.Request, err error) {
+// withQuery is a local path with one more parameter.
+func withQuery(path, name, value string) string {
+	path, fragment, _ := strings.Cut(path, "#")
+	with := "?"
+	if strings.Contains(path, "?") {
+		with = "&"
+	}
+	path += with + url.QueryEscape(name) + "=" + url.QueryEscape(value)
+	if fragment != "" {
+		path += "#" + fragment
+	}
+	return path
+}
+
+// failOnPage tells an error to somebody who looks at a browser: on the page at the path, or else the sign-in page, which is asked to say
+// it by its reason, or where there is none for the actor type, by the text alone.
+func (a *API) failOnPage(w http.ResponseWriter, r *http.Request, err error, at string) {
 	if errors.Is(err, errUnauthorized) { // the session of the flow has ended in this moment
 		err = auth.ErrFlow
 	}
@@ -442,6 +469,11 @@ func (a *API) failOnPage(w http.ResponseWriter, r *http.Request, err error) {
 			a.log.Error("request failed", "request_id", web.RequestID(r.Context()), "method", r.Method, "path", r.URL.Path, "error", err)
 		}
 		f, p = nothingToTell()
+	}
+	if at != "" {
+		web.SetRetryAfter(w, f.RetryAfter)
+		a.move(w, withQuery(at, "problem", p.Reason))
+		return
 	}
 	a.tellOnPage(w, r, f, p)
 }

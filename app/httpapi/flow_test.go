@@ -446,6 +446,71 @@ func TestTheFormOfAProviderIsTakenFromAnotherSiteAndLooksAtNoCookie(t *testing.T
 	})
 }
 
+// Who has no script comes back to a page, which learns what has come of it.
+func TestAWayOfTwoStepsIsAddedOnTheWayToAPage(t *testing.T) {
+	eachInTwoSteps(t, func(t *testing.T, s *server) {
+		b := s.browser()
+		if a := b.do(t, "GET", comingBack("okta", b.start(t, "?next=/x"), "ada:ada@example.com"), "", page); a.status != 303 {
+			t.Fatalf("sign in: %d %s", a.status, a.body)
+		}
+		begin := func(next string) answer {
+			return b.do(t, "POST", "/auth/user/azure/link", fmt.Sprintf(`{"next":%q}`, next))
+		}
+		back := func(next, code string) answer {
+			t.Helper()
+			a := begin(next)
+			if a.status != 200 {
+				t.Fatalf("begin: %d %s", a.status, a.body)
+			}
+			state, _ := begun(t, a, a.get("location"))
+			return b.do(t, "GET", comingBack("azure", state, code), "", page)
+		}
+		for _, next := range []string{"https://evil.example/", "//evil.example", "/auth/user/okta/start", "app", "/a\\b"} {
+			if a := begin(next); a.status != 400 || a.get("reason") != "next_not_local" {
+				t.Errorf("next %s: %d %s", next, a.status, a.body)
+			}
+		}
+		if a := b.do(t, "POST", "/auth/user/azure/link", `{"next":7}`); a.status != 400 || a.body != invalid("Expected type: 'string' for field 'next', got: '7'") {
+			t.Errorf("a next that is no text: %d %s", a.status, a.body)
+		}
+		for what, c := range map[string]struct{ next, code, to string }{
+			"not proved":      {"/app/ways", "bad", "/app/ways?problem=invalid_credentials"},
+			"with a query":    {"/app/ways?of=me#here", "bad", "/app/ways?of=me&problem=invalid_credentials#here"},
+			"theirs to mend":  {"/app/ways", "broken", "/app/ways?problem=internal"},
+			"somebody else's": {"/app/ways", "eve", "/app/ways?problem=already_linked"},
+		} {
+			if what == "somebody else's" {
+				eve := s.browser()
+				state, _ := eve.begin(t, "azure", "{}")
+				if a := eve.do(t, "GET", comingBack("azure", state, "eve:eve@example.com"), ""); a.status != 200 {
+					t.Fatalf("eve signs in: %d %s", a.status, a.body)
+				}
+			}
+			if a := back(c.next, c.code); a.status != 303 || a.header.Get("Location") != c.to {
+				t.Errorf("%s: %d to %s, want %s", what, a.status, a.header.Get("Location"), c.to)
+			}
+		}
+		a := back("/app/ways?of=me", "lovelace")
+		way, ok := strings.CutPrefix(a.header.Get("Location"), "/app/ways?of=me&linked=")
+		if a.status != 303 || !ok {
+			t.Fatalf("added: %d to %s", a.status, a.header.Get("Location"))
+		}
+		if ways := s.ways(t, "Cookie: __Host-latchkey="+b.cookies["__Host-latchkey"]); ways["azure lovelace"] != way {
+			t.Errorf("ways %v, want %s", ways, way)
+		}
+
+		// A session that has ended meanwhile adds nothing.
+		begunLast := begin("/app/ways")
+		state, _ := begun(t, begunLast, begunLast.get("location"))
+		if a := b.do(t, "DELETE", "/auth/session", ""); a.status != 200 {
+			t.Fatalf("sign out: %d %s", a.status, a.body)
+		}
+		if a := b.do(t, "GET", comingBack("azure", state, "countess"), "", page); a.status == 200 || strings.Contains(a.header.Get("Location"), "linked") {
+			t.Errorf("signed out: %d to %s", a.status, a.header.Get("Location"))
+		}
+	})
+}
+
 func TestAWayOfTwoStepsIsAddedInTheSessionThatAskedForIt(t *testing.T) {
 	eachInTwoSteps(t, func(t *testing.T, s *server) {
 		mine := s.vouched(t, "ada", "ada@example.com", true)

@@ -48,11 +48,11 @@ const internalBody = `{"code":"unknown_error","type":"unknown_error","message":"
 // fail answers an error. What is not the caller's doing is logged, and its text stays here.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if on := (onPage{}); errors.As(err, &on) {
-		a.failOnPage(w, r, on.error)
+		a.failOnPage(w, r, on.error, on.at)
 		return
 	}
 	if looksAtCallback(r) {
-		a.failOnPage(w, r, err)
+		a.failOnPage(w, r, err, "")
 		return
 	}
 	if errors.Is(err, errUnauthorized) {

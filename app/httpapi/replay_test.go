@@ -114,6 +114,14 @@ var replays = map[string]replay{
 			return request{path: "/auth/vouching/user", headers: []string{bearer(token)}}
 		}},
 
+	"POST /admin/users/me/profile": {first: 200, again: 200,
+		prepare: func(t *testing.T, sc scene, who string) request {
+			return request{"/admin/users/me/profile", `{"first_name":"Ada"}`, []string{bearer(sc.member(t, who))}}
+		}},
+	"POST /admin/users/me/delete": {first: 200, again: 401,
+		prepare: func(t *testing.T, sc scene, who string) request {
+			return request{"/admin/users/me/delete", `{"current_password":"` + password + `"}`, []string{bearer(sc.member(t, who))}}
+		}},
 	"POST /admin/users/me/email": {first: 200, again: 200, each: []string{"user.email_change_requested", "auth.email_change"},
 		prepare: func(t *testing.T, sc scene, who string) request {
 			return request{"/admin/users/me/email", `{"email":"new.` + who + `","current_password":"` + password + `"}`, []string{bearer(sc.member(t, who))}}

@@ -51,6 +51,8 @@ func (a *API) routes() []route {
 		{"GET", "/admin/users/me", member, takesNothing(a.me)},
 		{"POST", "/admin/users/me/email", member, takes(a.requestEmailChange)},
 		{"POST", "/admin/users/me/email/confirm", member, takes(a.confirmEmailChange)},
+		{"POST", "/admin/users/me/profile", member, takes(a.updateProfile)},
+		{"POST", "/admin/users/me/delete", member, takes(a.deleteMe)},
 		{"GET", "/admin/users/{id}", may("user:read"), takesNothing(a.retrieveUser)},
 		{"POST", "/admin/users/{id}", may("user:update"), takes(a.updateUser)},
 		{"DELETE", "/admin/users/{id}", may("user:delete"), takesNothing(a.deleteUser)},

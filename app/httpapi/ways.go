@@ -3,6 +3,8 @@ package httpapi
 import (
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/strictjson"
@@ -76,7 +78,7 @@ func (a *API) listWaysOf(c *call) (waysAnswer, error) {
 }
 
 // linkWay gives the caller another way to sign in. current_password in the body is theirs of now, and the rest is the provider's.
-// Of two steps it begins the first.
+// Of two steps it begins the first; next is where the browser goes after the second.
 func (a *API) linkWay(c *call, in auth.Input) (outcome, error) {
 	attributes, err := readFields(c, wayAttributes)
 	if err != nil {
@@ -85,7 +87,8 @@ func (a *API) linkWay(c *call, in auth.Input) (outcome, error) {
 	if c.caller.session.ActorType != c.PathValue("actor") {
 		return outcome{}, errUnauthorized
 	}
-	current, rest, err := withoutCurrent(in)
+	var current, next optional[string]
+	rest, err := without(in, map[string]*optional[string]{"current_password": &current, "next": &next})
 	if err != nil {
 		return outcome{}, err
 	}
@@ -94,7 +97,7 @@ func (a *API) linkWay(c *call, in auth.Input) (outcome, error) {
 		return outcome{}, err
 	}
 	if c.inTwoSteps(a) {
-		out, err := a.beginLink(c, again, rest)
+		out, err := a.beginLink(c, again, rest, next.or())
 		if errors.Is(err, auth.ErrSession) {
 			err = errUnauthorized
 		}
@@ -110,23 +113,20 @@ func (a *API) linkWay(c *call, in auth.Input) (outcome, error) {
 	return outcome{body: wayAnswer{a.showWay(way, attributes)}}, nil
 }
 
-// withoutCurrent takes the caller's password of now out of what is for a provider.
-func withoutCurrent(in auth.Input) (current optional[string], rest auth.Input, err error) {
+// without takes what is ours out of what is for a provider.
+func without(in auth.Input, ours map[string]*optional[string]) (rest auth.Input, err error) {
 	members := map[string]json.RawMessage{}
 	if err := strictjson.Unmarshal(in, &members); err != nil {
-		return current, nil, err
+		return nil, err
 	}
-	raw, sent := members["current_password"]
-	if p := current.read("current_password", raw, sent); p != "" {
-		return current, nil, errBody.Msg("Invalid request: %s", p)
+	for _, name := range slices.Sorted(maps.Keys(ours)) {
+		raw, sent := members[name]
+		if p := ours[name].read(name, raw, sent); p != "" {
+			return nil, errBody.Msg("Invalid request: %s", p)
+		}
+		delete(members, name)
 	}
-	delete(members, "current_password")
-	rest, err = json.Marshal(members)
-	return current, rest, err
-}
-
-type unlinking struct {
-	CurrentPassword optional[string] `json:"current_password"`
+	return json.Marshal(members)
 }
 
 type unlinkedAnswer struct {
@@ -137,7 +137,7 @@ type unlinkedAnswer struct {
 }
 
 // unlinkWay takes a way to sign in from the caller. Of somebody else's it says what it says of one that is not there.
-func (a *API) unlinkWay(c *call, in unlinking) (unlinkedAnswer, error) {
+func (a *API) unlinkWay(c *call, in provedAgain) (unlinkedAnswer, error) {
 	if _, err := readQuery(c); err != nil {
 		return unlinkedAnswer{}, err
 	}

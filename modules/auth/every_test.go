@@ -403,6 +403,17 @@ func TestEveryMethodKeepsWhatAllOfThemPromise(t *testing.T) {
 				},
 				BadIs: auth.ErrInvalidCredentials,
 			},
+			"HoldAgain": {
+				Does: databasetest.Reads,
+				One:  func(ctx context.Context, p people) (any, error) { return nil, p.HoldAgain(ctx, p.session, p.again) },
+				Unknown: func(ctx context.Context, p people) (any, error) {
+					p.session.ID = noSession
+					return nil, p.HoldAgain(ctx, p.session, p.again)
+				},
+				UnknownIs: auth.ErrSession,
+				Bad:       func(ctx context.Context, p people) (any, error) { return nil, p.HoldAgain(ctx, p.eves, p.again) },
+				BadIs:     auth.ErrInvalidCredentials,
+			},
 			"CreateEmailChangeToken": {
 				Does: databasetest.WritesSilently,
 				One: func(ctx context.Context, p people) (any, error) {

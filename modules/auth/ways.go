@@ -204,6 +204,18 @@ func (s *Service) leadingIn(ctx context.Context, of IdentityID, ways []ProviderI
 	}), err
 }
 
+// HoldAgain holds the session and its identity until the transaction of ctx ends, for whoever has proved by ProveAgain that they
+// are who signed in: for what a package built upon this one, or an application, does to them in that transaction, such as to
+// delete them. Outside a transaction it holds nothing for long, and only says whether that could be done.
+//
+// ErrSession: the session has ended. ErrInvalidCredentials, ErrProofOutdated: the proof is none of ProveAgain's for the session, or
+// outdated.
+func (s *Service) HoldAgain(ctx context.Context, session Session, again Proof) error {
+	return s.db.InTx(ctx, func(ctx context.Context) error {
+		return s.holdOwn(ctx, session, again, "UPDATE", session.IdentityID)
+	})
+}
+
 // holdOwn holds the identities, and the session, which must be of one of them and alive, for whoever has proved themselves
 // again in it.
 func (s *Service) holdOwn(ctx context.Context, session Session, again Proof, lock string, ids ...IdentityID) error {
