@@ -482,7 +482,7 @@ func TestAWayOfTwoStepsIsAddedOnTheWayToAPage(t *testing.T) {
 			if what == "somebody else's" {
 				eve := s.browser()
 				state, _ := eve.begin(t, "azure", "{}")
-				if a := eve.do(t, "GET", comingBack("azure", state, "eve:eve@example.com"), "", page); a.status != 200 {
+				if a := eve.do(t, "GET", comingBack("azure", state, "eve:eve@example.com"), ""); a.status != 200 {
 					t.Fatalf("eve signs in: %d %s", a.status, a.body)
 				}
 			}
