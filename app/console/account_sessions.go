@@ -53,7 +53,7 @@ type sessionsView struct {
 	Newer, Older int // pages; 0: none
 }
 
-func (in *inside) sessions(limit, offset int) (a sessionsAnswer, err error) {
+func (in *inside) ownSessions(limit, offset int) (a sessionsAnswer, err error) {
 	return a, in.api(http.MethodGet, fmt.Sprintf("/auth/sessions?limit=%d&offset=%d", limit, offset), nil, &a)
 }
 
@@ -62,7 +62,7 @@ func openSessions(in *inside) error {
 	if err != nil || page < 1 || page > deepest {
 		page = 1
 	}
-	a, err := in.sessions(sessionsPage, (page-1)*sessionsPage)
+	a, err := in.ownSessions(sessionsPage, (page-1)*sessionsPage)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func askEndSession(in *inside) error {
 }
 
 func (in *inside) sessionView() (v view, err error) {
-	a, err := in.sessions(1000, 0)
+	a, err := in.ownSessions(1000, 0)
 	if err != nil {
 		return v, err
 	}
