@@ -78,8 +78,8 @@ func (b *browser) wantRows(emails ...string) {
 	}
 }
 
-// link is the link to an invite that the page shows, as a path.
-func (b *browser) link() string {
+// inviteLink is the link to an invite that the page shows, as a path.
+func (b *browser) inviteLink() string {
 	b.t.Helper()
 	links := b.all(`<code id="link[^"]*"[^>]*>` + regexp.QuoteMeta(b.site.server.URL) + `(/app/invite\?token=[^<]*)</code>`)
 	if len(links) != 1 {
@@ -284,12 +284,12 @@ func TestAnInviteIsSentAgainRevokedAndMadeAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.get("/app/invites?q=grace&order=email")
-		if first := b.link(); first != old {
+		if first := b.inviteLink(); first != old {
 			t.Errorf("the list shows %s, want %s", first, old)
 		}
 		b.submit("/app/invites/"+string(i.ID)+"/resend", nil)
 		b.want(http.StatusOK, "/app/invites", "was sent again", `value="grace"`, `name="order" value="email"`)
-		fresh := b.link()
+		fresh := b.inviteLink()
 		stranger := s.browser(t)
 		stranger.get(old)
 		stranger.want(http.StatusBadRequest, "/app/invite", user.ErrInviteRenewed.Message)
@@ -317,7 +317,7 @@ func TestAnInviteIsSentAgainRevokedAndMadeAgain(t *testing.T) {
 		b.wantNot(`value="member" checked`, `value="admin" checked`)
 		b.submit("/app/invites/new", nil)
 		b.want(http.StatusOK, "/app/invites/"+string(s.inviteTo(t, "grace@example.com").ID), "is invited.", "Welcome.")
-		stranger.get(b.link())
+		stranger.get(b.inviteLink())
 		stranger.submit("/app/invite", fields("password", password))
 		stranger.want(http.StatusOK, "/app")
 		if u := s.user(t, "grace@example.com"); strings.Join(u.Roles, " ") != "guest" || !u.EmailVerifiedAt.IsZero() {
