@@ -134,7 +134,7 @@ func (s *consoleSite) registering(t *testing.T) {
 		says("There is an account with this address already")
 	grace.open("/app/login").fill("email", "grace@example.com", "password", consolePassword).press("Sign in").says("grace@example.com").
 		saysNot("Invites", "Audit log") // a member has no menu of them
-	grace.open("/app/users").says("Insufficient permissions")
+	grace.open("/app/users").says("You may not see or do this")
 }
 
 // forgottenPassword has a link mailed, and reads the mail in the mailbox of development.
