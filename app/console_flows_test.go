@@ -52,7 +52,8 @@ type consoleSite struct {
 
 func theConsole(t *testing.T, at databasetest.Database, script bool) *consoleSite {
 	t.Helper()
-	server := start(t, environment(t.TempDir(), at, "LATCHKEY_WEBHOOKS_PRIVATE_ADDRESSES=true"))
+	server := start(t, environment(t.TempDir(), at, "LATCHKEY_WEBHOOKS_PRIVATE_ADDRESSES=true",
+		"LATCHKEY_LINK_ACTORS_USER_PROVIDERS=emailpass,magiclink", "LATCHKEY_AUTH_PROVIDERS_MAGICLINK_MODE=code"))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := server.up(ctx); err != nil {
@@ -73,11 +74,33 @@ func (s *consoleSite) member(t *testing.T, email, password string) *someone {
 var (
 	mailIn = regexp.MustCompile(`href="/app/dev/mailbox/([^"/]+)"`)
 	linkIn = regexp.MustCompile(`href="(http://[^"]+token=[^"]+)"`)
+	codeIn = regexp.MustCompile(`\b[0-9]{6}\b`)
 )
 
-// mailed waits for a mail to somebody that was not read before, with a link to the page, and returns the link. It reads the mailbox of
-// development.
+// mailed waits for a mail to somebody with a link to the page, and returns the link.
 func (s *consoleSite) mailed(t *testing.T, to, page string) string {
+	t.Helper()
+	return s.fromMail(t, to, func(mail string) string {
+		for _, link := range linkIn.FindAllStringSubmatch(mail, -1) {
+			if strings.Contains(link[1], page+"?") {
+				return html.UnescapeString(link[1])
+			}
+		}
+		return ""
+	})
+}
+
+// code waits for a mail to somebody with a code, and returns the code.
+func (s *consoleSite) code(t *testing.T, to string) string {
+	t.Helper()
+	return s.fromMail(t, to, func(mail string) string {
+		_, letter, _ := strings.Cut(mail, `class="body letter"`)
+		return codeIn.FindString(letter)
+	})
+}
+
+// fromMail waits for a mail to somebody that was not read before and holds what is looked for. It reads the mailbox of development.
+func (s *consoleSite) fromMail(t *testing.T, to string, look func(mail string) string) string {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		_, _, list := s.page(t, http.DefaultClient, "/app/dev/mailbox")
@@ -86,15 +109,13 @@ func (s *consoleSite) mailed(t *testing.T, to, page string) string {
 				continue
 			}
 			_, _, mail := s.page(t, http.DefaultClient, "/app/dev/mailbox/"+m[1])
-			link := linkIn.FindStringSubmatch(mail)
-			if link == nil || !strings.Contains(mail, to) || !strings.Contains(link[1], page+"?") {
-				continue
+			if found := look(mail); found != "" && strings.Contains(mail, to) {
+				s.read[m[1]] = true
+				return found
 			}
-			s.read[m[1]] = true
-			return html.UnescapeString(link[1])
 		}
 	}
-	t.Fatalf("no mail to %s leads to %s", to, page)
+	t.Fatalf("no mail to %s holds what is looked for", to)
 	return ""
 }
 
@@ -120,6 +141,8 @@ func (s *consoleSite) firstAdministrator(t *testing.T) {
 		fill("email", "ada@example.com", "password", "something else").press("Sign in").
 		faulty("password").
 		fill("password", consolePassword).press("Sign in").at("/app/invites") // where she was going
+	s.ada.open("/app/account/delete").fill("confirmation", "ada@example.com", "current_password", consolePassword).press("Delete my account").
+		says("last administrator")
 }
 
 // registering makes somebody an account, who proves the address afterwards.
@@ -171,7 +194,7 @@ func (s *consoleSite) invites(t *testing.T) {
 	linus.open(margaret).says("but the invite is for", "margaret@example.com").photographed("accept-other").
 		press("Sign out and open the invite").
 		fill("password", consolePassword).press("Accept the invite").says("margaret@example.com")
-	s.visitor(t).open(margaret).says("used already")
+	s.visitor(t).open(margaret).says("accepted already")
 
 	s.ada.open("/app/invites/new").fill("emails", "nobody@example.com").press("Send invites").
 		says("is invited", "nobody@example.com").photographed("invite")
@@ -231,6 +254,39 @@ func (p *someone) waits(so func() bool) {
 
 // account changes what is one's own.
 func (s *consoleSite) account(t *testing.T) {
+	linus := s.member(t, "linus@example.com", consolePassword)
+	elsewhere := s.member(t, "linus@example.com", consolePassword)
+	linus.open("/app/account").photographed("account").
+		fill("first_name", "Linus", "last_name", "Pauling").press("Save").says("Your profile is saved", "Linus Pauling")
+	linus.open("/app/account/sessions").photographed("sessions").says("this device").
+		follow("End all others").press("End all others").says("One other session has ended")
+	elsewhere.open("/app/account").at("/app/login")
+
+	const next = "a third long battery"
+	linus.open("/app/account/password").photographed("password").
+		fill("current_password", "wrong", "new_password", next).press("Change the password").
+		faulty("current_password").
+		fill("current_password", consolePassword, "new_password", "short").press("Change the password").
+		faulty("new_password").
+		fill("current_password", consolePassword, "new_password", next).press("Change the password").says("Your password is changed")
+
+	linus.open("/app/account/methods").photographed("methods").says("The last method cannot be removed").
+		follow("Add E-mail code").fill("current_password", next).press("Send the mail").
+		fill("code", s.code(t, "linus@example.com")).press("Add the address").says("You can sign in by").
+		says("Remove")
+	s.visitor(t).open("/app/login").follow("Sign in with E-mail code").photographed("magic").
+		fill("email", "linus@example.com").press("Send the mail").
+		fill("code", s.code(t, "linus@example.com")).press("Sign in").says("Linus Pauling")
+
+	linus.open("/app/account").follow("Change the address").photographed("email").
+		fill("email", "pauling@example.com", "password", next).press("Send the link").says("Look into the new mailbox")
+	linus.open(s.mailed(t, "pauling@example.com", "/app/email/confirm")).press("Confirm the address").says("Your e-mail address has changed", "pauling@example.com")
+
+	linus.open("/app/account/delete").photographed("account-delete").
+		fill("confirmation", "linus@example.com", "current_password", next).press("Delete my account").
+		faulty("confirmation").
+		fill("confirmation", "pauling@example.com", "current_password", next).press("Delete my account").says("Your account is deleted")
+	linus.fill("email", "pauling@example.com", "password", next).press("Sign in").at("/app/login")
 }
 
 // system looks at what runs behind it all.
