@@ -177,14 +177,17 @@ func (p *someone) at(path string) *someone {
 	return p
 }
 
-// focused wants the field to have the focus, and to be marked as faulty.
+// faulty wants the field to have the focus, which it gets a moment after the page, and to be marked as faulty.
 func (p *someone) faulty(field string) *someone {
 	p.t.Helper()
 	var name, marked string
-	p.Run(chromedp.Evaluate(`document.activeElement.name || ""`, &name), chromedp.Evaluate(`document.activeElement.getAttribute("aria-invalid") || ""`, &marked))
-	if name != field || marked != "true" {
-		p.t.Errorf("the field %q has the focus, marked %q, want %q:\n%s", name, marked, field, p.Text())
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		p.Run(chromedp.Evaluate(`document.activeElement.name || ""`, &name), chromedp.Evaluate(`document.activeElement.getAttribute("aria-invalid") || ""`, &marked))
+		if name == field && marked == "true" {
+			return p
+		}
 	}
+	p.t.Errorf("the field %q has the focus, marked %q, want %q:\n%s", name, marked, field, p.Text())
 	return p
 }
 
