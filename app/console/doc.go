@@ -1,46 +1,36 @@
-// Package console is the pages that people meet: signing in, accepting an invite, becoming the first administrator,
-// changing the e-mail address, and signing out. They are plain HTML without script, on top of the same services as the API. Like the API it is an
-// http.Handler that an application mounts in any router; it knows no driver and no configuration.
+// Package console is the pages that people meet: signing in and all that goes with it, one's own account, and for who may see them users,
+// invites, the audit trail, events, webhooks and health. They are plain HTML; a little script makes some of it nicer, and nothing depends on
+// it. Like the API it is an http.Handler that an application mounts in any router; it knows no driver and no configuration. docs/console.md
+// says how it is made one's own. Paths are behind Options.Path, /app by default.
 //
-//	GET   /app          who is signed in
-//	*     /app/login    sign in
-//	*     /app/register   sign up, where newcomers are taken, and in
-//	*     /app/invite   accept an invite: sign up (or in), accept, signed in
-//	*     /app/reset-password   ask for a link by mail; with the link's token, set a new password
-//	*     /app/email    ask for another address
-//	*     /app/email/confirm   with the token of the link that was mailed there, take it
-//	*     /app/verify-email   have a link mailed that proves the address; with the link's token, prove it
-//	*     /app/magic          sign in by a mailed link or code: the address, the code, and where the link leads
-//	*     /app/users      users, and behind it each of them: look, edit, roles, deactivate, delete, restore, sign out
-//	POST  /app/logout   sign out
-//	*     /app/invites  the invites there are; /app/invites/new makes one or many; /app/invites/{id} is one, to send again or revoke
-//	GET   /app/audit    the audit trail; /app/audit/{id} is one event
-//	*     /app/events   what waits to be delivered, and dead letters; /consumers, /retry, /discard
-//	*     /app/webhooks   webhooks: /new, and of each /edit, /test, /rotate, /enable, /disable, /delete
-//	GET   /app/health   how the server is
-//	GET   /app/dev/mailbox   in development, the mails that were sent
+// For everybody, on the services themselves:
 //
-//	console.go   Console: paths to handlers, headers, answers
-//	login.go     /app, /app/login, /app/logout
-//	register.go  /app/register
-//	mailbox.go   /app/dev/mailbox
-//	invite.go    /app/invite
-//	invites.go   /app/invites and one of them
-//	inviting.go  /app/invites/new; addresses.go reads the list that was pasted there
-//	trail.go     /app/audit
-//	reset.go     /app/reset-password
-//	email.go     /app/email, /app/email/confirm
-//	verify.go    /app/verify-email
-//	magic.go     /app/magic
-//	users.go     /app/users: the list; why somebody cannot sign in
-//	user.go      /app/users/{id}: all about a user, and what is done to them
-//	user_edit.go /app/users/{id}/edit
-//	events.go    /app/events
-//	webhooks.go  /app/webhooks
-//	health.go    /app/health
-//	visitor.go   who is there by the cookie; the cookie after signing in and out
-//	form.go      what a form may send
+//	/login, /logout, /register            login.go, register.go
+//	/reset-password                       reset.go
+//	/invite                               invite.go: accept an invite, or become the first administrator
+//	/verify-email                         verify.go: prove an address
+//	/email, /email/confirm                email.go: ask for another address, and take it
+//	/magic                                magic.go: sign in by a mailed link or code
+//	/dev/mailbox                          mailbox.go: in development, the mails that were sent
+//
+// For who has an account, by the JSON API, asked as the visitor (inside.go):
+//
+//	/account, …/delete, …/methods, …/password, …/sessions   account.go, account_*.go; device.go names browsers
+//	/users, /users/explain, /users/{id}   users.go, user.go, user_edit.go
+//	/invites, /invites/new                invites.go, inviting.go; addresses.go reads a pasted list
+//	/audit                                trail.go
+//	/events, /webhooks, /health           events.go, webhooks.go, health.go
+//
+// What they are made of:
+//
+//	console.go   Console: the routes, and what every answer has
+//	inside.go    who may come in, the API as the visitor asks it, the menu
+//	options.go   Options: where the pages are, name, logo, templates
+//	view.go      the templates, and what a page shows; text.go: texts whose key is computed
+//	form.go      what a form sends; flash.go: what the next page says once; times.go: times in words
 //	problem.go   faults to statuses, and to what a page says
-//	pages/       the templates, the one style sheet and the script; layout.html is around all pages, and texts.html has every word
+//	visitor.go   who is there by the cookie; the cookie after signing in and out
+//	audit.go     who acts, for the audit trail
+//	pages/       the templates, the style sheet and the script; layout.html is around all pages, texts.html has every word
 //	fx.go        Module, Params
 package console

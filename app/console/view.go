@@ -117,28 +117,6 @@ func readPages(o Options, minPassword int) (*pages, error) {
 	return p, nil
 }
 
-// text is a text of the catalogue, about something: nothing or one value.
-func (p *pages) text(key string, about ...any) (template.HTML, error) {
-	var what any
-	if len(about) > 0 {
-		what = about[0]
-	}
-	var b strings.Builder
-	err := p.texts.ExecuteTemplate(&b, key, what)
-	return template.HTML(b.String()), err //nolint:gosec // a template of ours has made it
-}
-
-// textOr is the text, or what is said where there is none of that key.
-func (p *pages) textOr(key, otherwise string, about ...any) (any, error) {
-	if p.texts.Lookup(key) == nil {
-		return otherwise, nil
-	}
-	return p.text(key, about...)
-}
-
-// said is what a page says of a problem.
-func (p *pages) said(of *problem) (any, error) { return p.textOr("reason."+of.Reason, of.Message, of) }
-
 // view is what a page shows.
 type view struct {
 	Title   string   // the key of a text
