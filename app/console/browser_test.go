@@ -153,7 +153,7 @@ func newSite(t testing.TB, db *database.DB, o options) *site {
 		t.Fatal(err)
 	}
 	server := httptest.NewUnstartedServer(nil)
-	if o.whole {
+	if o.whole || o.mailbox != nil && o.site.PublicURL == "" {
 		o.site.PublicURL = "http://" + server.Listener.Addr().String()
 	}
 	made, err := web.New(o.site)

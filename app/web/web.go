@@ -87,6 +87,17 @@ var host = regexp.MustCompile(`^([a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])
 // URL is the address of a path of the site, for links that leave it. It never depends on what a request says.
 func (s *Site) URL(path string) string { return s.options.PublicURL + path }
 
+// Loopback reports whether the public URL leads nowhere but to the machine of whoever opens it. Without one nobody knows who
+// comes here by which name, and it does not.
+func (s *Site) Loopback() bool {
+	u, err := url.Parse(s.options.PublicURL)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && addr.Unmap().IsLoopback()
+}
+
 // cookieName binds the cookie to this host and to https where there is https (RFC 6265bis, 4.1.3.2).
 func (s *Site) cookieName() string {
 	if s.secure {
