@@ -27,7 +27,7 @@ const DefaultPages = "/app"
 type Options struct {
 	PublicURL      string         // as browsers see it: scheme and host, without a path
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
-	CORSOrigins    []string       // other origins whose scripts may call with the cookie, each exactly as browsers send it
+	CORSOrigins    []string       // other origins whose scripts may call the API with the cookie, each exactly as browsers send it
 }
 
 // Site is one deployment as browsers see it. It is safe for concurrent use.
@@ -53,6 +53,17 @@ func New(o Options) (*Site, error) {
 		}
 	}
 	return s, nil
+}
+
+// Alone is the site to nobody but itself: no script of another origin reads what it answers, or acts with the cookie.
+func (s *Site) Alone() *Site {
+	o := s.options
+	o.CORSOrigins = nil
+	alone, err := New(o)
+	if err != nil {
+		panic(err) // it was let in before, and more
+	}
+	return alone
 }
 
 // trust lets requests from the origin act with the cookie. One that no browser writes so would never match.
