@@ -69,7 +69,7 @@ type HTTPConfig struct {
 	PublicURL string `key:"public_url" def:""`
 	// TrustedProxies are the peers whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix `key:"trusted_proxies" def:""`
-	// CORSOrigins are the origins whose pages may call with credentials, exactly as
+	// CORSOrigins are the origins whose pages may call the API with credentials, exactly as
 	// browsers write them.
 	CORSOrigins []string `key:"cors_origins" def:""`
 	// CallbackURLs are the pages of an application's own that a provider of two

@@ -27,12 +27,13 @@ func Run(out, err io.Writer, args []string, opts ...fx.Option) (code int) {
 // ShowExplanation writes an explanation as 'server explain' does.
 var ShowExplanation = showExplanation
 
-// CheckPatterns says what is wrong with the patterns of an application's own handlers.
+// CheckPatterns says what is wrong with the patterns of an application's own handlers, where there are pages at /app and at
+// /my/account.
 func CheckPatterns(patterns ...string) error {
 	var own []ownHandler
 	for _, p := range patterns {
 		own = append(own, ownHandler{p, http.NotFoundHandler()})
 	}
-	_, err := withOwn(http.NotFoundHandler(), append(slices.Clone(ourPaths), console.DefaultPath+"/"), own)
+	_, err := withOwn(http.NotFoundHandler(), append(slices.Clone(ourPaths), console.DefaultPath+"/", "/my/account/"), own)
 	return err
 }

@@ -227,7 +227,9 @@ func (e *everything) live() {
 	e.must("POST", "/app/logout", "")
 	e.send("POST", "/app/login", url.Values{"email": {"joan@example.com"}, "password": {wrongPassword}}.Encode())
 	e.must("POST", "/app/login", url.Values{"email": {"joan@example.com"}, "password": {joinPassword}}.Encode())
-	e.must("POST", "/app/email", url.Values{"email": {"joan@example.org"}, "password": {joinPassword}}.Encode())
+	_, as, _ := strings.Cut(e.must("GET", "/app/email", ""), `name="as" value="`)
+	as, _, _ = strings.Cut(as, `"`)
+	e.must("POST", "/app/email", url.Values{"email": {"joan@example.org"}, "password": {joinPassword}, "as": {as}}.Encode())
 	e.must("GET", "/app/email/confirm?token="+e.mailed("joan@example.org", "address"), "")
 
 	var id struct{ User struct{ ID string } }

@@ -79,7 +79,7 @@ func withOwn(ours http.Handler, paths []string, own []ownHandler) (http.Handler,
 	mux := http.NewServeMux()
 	mux.Handle("/", ours)
 	for i, h := range own {
-		if !ownPattern.MatchString(h.pattern) || path.Clean(h.pattern) != strings.TrimSuffix(h.pattern, "/") || h.pattern == "//" || slices.ContainsFunc(paths, func(of string) bool { return strings.HasPrefix(h.pattern+"/", of) }) {
+		if !ownPattern.MatchString(h.pattern) || path.Clean(h.pattern) != strings.TrimSuffix(h.pattern, "/") || h.pattern == "//" || slices.ContainsFunc(paths, func(of string) bool { return takes(h.pattern, of) }) {
 			return nil, fmt.Errorf("app.WithHandler: the pattern %q is not one of an application: use one such as /store/, not under %s", h.pattern, strings.Join(paths, ", "))
 		}
 		if slices.ContainsFunc(own[:i], func(other ownHandler) bool { return other.pattern == h.pattern }) {
@@ -88,6 +88,11 @@ func withOwn(ours http.Handler, paths []string, own []ownHandler) (http.Handler,
 		mux.Handle(h.pattern, h)
 	}
 	return mux, nil
+}
+
+// takes reports whether a handler of the pattern would answer a path under ours, which ends with a slash.
+func takes(pattern, ours string) bool {
+	return strings.HasPrefix(pattern+"/", ours) || strings.HasSuffix(pattern, "/") && strings.HasPrefix(ours, pattern)
 }
 
 var (

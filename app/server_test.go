@@ -11,12 +11,13 @@ func TestAnApplicationsPatternsTakeNothingOfOurs(t *testing.T) {
 	for _, pattern := range []string{
 		"", "/", "//", "store/", "/auth", "/auth/", "/auth/store/", "/admin/store", "/app", "/app/", "/.well-known/", "/health", "/health/", "/{store}/", "GET /store/",
 		"//auth/", "//store/", "/store//", "/store//x", "/./auth/", "/store/../auth/", "/store/.", "/store/..", "/store/%2e%2e/",
+		"/my/", "/my/account", "/my/account/", "/my/account/store/",
 	} {
 		if err := app.CheckPatterns(pattern); err == nil {
 			t.Errorf("%q is taken", pattern)
 		}
 	}
-	if err := app.CheckPatterns("/store/", "/store/v1.0/", "/store/~me", "/shop", "/authors/", "/application/"); err != nil {
+	if err := app.CheckPatterns("/store/", "/store/v1.0/", "/store/~me", "/shop", "/authors/", "/application/", "/my", "/my/store/", "/my/accounts/"); err != nil {
 		t.Error(err)
 	}
 	if err := app.CheckPatterns("/store/", "/shop/", "/store/"); err == nil {

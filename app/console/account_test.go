@@ -197,6 +197,7 @@ func TestFormsOfAnAccountAreForWhoHasOpenedThem(t *testing.T) {
 			passwordPage:             fields("current_password", password, "new_password", another),
 			sessionsPage + "/others": nil,
 			deletePage:               fields("confirmation", "eve@example.com", "current_password", password),
+			emailPath:                fields("email", "ada@lovelace.example", "password", password),
 		} {
 			opened.get(path)
 			b.page = opened.page
@@ -207,6 +208,9 @@ func TestFormsOfAnAccountAreForWhoHasOpenedThem(t *testing.T) {
 		for _, as := range []string{"", "x"} {
 			b.do("POST", deletePage, form, strings.NewReader(fields("confirmation", "eve@example.com", "current_password", password, "as", as).Encode()))
 			b.want(http.StatusConflict, deletePage, "has changed meanwhile")
+		}
+		if len(s.asked.moves) > 0 {
+			t.Errorf("somebody asked for %v", s.asked.moves)
 		}
 		if u := s.user(t, "eve@example.com"); u.ID != eve.ID || u.FirstName != nil || !b.alive() || !strings.Contains(kept.body, "eve@example.com") {
 			t.Errorf("now: %+v", u)

@@ -75,12 +75,12 @@ func TestThePagesFeedTheAuditTrail(t *testing.T) {
 		want("a wrong password", "auth.sign_in refused invalid_credentials anonymous user=false session=false")
 		b.signIn("ada@example.com")
 		want("a sign-in", "auth.sign_in success - user user=true session=true")
-		b.do("POST", "/app/email", form, strings.NewReader(url.Values{"email": {"new@example.com"}, "password": {"wrong horse battery"}}.Encode()))
-		want("another address, with a wrong password", "user.email_change_requested refused invalid_credentials user user=true session=true")
 		var session string
 		if err := s.db.Conn(t.Context()).NewRaw("SELECT id FROM latchkey_auth_session").Scan(t.Context(), &session); err != nil {
 			t.Fatal(err)
 		}
+		b.do("POST", "/app/email", form, strings.NewReader(url.Values{"email": {"new@example.com"}, "password": {"wrong horse battery"}, "as": {session}}.Encode()))
+		want("another address, with a wrong password", "user.email_change_requested refused invalid_credentials user user=true session=true")
 		b.do("POST", verifyPath, form, strings.NewReader(url.Values{"verify": {"dead"}, "as": {session}}.Encode()))
 		want("a dead link that proves an address", "auth.email_verified refused verification_invalid user user=true session=true")
 		b.do("POST", "/app/logout", form, strings.NewReader(""))

@@ -39,6 +39,7 @@ func TestMain(m *testing.M) { databasetest.Main(m) }
 
 // site is a server with the pages, and what is underneath.
 type site struct {
+	pages  *console.Console
 	db     *database.DB
 	users  *user.Service
 	auth   *auth.Service
@@ -153,7 +154,7 @@ func newSite(t testing.TB, db *database.DB, o options) *site {
 		t.Fatal(err)
 	}
 	server := httptest.NewUnstartedServer(nil)
-	if o.whole {
+	if o.whole || o.mailbox != nil && o.site.PublicURL == "" {
 		o.site.PublicURL = "http://" + server.Listener.Addr().String()
 	}
 	made, err := web.New(o.site)
@@ -177,7 +178,7 @@ func newSite(t testing.TB, db *database.DB, o options) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages, err := console.New(console.Params{API: api, Site: made, Users: s.users, Auth: s.auth, Link: s.link, Log: log, Audit: trail, Options: o.pages, Mailbox: o.mailbox})
+	s.pages, err = console.New(console.Params{API: api, Site: made, Users: s.users, Auth: s.auth, Link: s.link, Log: log, Audit: trail, Options: o.pages, Mailbox: o.mailbox})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +187,7 @@ func newSite(t testing.TB, db *database.DB, o options) *site {
 			api.ServeHTTP(w, r)
 			return
 		}
-		pages.ServeHTTP(w, r)
+		s.pages.ServeHTTP(w, r)
 	})
 	server.Start()
 	t.Cleanup(func() {

@@ -54,6 +54,7 @@ func New(p Params) (*Console, error) {
 			return nil, err
 		}
 	}
+	site = site.Alone() // scripts elsewhere have the API: pages are for people, who see where they are
 	c := &Console{users: p.Users, auth: p.Auth, link: p.Link, api: p.API, site: site,
 		log: cmp.Or(p.Log, slog.Default()).With("module", "console"), audit: p.Audit, mailbox: p.Mailbox, options: p.Options, mux: http.NewServeMux()}
 	if err := c.options.check(); err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/app/console"
+	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/event"
@@ -578,6 +579,37 @@ func TestOtherSitesCannotSendForms(t *testing.T) {
 		if n := len(s.asked.requests); n != 0 {
 			t.Errorf("%d requests for a new password were made", n)
 		}
+	})
+}
+
+// An origin whose scripts may call the API, such as a shop's, reads no page and sends no form: in development the mailbox needs no cookie.
+func TestScriptsOfListedOriginsHaveTheAPIAndNoPages(t *testing.T) {
+	const shop = "https://shop.example.com"
+	eachWith(t, options{mailbox: sent, whole: true, site: web.Options{CORSOrigins: []string{shop}}}, func(t *testing.T, s *site) {
+		s.person(t, "ada@example.com", user.RoleAdmin)
+		b := s.browser(t)
+		b.signIn("ada@example.com")
+		b.header = http.Header{"Origin": {shop}, "Sec-Fetch-Site": {"same-site"}, "Sec-Fetch-Mode": {"cors"}}
+		allowed := func() string {
+			return b.page.header.Get("Access-Control-Allow-Origin") + b.page.header.Get("Access-Control-Allow-Credentials")
+		}
+		if b.get("/auth/sessions"); allowed() != shop+"true" {
+			t.Errorf("the API allows %q", allowed())
+		}
+		for _, path := range []string{"/app/login", "/app/users", "/app/account", mailboxPath, mailboxPath + "/2", mailboxPath + "/2/html", "/app/nowhere"} {
+			for _, method := range []string{http.MethodHead, http.MethodOptions} {
+				if b.do(method, path, "", nil); allowed() != "" {
+					t.Errorf("%s %s allows %q", method, path, allowed())
+				}
+			}
+		}
+		for _, path := range []string{"/app/logout", "/app/login", "/app/webhooks/new", "/app/account"} {
+			b.do(http.MethodPost, path, form, strings.NewReader(""))
+			b.want(http.StatusForbidden, path, "another site")
+		}
+		b.header = http.Header{"Origin": {s.server.URL}, "Sec-Fetch-Site": {"same-origin"}}
+		b.do(http.MethodPost, "/app/logout", form, strings.NewReader(""))
+		b.want(http.StatusOK, "/app/login")
 	})
 }
 

@@ -44,6 +44,8 @@ func (c *Console) changeEmail(w http.ResponseWriter, r *http.Request) error {
 		return err
 	case v == nil || !v.HasAccount():
 		return c.askForNewAddress(w, r, f, nil)
+	case f.As != v.Session():
+		return c.askForNewAddress(w, r, f, errOtherAccount)
 	case f.Email == "":
 		return c.askForNewAddress(w, r, f, errNoEmail)
 	}

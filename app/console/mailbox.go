@@ -20,7 +20,8 @@ import (
 //	GET  /app/dev/mailbox/{id}        one of them, as text
 //	GET  /app/dev/mailbox/{id}/html   and as HTML, which can do nothing but be looked at
 //
-// They are shown to browsers on the machine on which the server runs, and to administrators.
+// They are shown to administrators and, where the site's public URL leads nowhere else, to browsers on the machine on which the
+// server runs.
 type Mailbox interface {
 	Mails() []Mail // the newest first
 }
@@ -50,17 +51,20 @@ var errMailbox = says(fault.Forbidden, "mailbox_elsewhere")
 
 // readsMails reports whether whoever sends the request may read everybody's mails.
 func (c *Console) readsMails(r *http.Request, v *visitor) bool {
-	return c.mailbox != nil && (isHere(r) || v != nil && slices.Contains(v.Roles(), user.RoleAdmin))
+	return c.mailbox != nil && (c.isHere(r) || v != nil && slices.Contains(v.Roles(), user.RoleAdmin))
 }
 
 // forwarded are the headers by which a proxy or a tunnel shows itself.
-var forwarded = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Cf-Connecting-Ip", "True-Client-Ip"}
+var forwarded = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Server", "X-Forwarded-Port",
+	"X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Original-Host", "X-Original-Forwarded-For", "X-Envoy-External-Address",
+	"Cf-Connecting-Ip", "True-Client-Ip", "Fastly-Client-Ip", "Fly-Client-Ip", "Cdn-Loop"}
 
 // isHere reports whether the request is sent by somebody on this machine. A proxy here speaks for anybody, and a page from elsewhere
 // can have a browser here ask us under a name of its own, and would read the answer: who asks must call this machine by a name that
-// is nobody else's.
-func isHere(r *http.Request) bool {
-	if slices.ContainsFunc(forwarded, func(name string) bool { return r.Header.Get(name) != "" }) {
+// is nobody else's. Some proxies call it by that as well and show themselves by no header, as nginx does unless it is told otherwise:
+// where the public URL leads elsewhere, somebody has put one there, and what speaks HTTP/1.0 is no browser.
+func (c *Console) isHere(r *http.Request) bool {
+	if !c.site.Loopback() || !r.ProtoAtLeast(1, 1) || slices.ContainsFunc(forwarded, func(name string) bool { return len(r.Header.Values(name)) > 0 }) {
 		return false
 	}
 	return isLoopback(r.RemoteAddr) && (isLoopback(r.Host) || hostOf(r.Host) == "localhost")

@@ -1,13 +1,17 @@
 package console_test
 
 import (
+	"bufio"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/latchkey-go/latchkey/app/console"
+	"github.com/latchkey-go/latchkey/app/web"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -96,13 +100,15 @@ func TestTheHTMLOfAMailIsShownInASandbox(t *testing.T) {
 // The links in mails open accounts: who is neither at the machine nor an administrator sees none.
 func TestTheMailboxIsForWhoIsAtTheMachineAndForAdministrators(t *testing.T) {
 	elsewhere := map[string]func(r *http.Request){
-		"behind a proxy":             func(r *http.Request) { r.Header.Set("X-Forwarded-For", "127.0.0.1") },
-		"behind another proxy":       func(r *http.Request) { r.Header.Set("Forwarded", "for=192.0.2.1") },
-		"by a tunnel":                func(r *http.Request) { r.Host = "latchkey.example.com" },
-		"by a name led here":         func(r *http.Request) { r.Host = "evil.example:80" },
-		"by a name like this one":    func(r *http.Request) { r.Host = "localhost.evil.example" },
-		"by a name like an address":  func(r *http.Request) { r.Host = "127.0.0.1.evil.example" },
-		"by another address of ours": func(r *http.Request) { r.Host = "192.0.2.7" },
+		"behind a proxy":               func(r *http.Request) { r.Header.Set("X-Forwarded-For", "127.0.0.1") },
+		"behind another proxy":         func(r *http.Request) { r.Header.Set("Forwarded", "for=192.0.2.1") },
+		"by a tunnel":                  func(r *http.Request) { r.Host = "latchkey.example.com" },
+		"by a name led here":           func(r *http.Request) { r.Host = "evil.example:80" },
+		"by a name like this one":      func(r *http.Request) { r.Host = "localhost.evil.example" },
+		"by a name like an address":    func(r *http.Request) { r.Host = "127.0.0.1.evil.example" },
+		"by another address of ours":   func(r *http.Request) { r.Host = "192.0.2.7" },
+		"behind one that says nothing": func(r *http.Request) { r.Header["X-Forwarded-For"] = []string{""} },
+		"behind a network":             func(r *http.Request) { r.Header.Set("Cdn-Loop", "example") },
 	}
 	eachWith(t, options{mailbox: sent}, func(t *testing.T, s *site) {
 		s.person(t, "ada@example.com", user.RoleAdmin)
@@ -169,6 +175,46 @@ func TestTheMailboxIsForWhoIsAtTheMachineAndForAdministrators(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Of a proxy that calls us localhost and says nothing of whom it speaks for, as nginx does by itself, the public URL tells, or that it
+// speaks HTTP/1.0.
+func TestTheMailboxIsForNobodyBehindAProxyThatSaysNothing(t *testing.T) {
+	sites := []struct {
+		url, version string
+		want         int
+	}{
+		{"http://localhost:9000", "HTTP/1.1", http.StatusOK},
+		{"http://127.0.0.1:9000", "HTTP/1.1", http.StatusOK},
+		{"http://[::1]:9000", "HTTP/1.1", http.StatusOK},
+		{"http://localhost:9000", "HTTP/1.0", http.StatusForbidden},
+		{"https://staging.example.com", "HTTP/1.1", http.StatusForbidden},
+		{"http://localhost.example.com", "HTTP/1.1", http.StatusForbidden},
+		{"http://192.0.2.7", "HTTP/1.1", http.StatusForbidden},
+	}
+	for _, at := range sites {
+		eachWith(t, options{mailbox: sent, site: web.Options{PublicURL: at.url}}, func(t *testing.T, s *site) {
+			for _, path := range []string{mailboxPath, mailboxPath + "/2", mailboxPath + "/2/html"} {
+				conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", s.server.Listener.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				if _, err := fmt.Fprintf(conn, "GET %s %s\r\nHost: localhost:9000\r\nConnection: close\r\n\r\n", path, at.version); err != nil {
+					t.Fatal(err)
+				}
+				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if err != nil || resp.StatusCode != at.want || at.want != http.StatusOK && strings.Contains(string(body), "token=") {
+					t.Errorf("%s at %s by %s: %d, want %d, %v\n%s", path, at.url, at.version, resp.StatusCode, at.want, err, body)
+				}
+			}
+		})
+	}
 }
 
 func TestThereIsNoMailboxUnlessSomebodyGivesOne(t *testing.T) {

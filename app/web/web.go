@@ -27,7 +27,7 @@ const DefaultPages = "/app"
 type Options struct {
 	PublicURL      string         // as browsers see it: scheme and host, without a path
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
-	CORSOrigins    []string       // other origins whose scripts may call with the cookie, each exactly as browsers send it
+	CORSOrigins    []string       // other origins whose scripts may call the API with the cookie, each exactly as browsers send it
 }
 
 // Site is one deployment as browsers see it. It is safe for concurrent use.
@@ -53,6 +53,17 @@ func New(o Options) (*Site, error) {
 		}
 	}
 	return s, nil
+}
+
+// Alone is the site to nobody but itself: no script of another origin reads what it answers, or acts with the cookie.
+func (s *Site) Alone() *Site {
+	o := s.options
+	o.CORSOrigins = nil
+	alone, err := New(o)
+	if err != nil {
+		panic(err) // it was let in before, and more
+	}
+	return alone
 }
 
 // trust lets requests from the origin act with the cookie. One that no browser writes so would never match.
@@ -86,6 +97,17 @@ var host = regexp.MustCompile(`^([a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])
 
 // URL is the address of a path of the site, for links that leave it. It never depends on what a request says.
 func (s *Site) URL(path string) string { return s.options.PublicURL + path }
+
+// Loopback reports whether the public URL leads nowhere but to the machine of whoever opens it. Without one nobody knows who
+// comes here by which name, and it does not.
+func (s *Site) Loopback() bool {
+	u, err := url.Parse(s.options.PublicURL)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && addr.Unmap().IsLoopback()
+}
 
 // cookieName binds the cookie to this host and to https where there is https (RFC 6265bis, 4.1.3.2).
 func (s *Site) cookieName() string {
