@@ -125,7 +125,7 @@ var wrongTypes = map[string][]struct {
 var bodyRoutes = map[string]string{
 	"/auth/user/emailpass/register": "", "/auth/user/emailpass": "", "/auth/user/emailpass/reset-password": "",
 	"/auth/user/emailpass/update": "", "/auth/user/emailpass/callback": "",
-	"/admin/users/{member}": "admin", "/admin/users/{member}/roles": "admin", "/admin/invites": "admin", "/admin/invites/batch": "admin", "/admin/invites/accept?token={token of other}": "newcomer",
+	"/admin/users/me/profile": "member", "/admin/users/{member}": "admin", "/admin/users/{member}/roles": "admin", "/admin/invites": "admin", "/admin/invites/batch": "admin", "/admin/invites/accept?token={token of other}": "newcomer",
 }
 
 // post sends a body with its content type.
