@@ -1,8 +1,8 @@
-// Package console is the pages that people meet: signing in, accepting an invite, becoming the first administrator,
-// changing the e-mail address, and signing out. They are plain HTML without script, on top of the same services as the API. Like the API it is an
+// Package console is the pages that people meet: signing in, accepting an invite, becoming the first administrator, their own account,
+// users, invites, and what runs behind them. They are plain HTML that works without script, on top of the same services as the API. Like the API it is an
 // http.Handler that an application mounts in any router; it knows no driver and no configuration.
 //
-//	GET   /app          who is signed in
+//	GET   /app          leads to what the visitor may see: the users, or their account
 //	*     /app/login    sign in
 //	*     /app/register   sign up, where newcomers are taken, and in
 //	*     /app/invite   accept an invite: sign up (or in), accept, signed in
@@ -12,6 +12,7 @@
 //	*     /app/verify-email   have a link mailed that proves the address; with the link's token, prove it
 //	*     /app/magic          sign in by a mailed link or code: the address, the code, and where the link leads
 //	*     /app/users      users, and behind it each of them: look, edit, roles, deactivate, delete, restore, sign out
+//	*     /app/account    one's own: profile, /password, /sessions, /methods, /delete
 //	POST  /app/logout   sign out
 //	*     /app/invites  the invites there are; /app/invites/new makes one or many; /app/invites/{id} is one, to send again or revoke
 //	GET   /app/audit    the audit trail; /app/audit/{id} is one event
