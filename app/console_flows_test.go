@@ -171,7 +171,7 @@ func (s *consoleSite) invites(t *testing.T) {
 	linus.open(margaret).says("but the invite is for", "margaret@example.com").photographed("accept-other").
 		press("Sign out and open the invite").
 		fill("password", consolePassword).press("Accept the invite").says("margaret@example.com")
-	s.visitor(t).open(margaret).says("used already")
+	s.visitor(t).open(margaret).says("accepted already")
 
 	s.ada.open("/app/invites/new").fill("emails", "nobody@example.com").press("Send invites").
 		says("is invited", "nobody@example.com").photographed("invite")
