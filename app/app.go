@@ -468,7 +468,11 @@ func checkProviders(c *Config, providers []auth.Provider, made []auth.ProviderTy
 	for _, actor := range slices.Sorted(maps.Keys(c.Link.Actors)) {
 		for _, id := range c.Link.Actors[actor].Providers {
 			if used[id] = true; !known[id] {
-				add("link.actors."+actor+".providers", "there is no provider %q; there are %s", id, names)
+				hint := ""
+				if slices.Contains(types, id) {
+					hint = fmt.Sprintf(": the section auth.providers.%s makes it", id)
+				}
+				add("link.actors."+actor+".providers", "there is no provider %q%s; there are %s", id, hint, names)
 			}
 		}
 		for _, id := range c.Link.Actors[actor].CreateUsersBy {

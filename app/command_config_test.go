@@ -248,7 +248,7 @@ link: {actors: {user: {providers: [github]}}}
 			"auth.providers.emailpass.display_name: the value has the wrong type",
 			"auth.providers.emailpass.display_nam: the provider knows no such setting",
 			"auth.providers.gitlab: there is no such provider; there are emailpass",
-			"link.actors.user.providers: there is no provider \"github\"",
+			"link.actors.user.providers: there is no provider \"github\": the section auth.providers.github makes it; there are emailpass",
 		}},
 	} {
 		dir := t.TempDir()

@@ -286,7 +286,11 @@ func (in *inside) introduce(events ...*auditEvent) {
 
 // party is somebody or something that an event names.
 func (in *inside) party(kind, id string, names map[string]string) party {
-	p := party{Type: kind, Told: in.c.pages.texts.Lookup("audit.party."+kind) != nil, ID: id, Name: names[id]}
+	p := party{Type: kind, ID: id, Name: names[id]}
+	if kind == "user" && id == "" { // who registers, and is nobody until they have become a user
+		p.Type = "newcomer"
+	}
+	p.Told = in.c.pages.texts.Lookup("audit.party."+p.Type) != nil
 	for _, at := range []struct{ kind, page, permission string }{
 		{"user", "/users/", "user:read"}, {"invite", "/invites/", "invite:read"}, {"webhook", "/webhooks/", "webhook:read"},
 	} {

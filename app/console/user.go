@@ -57,7 +57,7 @@ type userPage struct {
 	Ways     []signInWay
 	Sessions []userSession
 	Open     int // sessions in all
-	Trail    []userEvent
+	Trail    []*auditEvent
 }
 
 // userActs is what the visitor can do to a user.
@@ -93,14 +93,6 @@ type userSession struct {
 	CreatedAt  *time.Time `json:"created_at"`
 	LastUsedAt *time.Time `json:"last_used_at"`
 	ExpiresAt  *time.Time `json:"expires_at"`
-}
-
-type userEvent struct {
-	ID, Action, Outcome, Reason, IP string
-	TS                              time.Time
-	ActorType                       string `json:"actor_type"`
-	ActorID                         string `json:"actor_id"`
-	By                              string // self, other, or a type of actor: command, system, anonymous, or a user who had no account yet
 }
 
 // How much of what there can be a lot of is on the page.
@@ -212,7 +204,7 @@ func (in *inside) trail(p *userPage) error {
 	for _, of := range []string{"target_id", "actor_id"} {
 		q := url.Values{of: {p.User.ID}, "limit": {itoa(eventsShown)}}
 		var answer struct {
-			Events []userEvent `json:"audit_events"`
+			Events []*auditEvent `json:"audit_events"`
 		}
 		err := in.api(http.MethodGet, "/admin/audit?"+q.Encode(), nil, &answer)
 		if fault.KindOf(err) == fault.NotFound { // no trail is kept
@@ -224,25 +216,11 @@ func (in *inside) trail(p *userPage) error {
 		}
 		p.Trail = append(p.Trail, answer.Events...)
 	}
-	slices.SortStableFunc(p.Trail, func(a, b userEvent) int { return cmp.Or(b.TS.Compare(a.TS), strings.Compare(b.ID, a.ID)) })
-	p.Trail = slices.CompactFunc(p.Trail, func(a, b userEvent) bool { return a.ID == b.ID })
+	slices.SortStableFunc(p.Trail, func(a, b *auditEvent) int { return cmp.Or(b.TS.Compare(a.TS), strings.Compare(b.ID, a.ID)) })
+	p.Trail = slices.CompactFunc(p.Trail, func(a, b *auditEvent) bool { return a.ID == b.ID })
 	p.Trail = p.Trail[:min(len(p.Trail), eventsShown)]
-	for i := range p.Trail {
-		p.Trail[i].By = by(p.Trail[i], p.User.ID)
-	}
+	in.introduce(p.Trail...)
 	return nil
-}
-
-// by says who has done it, seen from the user.
-func by(e userEvent, id string) string {
-	switch {
-	case e.ActorID == id:
-		return "self"
-	case e.ActorID != "":
-		return "other"
-	default:
-		return e.ActorType
-	}
 }
 
 // indented is metadata as people read it; empty for none.

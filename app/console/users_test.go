@@ -176,7 +176,7 @@ func TestAUserIsShownWithAllThereIsToKnow(t *testing.T) {
 		b.get("/app/users")
 		b.follow("ada@example.com")
 		b.want(http.StatusOK, path, "<h1>Ada</h1>", "ada@example.com", "confirmed", string(ada.ID), "Active", "member", "Email/Password Authentication", "Difference Engine 2",
-			"auth.sign_in", "user.updated", "themselves", "/app/audit?target_id="+string(ada.ID), "/app/audit?actor_id="+string(ada.ID), "&#34;team&#34;: &#34;engines&#34;",
+			">Sign in</a>", ">Change a user</a>", "themselves", "/app/audit?target_id="+string(ada.ID), "/app/audit?actor_id="+string(ada.ID), "&#34;team&#34;: &#34;engines&#34;",
 			path+"/edit", path+"/deactivate", path+"/delete", path+"/reset-password", path+"/sign-out", "/app/users/explain?email=ada%40example.com")
 		b.wantNot(path+"/restore", path+"/reactivate", password)
 

@@ -142,7 +142,7 @@ func CheckURL(text string, o Options) error {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Opaque != "" || u.Hostname() == "":
-		return errors.New("must be a whole address, such as https://example.com/hooks")
+		return errors.New("must be a whole address, such as https://example.com/path")
 	case u.Scheme != "https" && (u.Scheme != "http" || !o.PrivateAddresses):
 		return errors.New("must begin with https://")
 	case u.User != nil:
