@@ -21,18 +21,28 @@ import (
 
 func TestMain(m *testing.M) { databasetest.Main(m) }
 
-// asking is the provider, and keeps the State of what it has begun, by flow.
+// asking is the provider, and has noted the State of what it has begun, by flow.
 type asking struct {
 	*magiclink.Provider
+	begun *noted
+}
+
+type noted struct {
 	mu     sync.Mutex
 	states map[string][]byte
 }
 
+func (n *noted) of(flow string) []byte {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.states[flow]
+}
+
 func (p *asking) Begin(ctx context.Context, a auth.Attempt) (auth.Challenge, error) {
 	c, err := p.Provider.Begin(ctx, a)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.states[a.FlowID] = c.State
+	p.begun.mu.Lock()
+	defer p.begun.mu.Unlock()
+	p.begun.states[a.FlowID] = c.State
 	return c, err
 }
 
@@ -51,7 +61,7 @@ func kit(t testing.TB) *keyring.Ring {
 func TestProvider(t *testing.T) {
 	for _, mode := range []string{magiclink.Link, magiclink.Code} {
 		t.Run(mode, func(t *testing.T) {
-			var asked *asking
+			begun := &noted{states: map[string][]byte{}}
 			mailer := open(t, databasetest.SQLite(t), mode, auth.Options{})
 			authtest.Provider(t, authtest.Case{
 				New: func(t *testing.T) auth.Provider {
@@ -59,8 +69,7 @@ func TestProvider(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					asked = &asking{Provider: p, states: map[string][]byte{}}
-					return asked
+					return &asking{p, begun}
 				},
 				Begin: auth.Input(ada),
 				Back: func(t testing.TB, location string) auth.Input {
@@ -68,9 +77,7 @@ func TestProvider(t *testing.T) {
 					if err != nil || !strings.HasPrefix(location, "https://id.example.com/app/magic?state=") {
 						t.Fatalf("location %q, %v", location, err)
 					}
-					asked.mu.Lock()
-					defer asked.mu.Unlock()
-					return auth.Input(`{"code":"` + answer(t, mailer, asked.states[at.Query().Get("state")]) + `"}`)
+					return auth.Input(`{"code":"` + answer(t, mailer, begun.of(at.Query().Get("state"))) + `"}`)
 				},
 				Bad: map[string]auth.Input{
 					"another code": auth.Input(`{"code":"not-what-was-mailed"}`), "no token of ours": auth.Input(`{"code":"eyJhbGciOiJIUzI1NiJ9.e30.nobodysigned"}`),
