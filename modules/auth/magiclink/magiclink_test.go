@@ -326,6 +326,45 @@ func TestAnotherMailMakesTheOneOfBeforeVoidAndMayGoElsewhere(t *testing.T) {
 	})
 }
 
+// That somebody has proved themselves once more to add an address counts for a while, and not for as long as they ask for mails.
+func TestAnotherMailGivesWhoAddsAnAddressNoMoreTime(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		h := open(t, at, magiclink.Code, auth.Options{Throttle: auth.ThrottleOptions{Disabled: true}})
+		begin := func(b auth.Binding) (auth.Flow, time.Time) {
+			b.ActorType, b.Browser = "user", "Ada's"
+			f, err := h.BeginBound(t.Context(), magiclink.Name, auth.Input(ada), b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Millisecond)
+			until, err := h.MailAgain(t.Context(), magiclink.Name, f.ID, "Ada's", auth.Input(ada))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return f, until
+		}
+		f, until := begin(auth.Binding{})
+		if !until.After(f.ExpiresAt) {
+			t.Errorf("a sign-in goes on until %v, and was to until %v", until, f.ExpiresAt)
+		}
+		identity, err := h.ValidateCallback(t.Context(), magiclink.Name, func() auth.Input { flow, code := h.begin(t, ada); return back(flow, code) }())
+		if err != nil {
+			t.Fatal(err)
+		}
+		session, err := h.OpenSession(t.Context(), identity, "user", auth.Client{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := h.ProveAgain(t.Context(), session, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f, until = begin(auth.Binding{Session: session, Again: again}); !until.Equal(f.ExpiresAt) {
+			t.Errorf("a way can be added until %v, and was to until %v", until, f.ExpiresAt)
+		}
+	})
+}
+
 func TestALinkFindsItsFlowInTheBrowserInWhichItWasBegunOnly(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
 		h := open(t, at, magiclink.Link, auth.Options{})
