@@ -286,7 +286,7 @@ var claimed = []string{
 	`{"id":"somebody-else-0001"}`,
 	`{"uid":"somebody-else-0001","user_id":"somebody-else-0001"}`,
 	`{"entity_id":"somebody-else-0001","EntityID":"somebody-else-0001"}`,
-	`{"login":"somebody-else-0001","username":"somebody-else-0001"}`,
+	`{"login":"somebody-else-0001","username":"somebody-else-0001","login_hint":"somebody.else@example.com"}`,
 	`{"user":"{\"id\":\"somebody-else-0001\",\"email\":\"somebody.else@example.com\"}"}`,
 	`{"profile":{"id":"somebody-else-0001","email":"somebody.else@example.com","email_verified":true}}`,
 	`{"access_token":"token-of-somebody-else","token_type":"bearer"}`,
@@ -297,23 +297,46 @@ var claimed = []string{
 var unsigned = base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." +
 	base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"somebody-else-0001","email":"somebody.else@example.com","email_verified":true}`)) + "."
 
-// claims has whom Good proves say that they are somebody else.
+// claims has whom Good proves say that they are somebody else: with what proves them and, of two steps, to begin with.
 func (x *trial) claims() {
 	x.register()
 	good := x.mustSignIn("Good")
 	for _, says := range claimed {
-		a := x.arrive(func(good auth.Input) auth.Input { return merged(auth.Input(says), good) }) // what is good has such a member itself: it stays
-		i, err := x.enter(a.input)
-		switch {
-		case err != nil && !callersFault(err):
-			x.Errorf("Good with %s is answered as a failure of the provider: %q", says, err)
-		case err != nil:
-		case i.EntityID() != good.EntityID():
-			x.Errorf("Good with %s is entity %q, not %q: who somebody is must come from what proves it, and not from what the caller says beside it",
-				says, i.EntityID(), good.EntityID())
-		case i.Proved.EmailVerified && (!good.Proved.EmailVerified || i.Proved.Email != good.Proved.Email):
-			x.Errorf("with %s the provider vouches for the address %q, which only the caller has said to be theirs", says, i.Proved.Email)
+		with := func(good auth.Input) auth.Input {
+			object := members(auth.Input(says))
+			maps.Copy(object, members(good)) // where what is good has such a member itself, it stays
+			return encode(object)
 		}
+		x.isGood(good, "Good with "+says, x.arrive(with))
+		if x.steps == nil {
+			continue
+		}
+		usual := x.Case.Begin
+		x.Case.Begin = with(x.beginInput())
+		flow, err := x.tryBegin()
+		x.Case.Begin = usual
+		switch {
+		case err == nil:
+			x.isGood(good, "Good, begun with "+says, x.back(flow, nil))
+		case !callersFault(err):
+			x.Errorf("Begin with %s is answered as a failure of the provider: %q", says, err)
+		}
+	}
+}
+
+// isGood wants whom Good proves to be no other, whatever else they say.
+func (x *trial) isGood(good auth.Identity, what string, a arrival) {
+	x.Helper()
+	i, err := x.enter(a.input)
+	switch {
+	case err != nil && !callersFault(err):
+		x.Errorf("%s is answered as a failure of the provider: %q", what, err)
+	case err != nil:
+	case i.EntityID() != good.EntityID():
+		x.Errorf("%s is entity %q, not %q: who somebody is must come from what proves it, and not from what the caller says beside it",
+			what, i.EntityID(), good.EntityID())
+	case i.Proved.EmailVerified && (!good.Proved.EmailVerified || i.Proved.Email != good.Proved.Email):
+		x.Errorf("%s: the provider vouches for the address %q, which only the caller has said to be theirs", what, i.Proved.Email)
 	}
 }
 

@@ -315,6 +315,25 @@ var mutants = map[string]struct {
 			a.EntityID = claims.Sub
 			return a, err
 		})},
+	"believes the address that was named to begin with": {part: "claims", want: "Good, begun with",
+		make: func(p relying) auth.Provider {
+			var named sync.Map
+			return twoSteps{p, func(c auth.Challenger, ctx context.Context, a auth.Attempt) (auth.Challenge, error) {
+				var says struct {
+					Email string `json:"email"`
+				}
+				_ = a.Input.Decode(&says)
+				challenge, err := c.Begin(ctx, a)
+				named.Store(string(challenge.State), says.Email)
+				return challenge, err
+			}, func(c auth.Challenger, ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+				found, err := c.Finish(ctx, a)
+				if address, ok := named.Load(string(a.State)); ok && address != "" {
+					found.Profile.Email, _ = address.(string)
+				}
+				return found, err
+			}}
+		}},
 	"an address for an entity id, and nobody who shows it": {part: "good", want: "it may be given to somebody else",
 		spoil: func(c *authtest.Case) { c.Vouches, c.Unverified = false, nil },
 		make: finds(func(_ auth.Input, a auth.Assertion, err error) (auth.Assertion, error) {
