@@ -17,8 +17,11 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"unicode"
 
 	goldap "github.com/go-ldap/ldap/v3"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
 )
@@ -183,9 +186,15 @@ func (p *Provider) bind(ctx context.Context, conn *goldap.Conn, a auth.Attempt, 
 }
 
 // spelling is the one of a name that is nobody's, or not known to be anybody's yet, by which guesses are counted: directories
-// do not look at case and blanks.
+// do not look at case, blanks, width and what cannot be seen (RFC 4518).
 func spelling(username string) string {
-	return strings.Join(strings.Fields(strings.ToLower(username)), " ")
+	shown := strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Variation_Selector, r) || unicode.IsControl(r) && !unicode.IsSpace(r) {
+			return -1
+		}
+		return r
+	}, norm.NFKC.String(username))
+	return strings.Join(strings.Fields(norm.NFKC.String(cases.Fold().String(shown))), " ")
 }
 
 // assertion is what is made of an entry whose password was right.

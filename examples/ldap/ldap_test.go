@@ -355,6 +355,24 @@ func TestGuessesAreCountedForWhomThereIsNotToo(t *testing.T) {
 	}
 }
 
+// A directory takes many spellings for one name (RFC 4518), and each of them would be a few guesses more.
+func TestGuessesAtAllSpellingsOfANameCountTogether(t *testing.T) {
+	d := startDirectory(t, false)
+	asked := map[string]bool{}
+	for _, name := range []string{"straße ada", "STRASSE  ADA", "stra\u00adsse ada", "ｓｔｒａｓｓｅ ada", "stra\u200bße\u3000ada", "ſtraße ada\ufe0f", " straße\tada "} {
+		_, err := d.provider(t, directly).(auth.Authenticator).Authenticate(t.Context(), auth.Attempt{Input: input(name, "a-guess"), Secret: func(_ context.Context, at string) ([]byte, error) {
+			asked[at] = true
+			return nil, auth.ErrThrottled
+		}})
+		if !errors.Is(err, auth.ErrThrottled) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	if len(asked) != 1 {
+		t.Errorf("counted at %d accounts: %q", len(asked), slices.Collect(maps.Keys(asked)))
+	}
+}
+
 func TestWhatIsSetUpWrongStopsTheStartAllAtOnce(t *testing.T) {
 	d := startDirectory(t, false)
 	for name, c := range map[string]struct {

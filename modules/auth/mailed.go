@@ -309,7 +309,8 @@ func (s *Service) KeepMailedFlow(ctx context.Context, provider, flow, browser st
 }
 
 // MailAgain begins the provider's flow once more, with another input: another mail, and maybe to another address. What was mailed before
-// is void, and the flow goes on until then: the browser must keep its secret as long. Errors are those of Begin, and ErrFlow as
+// is void, and the flow goes on until then: the browser must keep its secret as long. One that adds a way to sign in ends when it was to
+// end, because what was proved again for it is not proved for longer. Errors are those of Begin, and ErrFlow as
 // MailedFlow says it.
 func (s *Service) MailAgain(ctx context.Context, provider, flow, browser string, in Input) (until time.Time, err error) {
 	c, err := s.challenger(provider, "Redirect authentication")
@@ -328,7 +329,9 @@ func (s *Service) MailAgain(ctx context.Context, provider, flow, browser string,
 		return time.Time{}, ErrInput
 	}
 	s.keepState(row, challenge.State)
-	row.ExpiresAt = database.Now().Add(flowTTL)
+	if row.SessionID == "" {
+		row.ExpiresAt = database.Now().Add(flowTTL)
+	}
 	err = s.db.InTx(ctx, func(ctx context.Context) error {
 		if there, err := s.store.beginFlowAgain(ctx, row); err != nil {
 			return err
@@ -340,7 +343,7 @@ func (s *Service) MailAgain(ctx context.Context, provider, flow, browser string,
 	if err != nil {
 		return time.Time{}, err
 	}
-	return row.ExpiresAt, nil
+	return database.UTC(row.ExpiresAt), nil
 }
 
 // TryMailed tells who types a code into the page whether it is the one, before the page sends them back with it. It counts as a try

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,8 +17,9 @@ import (
 type Settings map[string]map[string]any
 
 // Decode reads the provider's section into a struct, whose fields name their keys by the tag config; what the section
-// does not mention keeps its value, which must not be the zero one if the tag goes on with ",required", and a field with the tag - has no key. Texts are read as numbers, switches, durations and comma-separated lists where the
-// struct wants those, because from the environment everything comes as text. What the section gets wrong, such as a key
+// does not mention keeps its value, which must not be the zero one if the tag goes on with ",required", and a field with the tag - has
+// no key. Texts are read as numbers, switches, durations and comma-separated lists where the struct wants those, because from the
+// environment everything comes as text. What the section gets wrong, such as a key
 // that no field names, is a *SettingsError, or several joined: see SettingsErrors.
 func (s Settings) Decode(provider string, into any) error {
 	wrong, unknown, err := decode(s[provider], into)
@@ -73,16 +75,24 @@ func decode(section map[string]any, into any) (wrong, unknown []string, err erro
 	return wrong, seen.Unused, nil
 }
 
-// missing are the names of the required settings that nothing has set.
-func missing(into any) (names []string) {
-	v := reflect.Indirect(reflect.ValueOf(into))
-	if v.Kind() != reflect.Struct {
+// missing are the names of the required settings that nothing has set, those of structs inside of it too.
+func missing(into any) []string { return missingIn(reflect.Indirect(reflect.ValueOf(into)), "") }
+
+func missingIn(v reflect.Value, section string) (names []string) {
+	if v = reflect.Indirect(v); v.Kind() != reflect.Struct {
 		return nil
 	}
 	for field, value := range v.Fields() {
-		name, option, _ := strings.Cut(field.Tag.Get("config"), ",")
-		if option == "required" && value.IsZero() {
+		options := strings.Split(field.Tag.Get("config"), ",")
+		name := section + cmp.Or(options[0], field.Name)
+		switch {
+		case options[0] == "-" || !field.IsExported():
+		case slices.Contains(options[1:], "required") && value.IsZero():
 			names = append(names, name)
+		case slices.Contains(options[1:], "squash"):
+			names = append(names, missingIn(value, section)...)
+		case options[0] != "": // what is not a setting may be anything, such as a client
+			names = append(names, missingIn(value, name+".")...)
 		}
 	}
 	return names

@@ -49,6 +49,25 @@ func TestAProviderReadsItsOwnSettings(t *testing.T) {
 	}
 }
 
+// What several providers have in common is a struct of its own, in each of theirs.
+func TestWhatMustBeSetMustBeInWhatIsShared(t *testing.T) {
+	type Client struct {
+		ID     string `config:"client_id,required"`
+		Secret string `config:"client_secret,required"`
+	}
+	type config struct {
+		Client `config:",squash"`
+		URL    string  `config:",required"`
+		Keys   Client  `config:"keys"`
+		Other  *Client `config:"other"`
+	}
+	got := config{}
+	err := (auth.Settings{"acme": {"client_id": "x", "keys": map[string]any{"client_id": "y"}}}).Decode("acme", &got)
+	if err == nil || err.Error() != "auth.providers.acme.client_secret, auth.providers.acme.URL, auth.providers.acme.keys.client_secret: must be set" {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestWhatMustBeSetIsSaidAllAtOnce(t *testing.T) {
 	type config struct {
 		URL    string        `config:"url,required"`

@@ -17,6 +17,7 @@
 //	start        auth.New takes its name and its capabilities
 //	good         Good is the same entity every time, in its canonical spelling if the provider is an auth.Canonicalizer,
 //	             and its e-mail is vouched for only if the Case says so
+//	claims       who else a caller says they are, beside what is good, is not believed
 //	bad          every Bad is ErrInvalidCredentials in the same words, and leaves nothing behind
 //	junk         what is no input at all is the caller's fault, never a failure of the provider
 //	secret       what is kept shows in nothing that can be read, and is not what the caller sent
@@ -26,7 +27,7 @@
 //	unverified   (if the Case has such a person) an address that nobody has proved is not vouched for, and opens no
 //	             account of who has it
 //	begin        (two steps) the location is an address for a browser, of this flow alone, and tells nothing that is kept
-//	flows        (two steps) what somebody comes back with is good once, in the flow it was made for
+//	flows        (two steps) what somebody comes back with is good once, in the flow it was made for, and in another process, too
 //	concurrency  many at once are one identity (run it under -race)
 //	first        many first sign-ins at once, through a real link layer, are one user
 //
@@ -86,7 +87,7 @@ import (
 
 // Case is a provider, and what it should let in and what not.
 type Case struct {
-	// New makes the provider, anew for each subtest.
+	// New makes the provider, anew for each subtest; two that it has made are the same one in two processes.
 	New func(t *testing.T) auth.Provider
 
 	// Good proves somebody, again and again. With Back, its members are put over what that returns, and it may be nil.
@@ -108,7 +109,7 @@ type Case struct {
 	Vouches bool
 
 	// Unverified is what somebody else brings, who claims the address of Good and has not proved it; location is where
-	// Begin has sent them, and empty for a provider of one step. A Case with Back that Vouches needs it, or AlwaysVouches.
+	// Begin has sent them, and empty for a provider of one step. A Case that Vouches needs it, or AlwaysVouches.
 	Unverified func(t testing.TB, location string) auth.Input
 
 	// AlwaysVouches says that there is nobody like that: who gets in has proved a mailbox, as by a mailed link.
@@ -136,7 +137,7 @@ func Provider(t *testing.T, c Case) {
 		t.Fatal("authtest: a Case needs Good, a JSON object with members, or Back")
 	case len(c.Bad)+len(c.BadBack) == 0:
 		t.Fatal("authtest: a Case needs Bad: a provider that refuses nobody is none")
-	case c.Back != nil && c.Vouches && c.Unverified == nil && !c.AlwaysVouches:
+	case c.Vouches && c.Unverified == nil && !c.AlwaysVouches:
 		t.Fatal("authtest: a Case that Vouches needs Unverified, somebody whose address is not proved; or AlwaysVouches, if there is nobody like that")
 	case c.AlwaysVouches && (c.Unverified != nil || !c.Vouches):
 		t.Fatal("authtest: a Case that AlwaysVouches also Vouches, and has nobody Unverified")
@@ -146,7 +147,7 @@ func Provider(t *testing.T, c Case) {
 		run  func(*trial)
 	}
 	parts := []part{
-		{"start", (*trial).start}, {"good", (*trial).good}, {"bad", (*trial).bad}, {"junk", (*trial).junk},
+		{"start", (*trial).start}, {"good", (*trial).good}, {"claims", (*trial).claims}, {"bad", (*trial).bad}, {"junk", (*trial).junk},
 		{"secret", (*trial).secret}, {"concurrency", (*trial).concurrency}, {"first", (*trial).first},
 	}
 	p := c.New(t)
@@ -259,6 +260,11 @@ func (x *trial) good() {
 				first.EntityID(), canonical, err)
 		}
 	}
+	_, registers := x.provider.(auth.Registrar) // which gives its entity ids itself, and to nobody twice
+	if x.Unverified == nil && !x.AlwaysVouches && !registers && first.EntityID() != "" && strings.EqualFold(first.EntityID(), first.Proved.Profile.Email) {
+		x.Errorf("Good is entity %q, their address: it may be given to somebody else, who would be signed in as them. "+
+			"If a mailbox is what is proved, the Case says AlwaysVouches; otherwise take what stays the person's", first.EntityID())
+	}
 	switch {
 	case first.Proved.EmailVerified && !x.Vouches:
 		x.Error("the provider vouches for the e-mail address, and the Case does not say so: " +
@@ -266,6 +272,71 @@ func (x *trial) good() {
 	case !first.Proved.EmailVerified && x.Vouches:
 		x.Errorf("the Case says that the provider vouches for the e-mail address, but it does not: address %q, EmailVerified %t",
 			first.Proved.Profile.Email, first.Proved.Profile.EmailVerified)
+	}
+}
+
+// claimed is what callers may say of themselves beside what is good, and nobody may believe them, in the ways in which it stands in the
+// answers of those who prove somebody.
+var claimed = []string{
+	`{"email":"somebody.else@example.com"}`,
+	`{"email":"somebody.else@example.com","email_verified":true}`,
+	`{"email":"somebody.else@example.com","email_verified":"true"}`,
+	`{"mail":"somebody.else@example.com"}`,
+	`{"sub":"somebody-else-0001"}`,
+	`{"id":"somebody-else-0001"}`,
+	`{"uid":"somebody-else-0001","user_id":"somebody-else-0001"}`,
+	`{"entity_id":"somebody-else-0001","EntityID":"somebody-else-0001"}`,
+	`{"login":"somebody-else-0001","username":"somebody-else-0001","login_hint":"somebody.else@example.com"}`,
+	`{"user":"{\"id\":\"somebody-else-0001\",\"email\":\"somebody.else@example.com\"}"}`,
+	`{"profile":{"id":"somebody-else-0001","email":"somebody.else@example.com","email_verified":true}}`,
+	`{"access_token":"token-of-somebody-else","token_type":"bearer"}`,
+	`{"id_token":"` + unsigned + `"}`,
+}
+
+// unsigned is an ID token of somebody else that nobody has signed.
+var unsigned = base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." +
+	base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"somebody-else-0001","email":"somebody.else@example.com","email_verified":true}`)) + "."
+
+// claims has whom Good proves say that they are somebody else: with what proves them and, of two steps, to begin with.
+func (x *trial) claims() {
+	x.register()
+	good := x.mustSignIn("Good")
+	for _, says := range claimed {
+		with := func(good auth.Input) auth.Input {
+			object := members(auth.Input(says))
+			maps.Copy(object, members(good)) // where what is good has such a member itself, it stays
+			return encode(object)
+		}
+		x.isGood(good, "Good with "+says, x.arrive(with))
+		if x.steps == nil {
+			continue
+		}
+		usual := x.Case.Begin
+		x.Case.Begin = with(x.beginInput())
+		flow, err := x.tryBegin()
+		x.Case.Begin = usual
+		switch {
+		case err == nil:
+			x.isGood(good, "Good, begun with "+says, x.back(flow, nil))
+		case !callersFault(err):
+			x.Errorf("Begin with %s is answered as a failure of the provider: %q", says, err)
+		}
+	}
+}
+
+// isGood wants whom Good proves to be no other, whatever else they say.
+func (x *trial) isGood(good auth.Identity, what string, a arrival) {
+	x.Helper()
+	i, err := x.enter(a.input)
+	switch {
+	case err != nil && !callersFault(err):
+		x.Errorf("%s is answered as a failure of the provider: %q", what, err)
+	case err != nil:
+	case i.EntityID() != good.EntityID():
+		x.Errorf("%s is entity %q, not %q: who somebody is must come from what proves it, and not from what the caller says beside it",
+			what, i.EntityID(), good.EntityID())
+	case i.Proved.EmailVerified && (!good.Proved.EmailVerified || i.Proved.Email != good.Proved.Email):
+		x.Errorf("%s: the provider vouches for the address %q, which only the caller has said to be theirs", what, i.Proved.Email)
 	}
 }
 

@@ -133,23 +133,29 @@ func TestAProviderOfTwoStepsAsItShouldBePasses(t *testing.T) {
 		New:     func(*testing.T) auth.Provider { return callback{} },
 		Good:    auth.Input(`{"code":"code-of-ada"}`),
 		Bad:     map[string]auth.Input{"forged code": auth.Input(`{"code":"code-of-eve"}`)},
-		Vouches: true,
+		Vouches: true, AlwaysVouches: true,
 	})
 }
 
 // cards is a provider of one step that vouches for the addresses of some.
-type cards struct{ credulous bool }
+type cards struct{ credulous, asking bool }
 
 func (cards) Name() string { return "cards" }
 
 func (c cards) Authenticate(_ context.Context, a auth.Attempt) (auth.Assertion, error) {
-	var in struct{ Card string }
+	var in struct {
+		Card  string
+		Email string `json:"email"`
+	}
 	if err := a.Input.Decode(&in); err != nil {
 		return auth.Assertion{}, err
 	}
 	owner, proved := strings.CutPrefix(in.Card, "proved-")
 	if owner != "ada-0001" && owner != "eve-0666" {
 		return auth.Assertion{}, auth.ErrInvalidCredentials
+	}
+	if c.asking && in.Email != "" {
+		return auth.Assertion{EntityID: owner, Profile: auth.Profile{Email: in.Email, EmailVerified: proved}}, nil
 	}
 	return auth.Assertion{EntityID: owner, Profile: auth.Profile{Email: "ada@example.com", EmailVerified: proved || c.credulous}}, nil
 }
@@ -174,6 +180,8 @@ var broken = map[string]struct {
 	vouches    bool
 	part, want string
 }{
+	"vouches for what the caller says":            {part: "claims", want: "which only the caller has said to be theirs", provider: cards{asking: true}},
+	"vouches, and nobody shows for whom not":      {want: "needs Unverified", provider: cards{credulous: true, asking: true}},
 	"vouches for all cards":                       {part: "unverified", want: "of somebody who has not proved it", provider: cards{credulous: true}},
 	"counts no attempts at whom it does not know": {part: "throttle", want: "where Attempt.Secret says ErrThrottled", provider: forgetful{}},
 	"a name that shadows a route":                 {part: "start", provider: named{"session"}, want: "auth.New does not take the provider"},
@@ -234,9 +242,12 @@ func TestTheKitFindsEachFault(t *testing.T) {
 	if name := os.Getenv("AUTHTEST_BROKEN"); name != "" { // the child, which has to fail
 		b, c := broken[name], pinCase
 		c.New = func(*testing.T) auth.Provider { return b.provider }
-		c.Vouches = b.vouches
+		c.Vouches, c.AlwaysVouches = b.vouches, b.vouches
 		if _, ok := b.provider.(cards); ok {
 			c = cardCase(b.provider)
+		}
+		if b.want == "needs Unverified" {
+			c.Unverified = nil
 		}
 		authtest.Provider(t, c)
 		return

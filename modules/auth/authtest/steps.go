@@ -254,6 +254,7 @@ func (x *trial) flows() {
 	} else {
 		refused("a flow of another provider", x.arrive(func(good auth.Input) auth.Input { return withState(good, other.ID) }))
 	}
+	x.elsewhere()
 	if x.Back != nil {
 		again, mine, theirs := x.mustBegin(), x.arrive(nil), x.mustBegin()
 		refused("what was good once, in a flow of its own", into(again, first, x.steps))
@@ -264,6 +265,23 @@ func (x *trial) flows() {
 		x.Errorf("there were %d identities, and after refusals there are %d", len(before), len(after))
 	}
 	x.mustSignIn("Good after that")
+}
+
+// elsewhere finishes a flow in another process than the one that began it.
+func (x *trial) elsewhere() {
+	p := x.New(x.T)
+	c := challengerOf(p)
+	if c == nil {
+		x.Fatal("New makes a provider of two steps, and then another")
+	}
+	flow := x.mustBegin()
+	_, err := newSteps(p, c).Finish(x.Context(), auth.Attempt{
+		Input: x.back(flow, nil).input, State: x.steps.of(flow.ID),
+		Secret: func(context.Context, string) ([]byte, error) { return nil, nil },
+	})
+	if err != nil {
+		x.Errorf("what one process has begun is refused by another, as after a restart: %v; what lasts between two steps belongs into Challenge.State", err)
+	}
 }
 
 // into is what somebody comes back with, brought into a flow of somebody else.

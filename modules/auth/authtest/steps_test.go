@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/url"
@@ -40,7 +41,7 @@ func TestARegistrarOfTwoStepsAsItShouldBePasses(t *testing.T) {
 		Good:     auth.Input(`{"code":"code-of-ada"}`),
 		Bad:      map[string]auth.Input{"forged code": auth.Input(`{"code":"code-of-eve"}`)},
 		Register: auth.Input(`{"Person":"ada","Pin":"271828"}`),
-		Vouches:  true,
+		Vouches:  true, AlwaysVouches: true,
 	})
 }
 
@@ -272,10 +273,73 @@ var mutants = map[string]struct {
 				last.Store(begun.State)
 				return begun, err
 			}, func(c auth.Challenger, ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
-				a.State = last.Load().([]byte)
+				a.State, _ = last.Load().([]byte)
 				return c.Finish(ctx, a)
 			}}
 		}},
+	"what is begun in a memory of its own": {part: "flows", want: "what one process has begun is refused by another",
+		make: func(p relying) auth.Provider {
+			var begun sync.Map
+			return twoSteps{p, func(c auth.Challenger, ctx context.Context, a auth.Attempt) (auth.Challenge, error) {
+				challenge, err := c.Begin(ctx, a)
+				begun.Store(string(challenge.State), true)
+				return challenge, err
+			}, func(c auth.Challenger, ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+				if _, ok := begun.LoadAndDelete(string(a.State)); !ok {
+					return auth.Assertion{}, auth.ErrInvalidCredentials
+				}
+				return c.Finish(ctx, a)
+			}}
+		}},
+	"believes the caller's address": {part: "claims", want: "which only the caller has said to be theirs",
+		make: finds(func(in auth.Input, a auth.Assertion, err error) (auth.Assertion, error) {
+			var says struct {
+				Email string `json:"email"`
+			}
+			if in.Decode(&says) == nil && says.Email != "" {
+				a.Profile.Email = says.Email
+			}
+			return a, err
+		})},
+	"believes an ID token that the caller brings": {part: "claims", want: "must come from what proves it",
+		make: finds(func(in auth.Input, a auth.Assertion, err error) (auth.Assertion, error) {
+			var brings struct {
+				Token string `json:"id_token"`
+			}
+			if in.Decode(&brings) != nil || brings.Token == "" {
+				return a, err
+			}
+			payload, _ := base64.RawURLEncoding.DecodeString(strings.Split(brings.Token, ".")[1])
+			var claims struct{ Sub string }
+			_ = json.Unmarshal(payload, &claims)
+			a.EntityID = claims.Sub
+			return a, err
+		})},
+	"believes the address that was named to begin with": {part: "claims", want: "Good, begun with",
+		make: func(p relying) auth.Provider {
+			var named sync.Map
+			return twoSteps{p, func(c auth.Challenger, ctx context.Context, a auth.Attempt) (auth.Challenge, error) {
+				var says struct {
+					Email string `json:"email"`
+				}
+				_ = a.Input.Decode(&says)
+				challenge, err := c.Begin(ctx, a)
+				named.Store(string(challenge.State), says.Email)
+				return challenge, err
+			}, func(c auth.Challenger, ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+				found, err := c.Finish(ctx, a)
+				if address, ok := named.Load(string(a.State)); ok && address != "" {
+					found.Profile.Email, _ = address.(string)
+				}
+				return found, err
+			}}
+		}},
+	"an address for an entity id, and nobody who shows it": {part: "good", want: "it may be given to somebody else",
+		spoil: func(c *authtest.Case) { c.Vouches, c.Unverified = false, nil },
+		make: finds(func(_ auth.Input, a auth.Assertion, err error) (auth.Assertion, error) {
+			a.EntityID, a.Profile.EmailVerified = a.Profile.Email, false
+			return a, err
+		})},
 	"a code that is good twice": {part: "flows", want: "what was good once, in a flow of its own is let in",
 		make: func(p relying) auth.Provider {
 			var known sync.Map

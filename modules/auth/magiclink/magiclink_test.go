@@ -21,18 +21,28 @@ import (
 
 func TestMain(m *testing.M) { databasetest.Main(m) }
 
-// asking is the provider, and keeps the State of what it has begun, by flow.
+// asking is the provider, and has noted the State of what it has begun, by flow.
 type asking struct {
 	*magiclink.Provider
+	begun *noted
+}
+
+type noted struct {
 	mu     sync.Mutex
 	states map[string][]byte
 }
 
+func (n *noted) of(flow string) []byte {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.states[flow]
+}
+
 func (p *asking) Begin(ctx context.Context, a auth.Attempt) (auth.Challenge, error) {
 	c, err := p.Provider.Begin(ctx, a)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.states[a.FlowID] = c.State
+	p.begun.mu.Lock()
+	defer p.begun.mu.Unlock()
+	p.begun.states[a.FlowID] = c.State
 	return c, err
 }
 
@@ -51,7 +61,7 @@ func kit(t testing.TB) *keyring.Ring {
 func TestProvider(t *testing.T) {
 	for _, mode := range []string{magiclink.Link, magiclink.Code} {
 		t.Run(mode, func(t *testing.T) {
-			var asked *asking
+			begun := &noted{states: map[string][]byte{}}
 			mailer := open(t, databasetest.SQLite(t), mode, auth.Options{})
 			authtest.Provider(t, authtest.Case{
 				New: func(t *testing.T) auth.Provider {
@@ -59,8 +69,7 @@ func TestProvider(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					asked = &asking{Provider: p, states: map[string][]byte{}}
-					return asked
+					return &asking{p, begun}
 				},
 				Begin: auth.Input(ada),
 				Back: func(t testing.TB, location string) auth.Input {
@@ -68,9 +77,7 @@ func TestProvider(t *testing.T) {
 					if err != nil || !strings.HasPrefix(location, "https://id.example.com/app/magic?state=") {
 						t.Fatalf("location %q, %v", location, err)
 					}
-					asked.mu.Lock()
-					defer asked.mu.Unlock()
-					return auth.Input(`{"code":"` + answer(t, mailer, asked.states[at.Query().Get("state")]) + `"}`)
+					return auth.Input(`{"code":"` + answer(t, mailer, begun.of(at.Query().Get("state"))) + `"}`)
 				},
 				Bad: map[string]auth.Input{
 					"another code": auth.Input(`{"code":"not-what-was-mailed"}`), "no token of ours": auth.Input(`{"code":"eyJhbGciOiJIUzI1NiJ9.e30.nobodysigned"}`),
@@ -315,6 +322,45 @@ func TestAnotherMailMakesTheOneOfBeforeVoidAndMayGoElsewhere(t *testing.T) {
 			if err := h.finish(t, f.ID, mailedFor(t, h.Service, h.asked[2])); err != nil {
 				t.Errorf("%s: with an address: %v", mode, err)
 			}
+		}
+	})
+}
+
+// That somebody has proved themselves once more to add an address counts for a while, and not for as long as they ask for mails.
+func TestAnotherMailGivesWhoAddsAnAddressNoMoreTime(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		h := open(t, at, magiclink.Code, auth.Options{Throttle: auth.ThrottleOptions{Disabled: true}})
+		begin := func(b auth.Binding) (auth.Flow, time.Time) {
+			b.ActorType, b.Browser = "user", "Ada's"
+			f, err := h.BeginBound(t.Context(), magiclink.Name, auth.Input(ada), b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Millisecond)
+			until, err := h.MailAgain(t.Context(), magiclink.Name, f.ID, "Ada's", auth.Input(ada))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return f, until
+		}
+		f, until := begin(auth.Binding{})
+		if !until.After(f.ExpiresAt) {
+			t.Errorf("a sign-in goes on until %v, and was to until %v", until, f.ExpiresAt)
+		}
+		identity, err := h.ValidateCallback(t.Context(), magiclink.Name, func() auth.Input { flow, code := h.begin(t, ada); return back(flow, code) }())
+		if err != nil {
+			t.Fatal(err)
+		}
+		session, err := h.OpenSession(t.Context(), identity, "user", auth.Client{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := h.ProveAgain(t.Context(), session, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f, until = begin(auth.Binding{Session: session, Again: again}); !until.Equal(f.ExpiresAt) {
+			t.Errorf("a way can be added until %v, and was to until %v", until, f.ExpiresAt)
 		}
 	})
 }
