@@ -40,6 +40,8 @@ type Console struct {
 	pages   *pages
 	mux     *http.ServeMux
 	handler http.Handler
+
+	canBeOpened map[string]bool // whether a path takes GET
 }
 
 // New returns the pages.
@@ -56,7 +58,7 @@ func New(p Params) (*Console, error) {
 	}
 	site = site.Alone() // scripts elsewhere have the API: pages are for people, who see where they are
 	c := &Console{users: p.Users, auth: p.Auth, link: p.Link, api: p.API, site: site,
-		log: cmp.Or(p.Log, slog.Default()).With("module", "console"), audit: p.Audit, mailbox: p.Mailbox, options: p.Options, mux: http.NewServeMux()}
+		log: cmp.Or(p.Log, slog.Default()).With("module", "console"), audit: p.Audit, mailbox: p.Mailbox, options: p.Options, mux: http.NewServeMux(), canBeOpened: map[string]bool{}}
 	if err := c.options.check(); err != nil {
 		return nil, err
 	}
@@ -66,6 +68,7 @@ func New(p Params) (*Console, error) {
 	}
 	for _, r := range c.routes() {
 		c.mux.Handle(c.options.Path+r.path, c.answers(r))
+		c.canBeOpened[c.options.Path+r.path] = r.get != nil
 	}
 	c.handler = site.Wrap(http.HandlerFunc(c.dispatch), c.log, c.refuse)
 	return c, nil

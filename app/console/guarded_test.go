@@ -93,7 +93,7 @@ func TestEveryPageInsideIsForWhoMayAlone(t *testing.T) {
 						want, to = http.StatusForbidden, ""
 					case who == "somebody without an account":
 						to = "/app"
-					case method != http.MethodPost:
+					case slices.Contains(methods, http.MethodGet): // there is something to come back to
 						to += "?next=" + url.QueryEscape(path)
 					}
 					if p.status != want || p.header.Get("Location") != to {

@@ -54,12 +54,16 @@ func (c *Console) within(f insider) handler {
 	}
 }
 
-// toSignIn has somebody sign in, and come back to the page if it is one that can be asked for again.
+// toSignIn has somebody sign in, and come back to the page if it is one that can be asked for. Whose form was not read is told so.
 func (c *Console) toSignIn(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return c.redirect(w, "/login?next="+url.QueryEscape(r.URL.RequestURI()))
 	}
-	return c.redirect(w, "/login")
+	next := ""
+	if c.canBeOpened[r.Pattern] {
+		next = "?next=" + url.QueryEscape(r.URL.Path)
+	}
+	return c.done(w, "/login"+next, "signed_out_before", "")
 }
 
 // show answers with a page inside.
