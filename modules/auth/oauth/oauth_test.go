@@ -279,3 +279,18 @@ func TestTheVendorIsAskedAsOAuthSays(t *testing.T) {
 		t.Errorf("asked %v, want %v", asked, want)
 	}
 }
+
+// A vendor that knows no PKCE would take a code without its verifier.
+func TestWithoutWhatWasKeptNobodyIsAsked(t *testing.T) {
+	issuer := newIssuer(t, authtest.IssuerOptions{})
+	v := at(t, issuer)
+	for _, state := range []string{"", "{}", `{"callback":"https://app.example.com/back"}`, `{"verifier":""}`, "null", "[]", "\xff"} {
+		in := auth.Input(`{"code":"x","iss":"` + issuer.URL() + `"}`)
+		if _, err := v.Finish(t.Context(), auth.Attempt{Input: in, State: []byte(state)}); !errors.Is(err, auth.ErrInvalidCredentials) {
+			t.Errorf("%q: %v", state, err)
+		}
+	}
+	if n := issuer.Hits(authtest.Token); n != 0 {
+		t.Errorf("the vendor was asked %d times", n)
+	}
+}
