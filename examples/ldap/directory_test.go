@@ -48,6 +48,7 @@ type behaviour struct {
 	also       string // an address that a search refers to beside what it finds
 	result     map[string]int
 	huge       bool
+	nameless   bool // entries have no name, and whoever binds by none is taken, with any password
 }
 
 const service, servicePassword = "cn=latchkey,dc=example,dc=com", "service-password"
@@ -289,7 +290,7 @@ func same(dn, other string) bool {
 func (d *directory) takes(dn, password string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.ContainsFunc(d.entries, func(e entry) bool { return same(e.dn, dn) && e.password == password })
+	return dn == "" && d.how.nameless || slices.ContainsFunc(d.entries, func(e entry) bool { return same(e.dn, dn) && e.password == password })
 }
 
 func (d *directory) search(base string, scope int64, filter *ber.Packet) (found []entry) {
@@ -302,6 +303,9 @@ func (d *directory) search(base string, scope int64, filter *ber.Packet) (found 
 	for _, e := range d.entries {
 		dn, _ := goldap.ParseDN(e.dn)
 		if (at.EqualFold(dn) || scope == goldap.ScopeWholeSubtree && at.AncestorOfFold(dn)) && matches(e, filter) {
+			if d.how.nameless {
+				e.dn = ""
+			}
 			found = append(found, e)
 		}
 	}

@@ -134,6 +134,26 @@ func TestNoNameIsMoreThanAName(t *testing.T) {
 	}
 }
 
+// Of several who have a name it says nothing, and to bind as nobody proves nobody.
+func TestANameIsOnePersons(t *testing.T) {
+	d := startDirectory(t, false)
+	twin := person("ada", "another-horse", "ada@example.org", "6b7ba812-9dad-11d1-80b4-00c04fd43111")
+	twin.dn = "uid=ada,ou=robots,dc=example,dc=com"
+	d.mu.Lock()
+	d.entries = append(d.entries, twin)
+	d.mu.Unlock()
+	p := d.provider(t, nil)
+	for _, password := range []string{"correct-horse", "another-horse"} {
+		if found, err := proves(t, p, "ada", password); !errors.Is(err, auth.ErrInvalidCredentials) {
+			t.Errorf("one of two is let in as %q, %v", found.EntityID, err)
+		}
+	}
+	d.does(behaviour{nameless: true})
+	if found, err := proves(t, p, "eve", "any-password"); !errors.Is(err, auth.ErrProviderUnavailable) {
+		t.Errorf("whose entry has no name is let in as %q, %v", found.EntityID, err)
+	}
+}
+
 func TestWithoutAPasswordNobodyIsAsked(t *testing.T) {
 	d := startDirectory(t, false)
 	for _, settings := range []map[string]any{nil, directly} {
