@@ -45,7 +45,7 @@ func (b *browser) post(path string, values url.Values) page {
 
 // rows are the links in the first column of the list.
 func (b *browser) rows() (names []string) {
-	for _, m := range regexp.MustCompile(`<th scope="row"><a href="[^"]*">([^<]*)</a>`).FindAllStringSubmatch(b.page.body, -1) {
+	for _, m := range regexp.MustCompile(`<th scope="row"[^>]*><a href="[^"]*">([^<]*)</a>`).FindAllStringSubmatch(b.page.body, -1) {
 		names = append(names, strings.TrimSuffix(html.UnescapeString(m[1]), "@example.com"))
 	}
 	return names
@@ -117,10 +117,10 @@ func TestTheListOfUsersIsSearchedFilteredAndSorted(t *testing.T) {
 		b.want(http.StatusOK, "/app/users", `aria-sort="descending"`, `value="-email"`)
 
 		b.get("/app/users?q=nobody@example.com")
-		b.want(http.StatusOK, "/app/users", "Nobody matches", "Show everybody", "Why can nobody@example.com not sign in?")
+		b.want(http.StatusOK, "/app/users", "Nobody matches", "Show all users", "Why can nobody@example.com not sign in?")
 		for _, bad := range []string{"order=shoe_size", "status=gone", "after=nonsense", "before=nonsense", "q=" + strings.Repeat("x", 1025)} {
 			b.get("/app/users?" + bad)
-			b.want(http.StatusBadRequest, "/app/users", "Invalid request", "Show everybody", `name="q"`)
+			b.want(http.StatusBadRequest, "/app/users", "Invalid request", "Show all users", `name="q"`)
 		}
 	})
 }

@@ -223,11 +223,11 @@ func TestATestIsSentOnceAndItsOutcomeShown(t *testing.T) {
 			}
 		}
 		b.get(page + "?failed=true")
-		b.want(http.StatusOK, page, "Older", "after=whdel_")
+		b.want(http.StatusOK, page, "Next page", "after=whdel_")
 		older := regexp.MustCompile(`href="([^"]*after=[^"]*)"`).FindStringSubmatch(b.page.body)
 		b.get(html.UnescapeString(older[1]))
 		b.want(http.StatusOK, page, "Newest")
-		b.wantNot("Older")
+		b.wantNot("Next page")
 		b.get(page + "?after=x")
 		b.want(http.StatusBadRequest, page)
 	})
