@@ -181,7 +181,7 @@ func TestAUserIsShownWithAllThereIsToKnow(t *testing.T) {
 		b.wantNot(path+"/restore", path+"/reactivate", password)
 
 		b.get("/app/users/" + string(root.ID))
-		b.want(http.StatusOK, "/app/users/"+string(root.ID), "This is you", "this one", `href="/app/account"`)
+		b.want(http.StatusOK, "/app/users/"+string(root.ID), "This is you", "this device", `href="/app/account"`)
 		b.wantNot("/deactivate", "/delete")
 
 		for _, id := range []string{"user_none", "user_01ARZ3NDEKTSV4RRFFQ69G5FAV", "%3Cscript%3E", strings.Repeat("x", 900)} {
