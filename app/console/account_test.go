@@ -342,7 +342,7 @@ func TestWhoHasNoPasswordIsToldHowToGetOne(t *testing.T) {
 		b.submit(passwordPage, fields("new_password", "short"))
 		b.want(http.StatusBadRequest, passwordPage, "Password is too short", `aria-invalid="true"`)
 		b.submit(passwordPage, fields("new_password", another))
-		b.want(http.StatusOK, methodsPage, "Your password is set.", "E-mail and password", "Change<span")
+		b.want(http.StatusOK, methodsPage, "Your password is set.", "E-mail and password", "Change the password")
 		elsewhere := s.browser(t)
 		elsewhere.get("/app/login")
 		elsewhere.submit("/app/login", fields("email", "ada@example.com", "password", another))

@@ -175,8 +175,8 @@ func TestAUserIsShownWithAllThereIsToKnow(t *testing.T) {
 		path := "/app/users/" + string(ada.ID)
 		b.get("/app/users")
 		b.follow("ada@example.com")
-		b.want(http.StatusOK, path, "<h1>Ada</h1>", "ada@example.com", "confirmed", string(ada.ID), "Active", "member", "Email/Password Authentication", "Difference Engine 2",
-			"auth.sign_in", "user.updated", "themselves", "/app/audit?target_id="+string(ada.ID), "/app/audit?actor_id="+string(ada.ID), "&#34;team&#34;: &#34;engines&#34;",
+		b.want(http.StatusOK, path, "<h1>Ada</h1>", "ada@example.com", "confirmed", string(ada.ID), "Active", "member", "E-mail and password", "Difference Engine 2",
+			"Sign in", "Edit a user", "themselves", "/app/audit?target_id="+string(ada.ID), "/app/audit?actor_id="+string(ada.ID), "&#34;team&#34;: &#34;engines&#34;",
 			path+"/edit", path+"/deactivate", path+"/delete", path+"/reset-password", path+"/sign-out", "/app/users/explain?email=ada%40example.com")
 		b.wantNot(path+"/restore", path+"/reactivate", password)
 
