@@ -215,7 +215,7 @@ func (s *consoleSite) users(t *testing.T) {
 			t.Errorf("the search is not in the address: %s", at)
 		}
 	} else {
-		s.ada.fill("q", "grace").press("Find")
+		s.ada.fill("q", "grace").press("Search")
 	}
 	s.ada.says("grace@example.com").saysNot("linus@example.com").
 		follow("grace@example.com").photographed("user").says("Sessions", "Audit trail").

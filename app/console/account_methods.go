@@ -138,7 +138,7 @@ func (in *inside) addView() (v view, p auth.ProviderInfo, err error) {
 		return v, p, errNoProvider
 	}
 	p = offered[at]
-	v = view{Title: "methods.add_title", About: p.DisplayName, Back: &crumb{methodsPath, "methods.title"}, Data: p}
+	v = view{Title: "methods.add_one", About: p.DisplayName, Back: &crumb{methodsPath, "methods.title"}, Data: p}
 	v.Again, err = in.again()
 	return v, p, err
 }

@@ -346,7 +346,7 @@ func TestWhoHasNoPasswordIsToldHowToGetOne(t *testing.T) {
 		b.submit(passwordPage, fields("new_password", "short"))
 		b.want(http.StatusBadRequest, passwordPage, "Password is too short", `aria-invalid="true"`)
 		b.submit(passwordPage, fields("new_password", another))
-		b.want(http.StatusOK, methodsPage, "Your password is set.", "E-mail and password", "Change<span")
+		b.want(http.StatusOK, methodsPage, "Your password is set.", "E-mail and password", "Change the password")
 		elsewhere := s.browser(t)
 		elsewhere.get("/app/login")
 		elsewhere.submit("/app/login", fields("email", "ada@example.com", "password", another))
@@ -414,7 +414,7 @@ func TestSessionsAreListedAndEnded(t *testing.T) {
 		b.get(sessionsPage)
 		b.want(http.StatusOK, sessionsPage, "9 sessions", `Firefox on Linux <span class="badge good">this device</span>`, "127.0.0.1", "<time datetime=", "End all others")
 		for words := range browsers {
-			if !strings.Contains(b.page.body, `<th scope="row" class="words">`+words) {
+			if !strings.Contains(b.page.body, `<th scope="row" role="rowheader" class="words">`+words) {
 				t.Errorf("nothing is called %s in:\n%s", words, b.page.body)
 			}
 		}
@@ -429,7 +429,7 @@ func TestSessionsAreListedAndEnded(t *testing.T) {
 		phone := browsers["Chrome on iPhone"]
 		var id string
 		phone.get(sessionsPage)
-		for _, row := range strings.Split(b.page.body, "<tr>") {
+		for _, row := range strings.Split(b.page.body, `<tr role="row">`) {
 			if strings.Contains(row, "Chrome on iPhone") {
 				_, id, _ = strings.Cut(row, `href="`)
 				id, _, _ = strings.Cut(id, `"`)
@@ -510,11 +510,11 @@ func TestManySessionsComeInPages(t *testing.T) {
 		ids := func() int { return strings.Count(b.page.body, "An unknown device</span>") }
 		b.get(sessionsPage)
 		b.want(http.StatusOK, sessionsPage, "25 sessions", "?page=2")
-		b.wantNot("?page=0", "this device", "Newer")
+		b.wantNot("?page=0", "this device", "Previous page")
 		first := ids()
 		b.get(sessionsPage + "?page=2")
 		b.want(http.StatusOK, sessionsPage, "?page=1", "this device")
-		b.wantNot("Older")
+		b.wantNot("Next page")
 		if second := ids(); first != 20 || second != 4 {
 			t.Errorf("%d and %d that can be ended, want 20 and 4", first, second)
 		}
@@ -585,7 +585,7 @@ func TestSignInMethodsAreAddedAndRemoved(t *testing.T) {
 		// One is removed by a page that asks.
 		b.get(methodsPage)
 		var remove string
-		for _, row := range strings.Split(b.page.body, "<tr>") {
+		for _, row := range strings.Split(b.page.body, `<tr role="row">`) {
 			if strings.Contains(row, "countess@example.com") {
 				_, remove, _ = strings.Cut(row, `href="`)
 				remove, _, _ = strings.Cut(remove, `"`)

@@ -107,7 +107,7 @@ func TestTheEventsPageSaysWhatToDoWhenThereIsNothing(t *testing.T) {
 		b.want(http.StatusOK, "/app/events", "Everything is delivered", `aria-current="page"`)
 		b.wantNot("Discard")
 		b.get("/app/events?dead=true")
-		b.want(http.StatusOK, "/app/events", "There are no such dead letters", "Show everything")
+		b.want(http.StatusOK, "/app/events", "There are no such dead letters", "Show all deliveries")
 		b.get("/app/events?consumer=nobody&topic=x")
 		b.want(http.StatusOK, "/app/events", "Nothing matches these filters", `<option value="nobody" selected>`)
 		b.get("/app/events/consumers")

@@ -29,7 +29,7 @@ func TestTheHealthPageSaysHowTheServerIs(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.get("/app/health")
-		b.want(http.StatusOK, "/app/health", "Everything works", "v1.2.3", "go1.26", "3 hours ago", strings.Fields(version)[0], "SMTP", "2 applied, none pending", "Email/Password Authentication")
+		b.want(http.StatusOK, "/app/health", "Everything works", "v1.2.3", "go1.26", "3 hours ago", strings.Fields(version)[0], "SMTP", "2 applied, none pending", "E-mail and password")
 		b.wantNot("badge bad", "badge warn")
 		b.do(http.MethodHead, "/app/health", "", nil)
 		b.want(http.StatusOK, "/app/health")

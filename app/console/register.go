@@ -102,5 +102,5 @@ func (c *Console) register(w http.ResponseWriter, r *http.Request) error {
 
 // showSent says that a link that proves the visitor's address is on its way.
 func (c *Console) showSent(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	return c.show(w, r, "verify", view{Title: "verify.sent_title", Visitor: v, Alone: true, Sent: v.Unproved})
+	return c.show(w, r, "verify", view{Title: "form.look_mailbox", Visitor: v, Alone: true, Sent: v.Unproved})
 }

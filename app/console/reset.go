@@ -70,7 +70,7 @@ func (c *Console) sendLink(w http.ResponseWriter, r *http.Request, f form) error
 	if err != nil {
 		return c.askForAddress(w, r, f, err)
 	}
-	return c.show(w, r, "forgot", view{Title: "forgot.sent_title", Form: f, Done: address})
+	return c.show(w, r, "forgot", view{Title: "form.look_mailbox", Form: f, Done: address})
 }
 
 // askForAddress shows the form that asks for a link, and why what was typed before did not do.

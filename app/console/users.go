@@ -117,8 +117,8 @@ func listUsers(in *inside) error {
 	for _, c := range []struct {
 		title, field, first string
 		less                bool
-	}{{"users.email", "email", "email", false}, {"users.name", "last_name", "last_name", true}, {"users.roles", "", "", true},
-		{"users.status", "", "", false}, {"users.created", "created_at", "-created_at", true}} {
+	}{{"label.email", "email", "email", false}, {"label.name", "last_name", "last_name", true}, {"label.roles", "", "", true},
+		{"label.status", "", "", false}, {"label.created", "created_at", "-created_at", true}} {
 		l.Columns = append(l.Columns, l.column(c.title, c.field, c.first, c.less))
 	}
 	wanted := url.Values{"fields": {"email,first_name,last_name,roles,created_at,deactivated_at,deleted_at"}, "order": {l.Order}}

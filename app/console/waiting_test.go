@@ -36,7 +36,7 @@ func TestThePageOfWhoWaitsLeadsOn(t *testing.T) {
 				s.register(t, c.email)
 				b := s.browser(t)
 				b.signIn(c.email)
-				b.want(http.StatusOK, "/app/login", append(c.has, html.EscapeString(c.want.Message), html.EscapeString(c.want.Next), "Sign in in another way")...)
+				b.want(http.StatusOK, "/app/login", append(c.has, html.EscapeString(c.want.Message), html.EscapeString(c.want.Next), "Sign in another way")...)
 				b.wantNot(c.hasNot...)
 				b.get("/app") // which is not told why, and leads to where it is said
 				b.want(http.StatusOK, "/app", another, out, "to read why")

@@ -170,7 +170,7 @@ func (in *inside) showNewWebhook(f form, wrong error) error {
 	if !id.Valid("whep", shown.ID) { // a form that is not ours
 		shown.ID = id.New("whep")
 	}
-	return in.showWebhookForm(view{Title: "webhooks.new_title", Back: &crumb{"/webhooks", "webhooks.title"}, Form: f, Data: shown}, wrong)
+	return in.showWebhookForm(view{Title: "webhooks.add", Back: &crumb{"/webhooks", "webhooks.title"}, Form: f, Data: shown}, wrong)
 }
 
 // showWebhookForm shows the form with what is wrong in it.

@@ -59,7 +59,7 @@ func TestAWebhookIsMadeOnceAndItsSecretShownOnce(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
 		b := s.root(t)
 		b.get("/app/webhooks")
-		b.want(http.StatusOK, "/app/webhooks", "There are no webhooks yet", "Add the first webhook")
+		b.want(http.StatusOK, "/app/webhooks", "There are no webhooks yet", "Add a webhook")
 		b.get("/app/webhooks/new")
 		b.want(http.StatusOK, "/app/webhooks/new", `id="topic-user.created"`)
 		sent := b.form("/app/webhooks/new").values
@@ -92,7 +92,7 @@ func TestAWebhookIsMadeOnceAndItsSecretShownOnce(t *testing.T) {
 			t.Errorf("%d webhooks, want 1", n)
 		}
 		b.get("/app/webhooks?q=SHOP")
-		b.want(http.StatusOK, "/app/webhooks", "One webhook", "2 events")
+		b.want(http.StatusOK, "/app/webhooks", "1 webhook", "2 events")
 		b.get("/app/webhooks?q=none")
 		b.want(http.StatusOK, "/app/webhooks", "No webhook matches")
 		b.get("/app/webhooks?state=disabled")
@@ -223,11 +223,11 @@ func TestATestIsSentOnceAndItsOutcomeShown(t *testing.T) {
 			}
 		}
 		b.get(page + "?failed=true")
-		b.want(http.StatusOK, page, "Older", "after=whdel_")
+		b.want(http.StatusOK, page, "Next page", "after=whdel_")
 		older := regexp.MustCompile(`href="([^"]*after=[^"]*)"`).FindStringSubmatch(b.page.body)
 		b.get(html.UnescapeString(older[1]))
-		b.want(http.StatusOK, page, "Newest")
-		b.wantNot("Older")
+		b.want(http.StatusOK, page, "First page")
+		b.wantNot("Next page")
 		b.get(page + "?after=x")
 		b.want(http.StatusBadRequest, page)
 	})

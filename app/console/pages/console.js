@@ -1,15 +1,16 @@
 // What pages do better with a script. Without one they do all the same.
 "use strict";
 
-// Times: of the viewer's zone, with the exact value on hover.
+// Times: of the viewer's zone, with the exact value on hover; in the language of the page, as the viewer's country writes it.
+const language = document.documentElement.lang;
+const locale = (navigator.languages || []).find((l) => l.split("-")[0] === language) || language;
+
 function localTimes(within) {
   for (const time of within.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.getTime())) continue;
-    time.title = at.toLocaleString(document.documentElement.lang, { dateStyle: "full", timeStyle: "long" });
-    if ("local" in time.dataset) {
-      time.textContent = at.toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
-    }
+    time.title = at.toLocaleString(locale, { dateStyle: "full", timeStyle: "long" });
+    if ("local" in time.dataset) time.textContent = at.toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });
   }
 }
 
@@ -46,6 +47,12 @@ function revealButtons(within) {
   }
 }
 
+// Whoever does not see what was found is told: how many there are, or that there is nothing.
+function say(found) {
+  const said = document.getElementById("said"), what = found.querySelector("[data-said], h2, h3");
+  if (said) said.textContent = what ? what.textContent : "";
+}
+
 // Searching as one types: a form with data-live has the part of that id of its own page asked for anew.
 function liveForms() {
   for (const form of document.querySelectorAll("form[data-live]")) {
@@ -69,6 +76,7 @@ function liveForms() {
       const found = page.getElementById(form.dataset.live), shown = document.getElementById(form.dataset.live);
       if (mine !== asked || !found || !shown) return;
       shown.replaceWith(found);
+      say(found);
       history.replaceState(null, "", url);
       enhance(found);
     };
@@ -79,7 +87,6 @@ function liveForms() {
   }
 }
 
-// Choosing: a select that sends its form when it is changed is a search, too; nothing else is sent by itself.
 function enhance(within) {
   localTimes(within);
   copyButtons(within);
