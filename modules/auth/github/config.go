@@ -30,8 +30,8 @@ type Config struct {
 
 	URL string `config:"url"` // of a GitHub Enterprise; https://github.com if empty
 
-	// TrustedDomains are the domains of which a primary, verified address is believed. nil: any at github.com, and none at a GitHub
-	// Enterprise, whose administrators write addresses. "*": any. Empty: none.
+	// TrustedDomains are the domains of which a primary, verified address is believed; "*": any. None: nobody's. GitHub mails a
+	// link once, and does not say when; at a GitHub Enterprise administrators write addresses.
 	TrustedDomains []string `config:"trusted_domains"`
 
 	// PrivateHosts are the hosts that may be at addresses which are not public, and be asked by http://. None: no host.
@@ -91,9 +91,6 @@ func (c Config) checked(id string, known error) (Config, *x509.CertPool, error) 
 		wrong("url", "must be https:// and the host of a GitHub Enterprise, such as https://github.corp.example, that is public or one of private_hosts")
 	} else {
 		c.URL = u.Scheme + "://" + strings.ToLower(u.Host)
-	}
-	if c.TrustedDomains == nil && c.URL == publicURL {
-		c.TrustedDomains = []string{anyDomain}
 	}
 	c.TrustedDomains = slices.Clone(c.TrustedDomains)
 	for i, domain := range c.TrustedDomains {

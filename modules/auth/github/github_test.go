@@ -44,7 +44,7 @@ func TestProvider(t *testing.T) {
 
 func TestSomebodySignsIn(t *testing.T) {
 	g := authtest.NewGitHub(t)
-	h := newHouse(t, public(t, g, nil), provider(t, "enterprise", of(g), nil))
+	h := newHouse(t, public(t, g, []string{"example.com"}), provider(t, "enterprise", of(g), nil))
 	found := h.mustSignIn(t, "github", g)
 	want := auth.Profile{Email: "ada@example.com", EmailVerified: true, Name: "Ada Lovelace", AvatarURL: "https://avatars.githubusercontent.com/u/1815",
 		Metadata: map[string]any{"email": "ada@example.com", "email_verified": true, "name": "Ada Lovelace", "login": "ada", "picture": "https://avatars.githubusercontent.com/u/1815"}}
@@ -111,23 +111,24 @@ func TestOnlyThePrimaryVerifiedAddressIsVouchedFor(t *testing.T) {
 	mail := func(address string, primary, verified bool) authtest.GitHubEmail {
 		return authtest.GitHubEmail{Email: address, Primary: primary, Verified: verified}
 	}
+	any := []string{"*"}
 	for name, c := range map[string]struct {
-		trusted []string // nil: the default
+		trusted []string
 		emails  []authtest.GitHubEmail
 		public  string
 		want    string
 		vouched bool
 	}{
-		"primary and verified":        {nil, []authtest.GitHubEmail{mail("ada@example.com", true, true)}, "", "ada@example.com", true},
-		"primary, not verified":       {nil, []authtest.GitHubEmail{mail("ada@example.com", true, false)}, "", "ada@example.com", false},
-		"verified, not primary":       {nil, []authtest.GitHubEmail{mail("ada@example.com", false, true), mail("eve@example.com", true, false)}, "", "eve@example.com", false},
-		"of the public profile alone": {nil, nil, "ada@example.com", "ada@example.com", false},
-		"another than the public one": {nil, []authtest.GitHubEmail{mail("eve@example.com", true, true)}, "ada@example.com", "eve@example.com", true},
-		"none":                        {nil, nil, "", "", false},
-		"what is no address":          {nil, []authtest.GitHubEmail{mail("ada@example.com,eve@example.com", true, true)}, "", "ada@example.com,eve@example.com", false},
+		"primary and verified":        {any, []authtest.GitHubEmail{mail("ada@example.com", true, true)}, "", "ada@example.com", true},
+		"primary, not verified":       {any, []authtest.GitHubEmail{mail("ada@example.com", true, false)}, "", "ada@example.com", false},
+		"verified, not primary":       {any, []authtest.GitHubEmail{mail("ada@example.com", false, true), mail("eve@example.com", true, false)}, "", "eve@example.com", false},
+		"of the public profile alone": {any, nil, "ada@example.com", "ada@example.com", false},
+		"another than the public one": {any, []authtest.GitHubEmail{mail("eve@example.com", true, true)}, "ada@example.com", "eve@example.com", true},
+		"none":                        {any, nil, "", "", false},
+		"what is no address":          {any, []authtest.GitHubEmail{mail("ada@example.com,eve@example.com", true, true)}, "", "ada@example.com,eve@example.com", false},
 		"of a trusted domain":         {[]string{"Example.com"}, []authtest.GitHubEmail{mail("ada@example.com", true, true)}, "", "ada@example.com", true},
 		"of another domain":           {[]string{"example.com"}, []authtest.GitHubEmail{mail("ada@mail.example.com", true, true)}, "", "ada@mail.example.com", false},
-		"with nobody trusted":         {[]string{}, []authtest.GitHubEmail{mail("ada@example.com", true, true)}, "", "ada@example.com", false},
+		"by default":                  {nil, []authtest.GitHubEmail{mail("ada@example.com", true, true)}, "", "ada@example.com", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t, public(t, g, c.trusted))
