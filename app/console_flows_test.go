@@ -2,15 +2,20 @@ package app_test
 
 import (
 	"context"
+	"fmt"
 	"html"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/chromedp/chromedp"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 )
@@ -33,6 +38,7 @@ func TestPeopleUseTheConsole(t *testing.T) {
 				s.users(t)
 				s.account(t)
 				s.system(t)
+				s.everywhere(t)
 			})
 		})
 	}
@@ -74,6 +80,7 @@ func (s *consoleSite) member(t *testing.T, email, password string) *someone {
 var (
 	mailIn = regexp.MustCompile(`href="/app/dev/mailbox/([^"/]+)"`)
 	linkIn = regexp.MustCompile(`href="(http://[^"]+token=[^"]+)"`)
+	idIn   = regexp.MustCompile(`/([A-Za-z_]*[0-9][0-9A-Za-z_-]{15,}|[0-9]+)\b`)
 	codeIn = regexp.MustCompile(`\b[0-9]{6}\b`)
 )
 
@@ -152,7 +159,10 @@ func (s *consoleSite) registering(t *testing.T) {
 		faulty("password").
 		fill("password", consolePassword).press("Register").
 		says("grace@example.com")
-	grace.press("Sign out")
+	grace.open("/app/account").says("not confirmed").press("Send a link that confirms it").says("is on its way to")
+	grace.open(s.mailed(t, "grace@example.com", "/app/verify-email")).photographed("verify").press("Confirm the address").
+		says("Your e-mail address is confirmed")
+	grace.open("/app/account").saysNot("not confirmed").press("Sign out")
 	s.visitor(t).open("/app/register").fill("email", "grace@example.com", "password", "quite another battery").press("Register").
 		says("There is an account with this address already")
 	grace.open("/app/login").fill("email", "grace@example.com", "password", consolePassword).press("Sign in").says("grace@example.com").
@@ -199,6 +209,9 @@ func (s *consoleSite) invites(t *testing.T) {
 	s.ada.open("/app/invites/new").fill("emails", "nobody@example.com").press("Send invites").
 		says("is invited", "nobody@example.com").photographed("invite")
 	s.ada.open("/app/invites")
+	if s.script {
+		s.ada.copies("Copy link", s.url+"/app/invite?token=")
+	}
 	s.ada.click(`//a[normalize-space()="nobody@example.com"]`).press("Send again").says("was sent again").
 		press("Revoke").says("is revoked")
 	s.ada.open("/app/invites?state=revoked").says("nobody@example.com").
@@ -242,6 +255,22 @@ func (s *consoleSite) users(t *testing.T) {
 	s.ada.open("/app/users/" + url.PathEscape("user_01ARZ3NDEKTSV4RRFFQ69G5FAV")).says("No such user")
 }
 
+// copies presses the first button that says so, and wants it to have copied what begins so. What is in the clipboard no page may read
+// unasked, so what is written into it is looked at on the way.
+func (p *someone) copies(label, begins string) {
+	p.t.Helper()
+	var copied string
+	p.Run(chromedp.Evaluate(`(() => {
+			const write = navigator.clipboard.writeText.bind(navigator.clipboard);
+			navigator.clipboard.writeText = (text) => { window.copied = text; return write(text); };
+		})()`, nil),
+		chromedp.Click(fmt.Sprintf(`//button[normalize-space()=%s]`, quoted(label))), chromedp.WaitVisible(`button.done`, chromedp.ByQuery),
+		chromedp.Evaluate(`window.copied`, &copied))
+	if !strings.HasPrefix(copied, begins) {
+		p.t.Errorf("%q is copied, want what begins %q", copied, begins)
+	}
+}
+
 // waits waits until it is so.
 func (p *someone) waits(so func() bool) {
 	p.t.Helper()
@@ -278,6 +307,11 @@ func (s *consoleSite) account(t *testing.T) {
 		fill("email", "linus@example.com").press("Send the mail").
 		fill("code", s.code(t, "linus@example.com")).press("Sign in").says("Linus Pauling")
 
+	linus.open("/app/account/methods")
+	linus.click(`//tr[contains(., "E-mail code")]//a[contains(., "Remove")]`).photographed("method-remove").
+		fill("current_password", "wrong").press("Remove").faulty("current_password").
+		fill("current_password", next).press("Remove").says("is removed", "The last method cannot be removed")
+
 	linus.open("/app/account").follow("Change the address").photographed("email").
 		fill("email", "pauling@example.com", "password", next).press("Send the link").says("Look into the new mailbox")
 	linus.open(s.mailed(t, "pauling@example.com", "/app/email/confirm")).press("Confirm the address").says("Your e-mail address has changed", "pauling@example.com")
@@ -287,6 +321,36 @@ func (s *consoleSite) account(t *testing.T) {
 		faulty("confirmation").
 		fill("confirmation", "pauling@example.com", "current_password", next).press("Delete my account").says("Your account is deleted")
 	linus.fill("email", "pauling@example.com", "password", next).press("Sign in").at("/app/login")
+}
+
+// everywhere goes wherever a link leads, to one page of each kind, so that each is looked at.
+func (s *consoleSite) everywhere(t *testing.T) {
+	if !s.script { // it is for look, which takes one
+		return
+	}
+	s.ada.open("/app/invites/new").fill("emails", "someone@example.com").press("Send invites")
+	been := map[string]bool{}
+	for todo := []string{"/app"}; len(todo) > 0; {
+		path := todo[0]
+		todo = todo[1:]
+		s.ada.open(path)
+		var links []string
+		s.ada.Run(chromedp.Evaluate(`[...document.querySelectorAll("a[href]")].map(a => a.getAttribute("href")).filter(at => at.startsWith("/app"))`, &links))
+		for _, link := range links {
+			kind := idIn.ReplaceAllString(strings.SplitN(link, "?", 2)[0], "/ID")
+			if strings.HasSuffix(kind, "/html") || been[kind] { // the mail itself is no page of ours
+				continue
+			}
+			been[kind] = true
+			todo = append(todo, link)
+		}
+	}
+	for _, kind := range []string{"/app/users/ID/edit", "/app/users/ID/delete", "/app/users/ID/sign-out", "/app/invites/ID", "/app/audit/ID", "/app/webhooks/ID/rotate", "/app/webhooks/ID/delete",
+		"/app/events/consumers", "/app/account/delete", "/app/email", "/app/dev/mailbox/ID"} {
+		if !been[kind] {
+			t.Errorf("no link leads to %s; they lead to %v", kind, slices.Sorted(maps.Keys(been)))
+		}
+	}
 }
 
 // system looks at what runs behind it all.

@@ -14,14 +14,20 @@ function localTimes(within) {
   }
 }
 
-// Copying: a button beside what it copies, which says that it did.
+// Copying: a button beside what it copies, which says that it did; where the browser does not let it, it shows what there is to copy.
 function copyButtons(within) {
   if (!navigator.clipboard) return;
   for (const button of within.querySelectorAll("button[data-copy]")) {
     button.hidden = false;
     button.addEventListener("click", async () => {
       const from = document.getElementById(button.dataset.copy);
-      await navigator.clipboard.writeText("value" in from ? from.value : from.textContent);
+      try {
+        await navigator.clipboard.writeText("value" in from ? from.value : from.textContent);
+      } catch {
+        from.hidden = false;
+        getSelection().selectAllChildren(from);
+        return;
+      }
       button.classList.add("done");
       setTimeout(() => button.classList.remove("done"), 2000);
     });
