@@ -68,6 +68,8 @@ func TestPagesThatCannotBeAreRefused(t *testing.T) {
 		"a logo that is none":    {Logo: []byte("hello")},
 		"a logo that is large":   {Logo: make([]byte, 300<<10)},
 		"a template with faults": {Templates: fstest.MapFS{"login.html": {Data: []byte("{{")}}},
+		"a file of no page":      {Templates: fstest.MapFS{"logins.html": {Data: []byte(`{{define "main"}}{{end}}`)}}},
+		"a text of no page":      {Templates: fstest.MapFS{"texts.html": {Data: []byte(`{{define "login.titel"}}Hello{{end}}`)}}},
 		"a text that is missing": {Templates: fstest.MapFS{"login.html": {Data: []byte(`{{define "main"}}{{template "nobody.knows"}}{{end}}`)}}},
 	} {
 		if _, err := console.New(console.Params{Users: &user.Service{}, Auth: &auth.Service{}, Options: o, Link: &link.Service{}}); err == nil {

@@ -78,6 +78,9 @@ func readPages(o Options, minPassword int) (*pages, error) {
 		"when":        when,
 		"picture":     picture,
 	}
+	if err := checkOwn(o.Templates, funcs); err != nil {
+		return nil, err
+	}
 	var err error
 	if p.texts, err = parse(template.New("").Funcs(funcs), textsFile); err != nil {
 		return nil, err
@@ -115,6 +118,43 @@ func readPages(o Options, minPassword int) (*pages, error) {
 		}
 	}
 	return p, nil
+}
+
+// checkOwn says which of an application's own files, or of its texts, nothing would ever look at.
+func checkOwn(own fs.FS, funcs template.FuncMap) error {
+	if own == nil {
+		return nil
+	}
+	entries, err := fs.ReadDir(own, ".")
+	if err != nil {
+		return fmt.Errorf("console: %w", err)
+	}
+	for _, e := range entries {
+		if _, err := fs.Stat(files, "pages/"+e.Name()); err != nil && !e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			return fmt.Errorf("console: the template %s is none that there is: its name must be that of a built-in one", e.Name())
+		}
+	}
+	texts, err := fs.ReadFile(own, textsFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("console: %w", err)
+	}
+	theirs, err := template.New("").Funcs(funcs).Parse(string(texts))
+	if err != nil {
+		return fmt.Errorf("console: template %s: %w", textsFile, err)
+	}
+	ours, err := template.New("").Funcs(funcs).ParseFS(files, "pages/"+textsFile)
+	if err != nil {
+		return fmt.Errorf("console: %w", err)
+	}
+	for _, t := range theirs.Templates() {
+		if key := t.Name(); key != "" && ours.Lookup(key) == nil && !strings.HasPrefix(key, "reason.") && !strings.HasPrefix(key, "waiting.") {
+			return fmt.Errorf("console: template %s: no page has the text %q", textsFile, key)
+		}
+	}
+	return nil
 }
 
 // view is what a page shows.
