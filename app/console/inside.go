@@ -67,10 +67,7 @@ func (c *Console) toSignIn(w http.ResponseWriter, r *http.Request) error {
 }
 
 // show answers with a page inside.
-func (in *inside) show(page string, v view) error {
-	v.Visitor, v.permitted = in.visitor, in.c.api.Permitted(in.visitor.Roles())
-	return in.c.show(in.w, in.r, page, v)
-}
+func (in *inside) show(page string, v view) error { return in.showAgain(page, v, nil) }
 
 // showAgain shows the page with what was wrong just now; nil: nothing was.
 func (in *inside) showAgain(page string, v view, wrong error) error {
