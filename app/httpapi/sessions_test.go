@@ -755,12 +755,12 @@ func (s *server) age(t testing.TB, id, column string, by time.Duration) {
 }
 
 func TestRefreshDoesNotMoveTheEndOfTheSession(t *testing.T) {
-	eachWith(t, settings{auth: auth.Options{SessionTTL: 4 * time.Second}}, func(t *testing.T, s *server) {
+	eachWith(t, settings{auth: auth.Options{SessionTTL: 8 * time.Second}}, func(t *testing.T, s *server) {
 		token := s.member(t, "ada@example.com")
 		cookie := s.openCookie(t, token)
 		end, _ := claims(t, token)["exp"].(float64)
 		for n := 0; s.alive(t, bearer(token)); n++ {
-			if n > 100 {
+			if n > 200 {
 				t.Fatal("the session does not end")
 			}
 			for _, face := range []string{bearer(token), cookie} {
