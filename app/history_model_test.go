@@ -340,9 +340,9 @@ var steps = map[string]func(p standing, in operation, out outcome) (standing, bo
 				break // they were deleted meanwhile, and somebody has registered the address anew: the token is that one's
 			}
 			// To whoever was deleted between two looks at them, no way to sign in was left.
-			return p, out.is(404, "user_not_found") || p.readCommitted && in.sent <= p.endedBack && out.is(400, "no_password")
+			return p, out.is(404, "user_not_found") || p.readCommitted && in.sent <= p.endedBack && out.is(400, "no_sign_in")
 		case !in.mailed && !p.linked:
-			return p, out.is(400, "no_password")
+			return p, out.is(400, "no_sign_in")
 		case p.password == "":
 			return p, out.status == 404
 		}

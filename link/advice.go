@@ -13,7 +13,7 @@ type Advice struct {
 const (
 	FoundNothing          = "unknown"
 	FoundWay              = "can_sign_in"
-	FoundNoWay            = "no_sign_in"
+	FoundNoWay            = "no_sign_in" // and ErrNoWay
 	FoundUnproved         = "address_unproved"
 	FoundDeleted          = "user_deleted"
 	FoundElsewhere        = "other_account"

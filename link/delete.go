@@ -8,7 +8,7 @@ import (
 )
 
 // DeleteOwnUser deletes the user whom the session speaks for, as user.Service.SoftDeleteUsers does, and with them what they sign
-// in by, this session included. The input proves once more who is signed in: an open session must not be enough for it. Of any
+// in by, this session included, and emits OwnUserDeleted, by which they are told. The input proves once more who is signed in: an open session must not be enough for it. Of any
 // number at once one succeeds.
 //
 // The errors are those of auth.Service.ProveAgain and user.Service.SoftDeleteUsers, such as user.ErrLastAdmin, and
@@ -31,7 +31,14 @@ func (s *Service) DeleteOwnUser(ctx context.Context, session auth.Session, again
 			if err := s.auth.HoldAgain(ctx, session, p); err != nil {
 				return Login{}, err
 			}
-			return Login{}, s.users.SoftDeleteUsers(ctx, id)
+			told, err := s.auth.Notice(ctx, session.IdentityID, auth.ProviderIdentity{}) // while there is somebody to be told
+			if err != nil {
+				return Login{}, err
+			}
+			if err := s.users.SoftDeleteUsers(ctx, id); err != nil {
+				return Login{}, err
+			}
+			return Login{}, s.events.Emit(ctx, OwnUserDeleted{id, told})
 		})
 	return id, err
 }

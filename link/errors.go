@@ -16,6 +16,7 @@ var (
 	ErrDeactivated = fault.New(fault.Forbidden, "user_deactivated", "This account is deactivated. Ask an administrator.")
 	ErrLinked      = fault.New(fault.Invalid, "already_linked", "This sign-in is already linked to another account.")
 	ErrNoPassword  = fault.New(fault.Invalid, "no_password", "This user has no password to reset: they sign in by other ways.")
+	ErrNoWay       = fault.New(fault.Invalid, "no_sign_in", "This user has no way to sign in, so there is no password to reset. Have them register with the address, sign in, and open the link that proves it: the account is then theirs.")
 	ErrEmailInUse  = fault.New(fault.Duplicate, "email_taken", "Somebody else signs in by this address. If that is you, sign in by it; otherwise choose another address, or ask an administrator.")
 
 	// Why an invite cannot be accepted, beside what its token says.

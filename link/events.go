@@ -2,6 +2,7 @@ package link
 
 import (
 	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/user"
 )
 
 // What can happen to links, and at sign-ins.
@@ -92,6 +93,16 @@ type (
 
 func (ProviderLinked) Topic() string   { return "link.provider_linked" }
 func (ProviderUnlinked) Topic() string { return "link.provider_unlinked" }
+
+// OwnUserDeleted says that somebody who was signed in has deleted the user they were. The address of the notice was theirs until
+// then; it follows user.Deleted.
+type OwnUserDeleted struct {
+	UserID user.ID `json:"user_id"`
+	auth.Notice
+}
+
+func (OwnUserDeleted) Topic() string       { return "link.own_user_deleted" }
+func (e OwnUserDeleted) Aggregate() string { return string(e.UserID) }
 
 func (e ProviderLinked) Aggregate() string   { return string(e.Identity) } // so that what happens to its ways is told in order
 func (e ProviderUnlinked) Aggregate() string { return string(e.Identity) }

@@ -87,7 +87,7 @@ func (s *Service) concludeUsers(e *Explanation) {
 			continue
 		}
 		for _, way := range i.Providers {
-			resets = resets || s.auth.HasSecret(way.Provider)
+			resets = resets || s.ResetsBy(way.Provider)
 		}
 		letIn = letIn || slices.ContainsFunc(e.Forecasts, func(f Forecast) bool {
 			return f.IdentityID == i.ID && f.ActorType == ActorUser && f.Outcome == OutcomeSignIn

@@ -19,7 +19,7 @@ func (s *Service) RequestPasswordReset(ctx context.Context, r auth.ResetRequest)
 
 // RequestPasswordResetFor announces that the user is to get a new password, as an administrator may ask for somebody, and
 // returns the request, for auth.Service.CreatePasswordResetToken. user.ErrNotFound: there is no such user. ErrNoPassword:
-// the user signs in by other ways only.
+// the user signs in by other ways only. ErrNoWay: by none, such as one who was restored after they were deleted.
 func (s *Service) RequestPasswordResetFor(ctx context.Context, id user.ID) (auth.PasswordResetRequested, error) {
 	u, err := s.users.RetrieveUser(ctx, id)
 	if err != nil {
@@ -31,15 +31,24 @@ func (s *Service) RequestPasswordResetFor(ctx context.Context, id user.ID) (auth
 	}
 	var chosen *auth.ProviderIdentity
 	for i, p := range ways {
-		if _, err := s.allow(ActorUser, p.Provider); err == nil && s.auth.HasSecret(p.Provider) && (chosen == nil || p.Email == u.Email) {
+		if s.ResetsBy(p.Provider) && (chosen == nil || p.Email == u.Email) {
 			chosen = &ways[i]
 		}
 	}
-	if chosen == nil {
+	switch {
+	case len(ways) == 0:
+		return auth.PasswordResetRequested{}, ErrNoWay
+	case chosen == nil:
 		return auth.PasswordResetRequested{}, ErrNoPassword
 	}
 	return s.auth.RequestPasswordReset(auth.Unlimited(ctx), // strangers who ask for mails do not keep an administrator from it
 		auth.ResetRequest{Provider: chosen.Provider, EntityID: chosen.EntityID, ActorType: ActorUser})
+}
+
+// ResetsBy reports whether users who sign in by the provider have a password there that a mailed link sets anew.
+func (s *Service) ResetsBy(provider string) bool {
+	_, err := s.allow(ActorUser, provider)
+	return err == nil && s.auth.HasSecret(provider)
 }
 
 // ResetPassword sets a new password by a reset token and ends every session of the identity: see auth.Service.ProveReset.

@@ -289,9 +289,13 @@ func TestTheListReadsIndexes(t *testing.T) {
 		entries := make([]audit.Entry, 3000)
 		for i := range entries {
 			entries[i] = audit.Entry{Action: fmt.Sprint("action", i%50), TargetID: fmt.Sprint("user_", i%300)}
+			if i%3 == 0 {
+				entries[i].Outcome, entries[i].Reason = audit.Refused, "no"
+			}
 		}
 		for i := range 10 {
-			ctx := audit.WithActor(t.Context(), audit.Actor{Type: "user", ID: fmt.Sprint("user_", i), IdentityID: auth.IdentityID(fmt.Sprint("authid_", i)), IP: fmt.Sprint("10.0.0.", i)})
+			ctx := audit.WithActor(t.Context(), audit.Actor{Type: "user", ID: fmt.Sprint("user_", i), IdentityID: auth.IdentityID(fmt.Sprint("authid_", i)), IP: fmt.Sprint("10.0.0.", i),
+				SessionID: auth.SessionID(fmt.Sprint("authsess_", i)), RequestID: fmt.Sprint("r", i)})
 			if err := x.Record(ctx, entries[i*300:(i+1)*300]...); err != nil {
 				t.Fatal(err)
 			}
@@ -309,7 +313,9 @@ func TestTheListReadsIndexes(t *testing.T) {
 		for where, index := range map[string]string{
 			"TRUE": "latchkey_audit_event_ts", "ts >= '2100-01-01' AND ts < '2100-01-02'": "latchkey_audit_event_ts", "(ts, id) < ('2100-01-01', 'audit_0')": "latchkey_audit_event_ts",
 			"target_id = 'user_7'": "latchkey_audit_event_target", "actor_id = 'user_7'": "latchkey_audit_event_actor",
-			"identity_id = 'authid_7'": "latchkey_audit_event_identity", "ip = '10.0.0.7'": "latchkey_audit_event_ip", "action = 'action7'": "latchkey_audit_event_action",
+			"identity_id = 'authid_7'": "latchkey_audit_event_identity", "ip = '10.0.0.7'": "latchkey_audit_event_ip", "outcome = 'refused'": "latchkey_audit_event_refused",
+			"outcome = 'refused' AND action = 'action7'": "latchkey_audit_event_refused_action", "actor_type = 'command'": "latchkey_audit_event_actor_type",
+			"session_id = 'authsess_7'": "latchkey_audit_event_session", "request_id = 'r7'": "latchkey_audit_event_request", "action = 'action7'": "latchkey_audit_event_action",
 		} {
 			var plan string
 			if err := x.db.InTx(t.Context(), func(ctx context.Context) error {

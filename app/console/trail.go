@@ -37,7 +37,7 @@ var auditActions = []actionGroup{
 	{"sign_in", []string{"auth.sign_in", "auth.sign_up", "auth.sign_in_mail_requested", "auth.session.ended", "auth.sessions.ended", "auth.throttled", "auth.suspicious_sign_in"}},
 	{"credentials", []string{"auth.password_reset", "auth.credentials_changed", "auth.verification_requested", "auth.email_verified",
 		"auth.email_change", "user.email_change_requested", "user.email_changed", "link.provider_linked", "link.provider_unlinked"}},
-	{"users", []string{"user.created", "user.updated", "user.deactivated", "user.reactivated", "user.deleted", "user.restored",
+	{"users", []string{"user.created", "user.updated", "user.deactivated", "user.reactivated", "user.deleted", "user.restored", "link.own_user_deleted",
 		"link.linked", "link.joined", "identity.reclaimed"}},
 	{"invites", []string{"invite.created", "invite.updated", "invite.resent", "invite.accepted", "invite.deleted", "invite.restored"}},
 	{"identities", []string{"auth.auth-identity.created", "auth.auth-identity.updated", "auth.auth-identity.deleted",

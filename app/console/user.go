@@ -168,7 +168,7 @@ func (p userPage) whyNot(may bool) error {
 	}
 }
 
-// ways reads by what the user signs in.
+// ways reads by what the user signs in: who has no password there needs no mail to reset it.
 func (in *inside) ways(p *userPage) error {
 	if p.User.DeletedAt != nil { // it went when they were deleted
 		return nil
@@ -178,6 +178,7 @@ func (in *inside) ways(p *userPage) error {
 	}
 	err := in.api(http.MethodGet, in.onUser("/provider-identities"), nil, &answer)
 	p.Ways = answer.Ways
+	p.May.Reset = p.May.Reset && slices.ContainsFunc(p.Ways, func(w signInWay) bool { return in.c.link.ResetsBy(w.Provider) })
 	return err
 }
 

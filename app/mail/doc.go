@@ -17,6 +17,7 @@
 //	link.Reclaimed                         →  reclaimed.txt, reclaimed.html
 //	link.Joined, link.ProviderLinked       →  linked.txt, linked.html
 //	link.ProviderUnlinked                  →  unlinked.txt, unlinked.html
+//	link.OwnUserDeleted                    →  deleted.txt, deleted.html
 //
 // These last go to the address that was the owner's when it happened, which the event says.
 //

@@ -131,6 +131,7 @@ func (m *Mailer) Consumers() []outbox.Consumer {
 		outbox.On(ConsumerName, func(ctx context.Context, d outbox.Delivery, e link.ProviderUnlinked) error {
 			return m.tell(ctx, d, "unlinked", e.Identity, e.Notice, content{Provider: m.provider(e.Provider)})
 		}),
+		outbox.On(ConsumerName, m.deleted),
 	}
 }
 
@@ -219,6 +220,15 @@ func (m *Mailer) notice(ctx context.Context, d outbox.Delivery, name, address, o
 		return nil
 	}
 	return m.send(ctx, d, name, address, content{URL: m.options.page(resetPath), Other: other})
+}
+
+// deleted tells who deleted their own account that it is gone, in case that it was somebody else in their session. There is no
+// page that leads further: what helps is to be asked of an administrator.
+func (m *Mailer) deleted(ctx context.Context, d outbox.Delivery, e link.OwnUserDeleted) error {
+	if e.Email == "" {
+		return nil
+	}
+	return m.send(ctx, d, "deleted", e.Email, content{at: d.At, IP: place(e.IP), Device: device(e.UserAgent)})
 }
 
 // tell tells the owner of an account what was done to it, at the address that was theirs then. It holds no token. Nobody is

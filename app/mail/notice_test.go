@@ -286,6 +286,57 @@ func TestOfAnAccountThatIsGoneNothingIsTold(t *testing.T) {
 	}
 }
 
+func TestWhoDeletesTheirOwnAccountIsToldAtTheAddressThatItHad(t *testing.T) {
+	each(t, func(t *testing.T, p *program) {
+		p.box.fail = func(n int, _ mail.Message) error {
+			if n == 1 {
+				return errPost
+			}
+			return nil
+		}
+		u := p.proved(t, "ada@example.com")
+		session := p.enter(t, "ada@example.com", home)
+		again := auth.Input(`{"password":"` + password + `"}`)
+		if _, err := p.link.DeleteOwnUser(from(t, home), session, auth.Input(`{"password":"a wrong horse"}`)); err == nil {
+			t.Fatal("a wrong password deletes")
+		}
+		if _, err := p.link.DeleteOwnUser(from(t, home), session, again); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.link.DeleteOwnUser(from(t, home), session, again); err == nil {
+			t.Fatal("they are deleted twice")
+		}
+		if err := p.users.RestoreUsers(t.Context(), u.ID); err != nil { // which undoes nothing of what is told
+			t.Fatal(err)
+		}
+		sent := p.wantMails(t, 2) // the first of which failed
+		m := sent[1]
+		if m.To != "ada@example.com" || m.Subject != "Your account at id.example.com was deleted" || !m.Repeated || m.ID != sent[0].ID {
+			t.Errorf("%+v", m)
+		}
+		for _, body := range []string{m.Text, m.HTML} {
+			for _, says := range []string{"from 203.0.113.7 (Firefox on Windows)", "tell an administrator of id.example.com soon: they can restore the account"} {
+				if !strings.Contains(body, says) {
+					t.Errorf("it does not say %q:\n%s", says, body)
+				}
+			}
+			if !moment.MatchString(body) || strings.Contains(body, "token") || strings.Contains(body, "http") {
+				t.Errorf("it does not say when, or has a link:\n%s", body)
+			}
+		}
+	})
+}
+
+func TestWhoDeletesAnAccountWhoseAddressNobodyHasProvedHasNothingSent(t *testing.T) {
+	each(t, func(t *testing.T, p *program) {
+		session := p.member(t, "victim@example.com")
+		if _, err := p.link.DeleteOwnUser(from(t, home), session, auth.Input(`{"password":"`+password+`"}`)); err != nil {
+			t.Fatal(err)
+		}
+		p.wantMails(t, 0)
+	})
+}
+
 // customers are an application's own, who are what the identity is called.
 type customers struct{}
 

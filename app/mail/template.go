@@ -133,6 +133,7 @@ func letters(o Options) []letter {
 		{"reclaimed", false, tells(func(*content) {})},
 		{"linked", false, tells(provider)},
 		{"unlinked", false, tells(provider)},
+		{"deleted", false, tells(func(c *content) { c.URL = "" })},
 	}
 }
 

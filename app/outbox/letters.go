@@ -141,11 +141,14 @@ func (s store) list(ctx context.Context, f Filter, now time.Time, offset, limit 
 		Attempts                                            int
 		CreatedAt, NextAt, LeasedUntil, DeadAt              time.Time
 	}
-	q := s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).
-		ColumnExpr("e.id, d.topic, d.aggregate_id, d.consumer, d.target, d.last_error, d.attempts, e.created_at, d.next_at, d.leased_until, d.dead_at").
-		Join("JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq").ApplyQueryBuilder(f.apply).
-		OrderExpr("d.event_seq, d.consumer, d.target").Offset(int64(offset)).Limit(int64(limit))
-	total, err := q.ScanAndCount(ctx, &rows)
+	const order = "d.event_seq, d.consumer, d.target"
+	total, err := s.count(ctx, f)
+	if err == nil && offset < total { // the events are looked for when it is known which are on the page
+		page := s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).ApplyQueryBuilder(f.apply).OrderExpr(order).Offset(int64(offset)).Limit(int64(limit))
+		err = s.db.Conn(ctx).NewSelect().TableExpr("(?) AS d", page).
+			ColumnExpr("e.id, d.topic, d.aggregate_id, d.consumer, d.target, d.last_error, d.attempts, e.created_at, d.next_at, d.leased_until, d.dead_at").
+			Join("JOIN latchkey_outbox_event AS e ON e.seq = d.event_seq").OrderExpr(order).Scan(ctx, &rows)
+	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("list deliveries: %w", err)
 	}
@@ -160,7 +163,23 @@ func (s store) list(ctx context.Context, f Filter, now time.Time, offset, limit 
 			list[i].State = StateAtWork
 		}
 	}
-	return list, int(total), nil
+	return list, total, nil
+}
+
+// count is how many deliveries there are. Those of a consumer are counted in two indexes, of which each has a part of them.
+func (s store) count(ctx context.Context, f Filter) (total int, err error) {
+	parts := []string{"TRUE"}
+	if f.Consumer != "" && !f.Dead {
+		parts = []string{"d.dead_at IS NULL", "d.dead_at IS NOT NULL"}
+	}
+	for _, part := range parts {
+		n, err := s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).ApplyQueryBuilder(f.apply).Where(part).Count(ctx)
+		if err != nil {
+			return 0, err
+		}
+		total += int(n)
+	}
+	return total, nil
 }
 
 // release has what was put off with a delivery wait no longer than for the end of that.
@@ -210,15 +229,19 @@ func (s store) enrolled(ctx context.Context) ([]Enrolled, error) {
 	if err != nil {
 		return nil, err
 	}
-	var counts []struct {
+	type count struct {
 		Consumer, Target string
-		Waiting, Dead    int
+		Count            int
 		Oldest           int64
 	}
-	err = s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).ColumnExpr("consumer, target").
-		ColumnExpr("count(*) - count(dead_at) AS waiting, count(dead_at) AS dead").
-		ColumnExpr("coalesce(min(CASE WHEN dead_at IS NULL THEN event_seq END), 0) AS oldest").
-		Group("consumer", "target").Order("consumer", "target").Scan(ctx, &counts)
+	var waiting, dead []count
+	counted := func(of string) *bun.SelectQuery { // each in an index of its own
+		return s.db.Conn(ctx).NewSelect().Model((*deliveryRow)(nil)).ColumnExpr("consumer, target, count(*) AS count, min(event_seq) AS oldest").
+			Where(of).Group("consumer", "target").Order("consumer", "target")
+	}
+	if err = counted("dead_at IS NULL").Scan(ctx, &waiting); err == nil {
+		err = counted("dead_at IS NOT NULL").Scan(ctx, &dead)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("count deliveries: %w", err)
 	}
@@ -239,12 +262,12 @@ func (s store) enrolled(ctx context.Context) ([]Enrolled, error) {
 			e.Topics = append(e.Topics, r.Topic)
 		}
 	}
-	for _, c := range counts {
+	for _, c := range dead {
+		at(c.Consumer, c.Target).Dead = c.Count
+	}
+	for _, c := range waiting {
 		e := at(c.Consumer, c.Target)
-		e.Waiting, e.Dead = c.Waiting, c.Dead
-		if c.Oldest == 0 {
-			continue
-		}
+		e.Waiting = c.Count
 		var first eventRow
 		if err := s.db.Conn(ctx).NewSelect().Model(&first).Column("created_at").Where("seq = ?", c.Oldest).Scan(ctx); err != nil {
 			return nil, fmt.Errorf("read the first event that waits: %w", err)

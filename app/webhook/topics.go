@@ -26,7 +26,7 @@ func Topics() []string {
 		auth.SignInMailRequested{},
 		auth.SessionEnded{}, auth.SessionsEnded{}, auth.Throttled{}, auth.SuspiciousSignIn{},
 
-		link.SignedIn{}, link.SignedUp{}, link.Linked{}, link.Joined{}, link.Reclaimed{}, link.Purged{}, link.ProviderLinked{}, link.ProviderUnlinked{},
+		link.SignedIn{}, link.SignedUp{}, link.Linked{}, link.Joined{}, link.Reclaimed{}, link.Purged{}, link.ProviderLinked{}, link.ProviderUnlinked{}, link.OwnUserDeleted{},
 	} {
 		topics = append(topics, e.Topic())
 	}
