@@ -68,12 +68,15 @@ type voucher struct{}
 
 func (voucher) Name() string { return "voucher" }
 
-func (voucher) Authenticate(_ context.Context, a auth.Attempt) (auth.Assertion, error) {
+func (voucher) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
 	var in struct {
 		Name  string `json:"name"`
 		Email string `json:"email"`
 	}
 	if err := a.Input.Decode(&in); err != nil {
+		return auth.Assertion{}, err
+	}
+	if _, err := a.Secret(ctx, in.Name); err != nil {
 		return auth.Assertion{}, err
 	}
 	return auth.Assertion{EntityID: in.Name, Profile: auth.Profile{Email: in.Email, EmailVerified: true}}, nil

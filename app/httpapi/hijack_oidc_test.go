@@ -40,6 +40,9 @@ func (b *byIssuer) Authenticate(ctx context.Context, a auth.Attempt) (auth.Asser
 	if err := a.Input.Decode(&in); err != nil {
 		return auth.Assertion{}, err
 	}
+	if _, err := a.Secret(ctx, in.Name); err != nil {
+		return auth.Assertion{}, err
+	}
 	if in.Name == "" {
 		return auth.Assertion{}, auth.ErrInvalidCredentials
 	}

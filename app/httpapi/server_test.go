@@ -118,13 +118,16 @@ type vouching struct{}
 
 func (vouching) Name() string { return "vouching" }
 
-func (vouching) Authenticate(_ context.Context, a auth.Attempt) (auth.Assertion, error) {
+func (vouching) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
 	var in struct {
 		Name     string `json:"name"`
 		Email    string `json:"email"`
 		Verified bool   `json:"verified"`
 	}
 	if err := a.Input.Decode(&in); err != nil {
+		return auth.Assertion{}, err
+	}
+	if _, err := a.Secret(ctx, in.Name); err != nil {
 		return auth.Assertion{}, err
 	}
 	if in.Name == "" {

@@ -76,12 +76,15 @@ type badge struct{}
 func (badge) Name() string        { return "badge" }
 func (badge) DisplayName() string { return "Example Badge" }
 
-func (badge) Authenticate(_ context.Context, a auth.Attempt) (auth.Assertion, error) {
+func (badge) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
 	var in struct {
 		Name  string `json:"name"`
 		Email string `json:"email"`
 	}
 	err := a.Input.Decode(&in)
+	if err == nil {
+		_, err = a.Secret(ctx, in.Name)
+	}
 	return auth.Assertion{EntityID: in.Name, Profile: auth.Profile{Email: in.Email, EmailVerified: in.Email != ""}}, err
 }
 

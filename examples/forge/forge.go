@@ -10,7 +10,7 @@ import (
 
 // Provider is the provider, with its settings from the section auth.providers.forge.
 type Provider struct {
-	URL          string `config:"url,required"`
+	URL          string `config:"url,required,url"`
 	ClientID     string `config:"client_id,required"`
 	ClientSecret string `config:"client_secret,required"`
 	TrustEmail   bool   `config:"trust_email"` // whether an address that Forge calls verified opens the account that has it

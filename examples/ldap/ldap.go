@@ -89,10 +89,11 @@ func (p *Provider) Authenticate(ctx context.Context, a auth.Attempt) (auth.Asser
 	if err := a.Input.Decode(&in); err != nil {
 		return auth.Assertion{}, err
 	}
-	if in.Password == "" || strings.TrimSpace(in.Username) == "" { // a bind without a password succeeds, and proves nothing (RFC 4513, 5.1.2)
-		return auth.Assertion{}, auth.ErrInvalidCredentials
-	}
-	if len(in.Username) > maxUsername || len(in.Password) > maxPassword {
+	tooLong := len(in.Username) > maxUsername || len(in.Password) > maxPassword
+	if tooLong || in.Password == "" || strings.TrimSpace(in.Username) == "" { // a bind without a password succeeds, and proves nothing (RFC 4513, 5.1.2)
+		if _, err := a.Secret(ctx, ""); err != nil { // nobody's
+			return auth.Assertion{}, err
+		}
 		return auth.Assertion{}, auth.ErrInvalidCredentials
 	}
 	conn, err := p.dialer.dial(ctx)

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
@@ -306,7 +307,26 @@ func (s *Service) Prove(ctx context.Context, action Action, provider string, in 
 			return Proof{}, t.settle(ctx, err)
 		}
 	}
-	return s.prove(ctx, action, provider, Attempt{Input: in}, t, prove)
+	return s.prove(ctx, action, provider, Attempt{Input: in}, t, guessed(provider, prove))
+}
+
+// guessed is prove for what may be guessed at: whoever lets somebody in, or refuses them, has asked Attempt.Secret, by which guesses
+// are limited. A provider that has not is not believed, right or wrong, and so tells who guesses nothing.
+func guessed(provider string, prove func(context.Context, Attempt) (Assertion, error)) func(context.Context, Attempt) (Assertion, error) {
+	return func(ctx context.Context, a Attempt) (Assertion, error) {
+		var asked atomic.Bool
+		secret := a.Secret
+		a.Secret = func(ctx context.Context, entityID string) ([]byte, error) {
+			asked.Store(true)
+			return secret(ctx, entityID)
+		}
+		found, err := prove(ctx, a)
+		unread := fault.KindOf(err) == fault.Invalid // and so not tried
+		if !asked.Load() && (err == nil || callersFault(err) && !unread) {
+			return Assertion{}, fmt.Errorf("auth: provider %s has not asked Attempt.Secret, by which guesses at an account are limited, and so is not believed", provider)
+		}
+		return found, err
+	}
 }
 
 func notSupported(action Action, provider string) error {

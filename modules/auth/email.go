@@ -53,7 +53,8 @@ func (s *Service) ProveAgain(ctx context.Context, session Session, in Input) (Pr
 	}
 	for _, way := range ways {
 		a, _ := s.providers[way.Provider].(Authenticator)
-		proof, err := s.prove(ctx, SignIn, way.Provider, Attempt{Input: in, EntityID: way.EntityID}, s.tallyAgain(ctx, way.Provider, session.IdentityID), a.Authenticate)
+		proof, err := s.prove(ctx, SignIn, way.Provider, Attempt{Input: in, EntityID: way.EntityID}, s.tallyAgain(ctx, way.Provider, session.IdentityID),
+			guessed(way.Provider, a.Authenticate))
 		switch {
 		case errors.Is(err, ErrInvalidCredentials):
 		case err != nil:

@@ -95,7 +95,7 @@ type vouching struct{}
 
 func (vouching) Name() string { return "vouching" }
 
-func (vouching) Authenticate(_ context.Context, a auth.Attempt) (auth.Assertion, error) {
+func (vouching) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
 	var in struct {
 		Name     string         `json:"name"`
 		Email    string         `json:"email"`
@@ -108,6 +108,9 @@ func (vouching) Authenticate(_ context.Context, a auth.Attempt) (auth.Assertion,
 	}
 	if in.Broken != "" {
 		return auth.Assertion{}, errors.New(in.Broken)
+	}
+	if _, err := a.Secret(ctx, in.Name); err != nil {
+		return auth.Assertion{}, err
 	}
 	return auth.Assertion{
 		EntityID: in.Name, Profile: auth.Profile{Email: in.Email, EmailVerified: in.Verified, Metadata: in.Metadata},

@@ -19,7 +19,7 @@ import (
 type Provider interface{ Name() string }
 
 // Authenticator proves in one step: a password, a token. If Attempt.EntityID is set, it lets nobody but that entity prove
-// themselves, whatever the input says.
+// themselves, whatever the input says. It asks Attempt.Secret before it lets somebody in or refuses them, or it is not believed.
 type Authenticator interface {
 	Authenticate(context.Context, Attempt) (Assertion, error)
 }
@@ -85,8 +85,9 @@ type Attempt struct {
 	//
 	// Asking also counts the attempt as one at that entity, before it is known whether it fails: ask before the work that a
 	// guess costs, for entities that do not exist too, by their canonical spelling, and by "" for what can be none. An error
-	// is to be returned as it is: ErrThrottled says that there have been too many. A provider that never asks is throttled
-	// by the caller's address alone.
+	// is to be returned as it is: ErrThrottled says that there have been too many. Who proves in one step, registers somebody, or
+	// has them prove the secret of now, must have asked, whether or not it keeps secrets: otherwise neither a yes nor a no of it is believed, and it
+	// has failed. Only an error of kind Invalid, such as ErrInput, is for an input at which it did not come to that.
 	Secret func(ctx context.Context, entityID string) ([]byte, error)
 
 	// Names returns the names of the person whose entity it is, as far as they are known, for what a password must not be

@@ -221,7 +221,10 @@ type down struct {
 
 func (d down) Name() string { return d.name }
 
-func (d down) Authenticate(context.Context, auth.Attempt) (auth.Assertion, error) {
+func (d down) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+	if _, err := a.Secret(ctx, ""); err != nil {
+		return auth.Assertion{}, err
+	}
 	return auth.Assertion{}, d.err
 }
 

@@ -27,9 +27,12 @@ func (d door) DisplayName() string { return d.Shown }
 func (d door) Icon() string        { return "/" + d.id + ".svg" }
 func (d door) Available() bool     { return !d.Broken }
 
-func (d door) Authenticate(_ context.Context, a auth.Attempt) (auth.Assertion, error) {
+func (d door) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
 	var in struct{ Name, Word string }
 	if err := a.Input.Decode(&in); err != nil {
+		return auth.Assertion{}, err
+	}
+	if _, err := a.Secret(ctx, in.Name); err != nil {
 		return auth.Assertion{}, err
 	}
 	if in.Word != d.Word || in.Name == "" {

@@ -284,7 +284,7 @@ func (s *Service) ChangePassword(ctx context.Context, session Session, provider 
 	entityID := mine[0].EntityID
 	i, err := s.admitted(ctx, func() (Proof, error) {
 		proof, err := s.prove(ctx, Change, provider, Attempt{Input: in, EntityID: entityID, ProveCurrent: true},
-			s.tallyAgain(ctx, provider, session.IdentityID), u.Update)
+			s.tallyAgain(ctx, provider, session.IdentityID), guessed(provider, u.Update))
 		if err == nil && proof.assertion.EntityID != entityID {
 			err = errOtherEntity
 		}

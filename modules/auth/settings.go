@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/go-viper/mapstructure/v2"
+
+	"github.com/latchkey-go/latchkey/modules/kernel/outward"
 )
 
 // Settings are the sections auth.providers.<id> of a configuration, by provider. A provider's constructor asks for its
@@ -18,7 +20,8 @@ type Settings map[string]map[string]any
 
 // Decode reads the provider's section into a struct, whose fields name their keys by the tag config; what the section
 // does not mention keeps its value, which must not be the zero one if the tag goes on with ",required", and a field with the tag - has
-// no key. Texts are read as numbers, switches, durations and comma-separated lists where the struct wants those, because from the
+// no key. With ",https" a text, or each of a list, is empty or an address that package outward asks; with ",url" that may also be one in one's own network, by
+// http. Texts are read as numbers, switches, durations and comma-separated lists where the struct wants those, because from the
 // environment everything comes as text. What the section gets wrong, such as a key
 // that no field names, is a *SettingsError, or several joined: see SettingsErrors.
 func (s Settings) Decode(provider string, into any) error {
@@ -44,6 +47,11 @@ func (s Settings) Decode(provider string, into any) error {
 	if absent := slices.DeleteFunc(missing(into), func(name string) bool { return slices.Contains(wrong, name) }); len(absent) > 0 {
 		errs = append(errs, settingsError("must be set", provider, absent...))
 	}
+	walk(reflect.ValueOf(into), "", func(name string, options []string, value reflect.Value) {
+		if what := badAddress(options, value); what != nil && !slices.Contains(wrong, name) {
+			errs = append(errs, settingsError(what.Error(), provider, name))
+		}
+	})
 	if len(errs) == 1 {
 		return errs[0]
 	}
@@ -75,27 +83,57 @@ func decode(section map[string]any, into any) (wrong, unknown []string, err erro
 	return wrong, seen.Unused, nil
 }
 
-// missing are the names of the required settings that nothing has set, those of structs inside of it too.
-func missing(into any) []string { return missingIn(reflect.Indirect(reflect.ValueOf(into)), "") }
+// missing are the names of the required settings that nothing has set.
+func missing(into any) (names []string) {
+	walk(reflect.ValueOf(into), "", func(name string, options []string, value reflect.Value) {
+		if slices.Contains(options, "required") && value.IsZero() {
+			names = append(names, name)
+		}
+	})
+	return names
+}
 
-func missingIn(v reflect.Value, section string) (names []string) {
-	if v = reflect.Indirect(v); v.Kind() != reflect.Struct {
+// badAddress says what is wrong with a setting that is to be an address; nil: nothing, or it is to be none.
+func badAddress(options []string, value reflect.Value) error {
+	private := slices.Contains(options, "url")
+	if !private && !slices.Contains(options, "https") {
 		return nil
+	}
+	texts, many := value.Interface().([]string)
+	if !many && value.Kind() == reflect.String {
+		texts = []string{value.String()}
+	}
+	for _, text := range texts {
+		if text == "" {
+			continue
+		}
+		if err := outward.CheckURL(text, outward.Options{PrivateAddresses: private}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walk calls f for every setting of a struct, and of structs inside of it. The options are what the tag goes on with.
+func walk(v reflect.Value, section string, f func(name string, options []string, value reflect.Value)) {
+	if v = reflect.Indirect(v); v.Kind() != reflect.Struct {
+		return
 	}
 	for field, value := range v.Fields() {
 		options := strings.Split(field.Tag.Get("config"), ",")
 		name := section + cmp.Or(options[0], field.Name)
 		switch {
 		case options[0] == "-" || !field.IsExported():
-		case slices.Contains(options[1:], "required") && value.IsZero():
-			names = append(names, name)
 		case slices.Contains(options[1:], "squash"):
-			names = append(names, missingIn(value, section)...)
-		case options[0] != "": // what is not a setting may be anything, such as a client
-			names = append(names, missingIn(value, name+".")...)
+			walk(value, section, f)
+		default:
+			f(name, options[1:], value)
+			required := slices.Contains(options[1:], "required") && value.IsZero()
+			if options[0] != "" && !required { // what is not a setting may be anything, such as a client
+				walk(value, name+".", f)
+			}
 		}
 	}
-	return names
 }
 
 // wrongNames are the settings that could not be read, once each; the section itself is the name "".

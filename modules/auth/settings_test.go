@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -92,6 +93,49 @@ func TestWhatMustBeSetIsSaidAllAtOnce(t *testing.T) {
 			says = append(says, e.Error())
 		}
 		if !reflect.DeepEqual(says, c.says) {
+			t.Errorf("%s: %q, want %q", name, says, c.says)
+		}
+	}
+}
+
+func TestASettingThatIsNoAddressIsNamed(t *testing.T) {
+	type Server struct {
+		URL string `config:"url,required,https"`
+	}
+	type config struct {
+		Server `config:",squash"`
+		Inner  string   `config:"inner,url"`
+		More   []string `config:"more,https"`
+		Other  Server   `config:"other"`
+	}
+	const whole, https, public = "must be a whole address, such as https://example.com/path", "must begin with https://", "must lead to a public address"
+	good := map[string]any{"url": "https://acme.example/x", "inner": "http://10.0.0.1:8080", "more": "https://a.example,https://b.example", "other": map[string]any{"url": "https://c.example"}}
+	for name, c := range map[string]struct {
+		change map[string]any
+		says   []string
+	}{
+		"all":                  {nil, nil},
+		"what may be left out": {map[string]any{"inner": "", "more": []any{}}, nil},
+		"no scheme":            {map[string]any{"url": "hunter2.example"}, []string{"auth.providers.acme.url: " + whole}},
+		"a path":               {map[string]any{"inner": "/hunter2"}, []string{"auth.providers.acme.inner: " + whole}},
+		"http":                 {map[string]any{"url": "http://acme.example"}, []string{"auth.providers.acme.url: " + https}},
+		"another scheme":       {map[string]any{"inner": "ldap://acme.example"}, []string{"auth.providers.acme.inner: " + https}},
+		"one's own network":    {map[string]any{"url": "https://10.0.0.1"}, []string{"auth.providers.acme.url: " + public}},
+		"a password":           {map[string]any{"inner": "https://ada:hunter2@acme.example"}, []string{"auth.providers.acme.inner: must not hold a user or password"}},
+		"one of several":       {map[string]any{"more": "https://a.example,hunter2"}, []string{"auth.providers.acme.more: " + whole}},
+		"inside":               {map[string]any{"other": map[string]any{"url": "hunter2"}}, []string{"auth.providers.acme.other.url: " + whole}},
+		"none, and one unknown": {map[string]any{"url": "", "inner": "x", "nam": "x"}, []string{"auth.providers.acme.nam: the provider knows no such setting",
+			"auth.providers.acme.url: must be set", "auth.providers.acme.inner: " + whole}},
+		"of the wrong type": {map[string]any{"url": []any{map[string]any{}}}, []string{"auth.providers.acme.url: the value has the wrong type"}},
+	} {
+		section := maps.Clone(good)
+		maps.Copy(section, c.change)
+		err := (auth.Settings{"acme": section}).Decode("acme", new(config))
+		var says []string
+		for _, e := range auth.SettingsErrors(err) {
+			says = append(says, e.Error())
+		}
+		if !reflect.DeepEqual(says, c.says) || err != nil && strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %q, want %q", name, says, c.says)
 		}
 	}

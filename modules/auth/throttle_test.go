@@ -672,3 +672,64 @@ func TestADeviceAndASessionGuessNoMoreThanAHundredTimesADay(t *testing.T) {
 		}
 	})
 }
+
+// hasty looks at a secret, and asks for it as it was made to.
+type hasty struct{ inTime, late bool }
+
+func (hasty) Name() string { return "hasty" }
+
+func (p hasty) Authenticate(ctx context.Context, a auth.Attempt) (found auth.Assertion, err error) {
+	var in struct{ Name, Pin string }
+	if err := a.Input.Decode(&in); err != nil {
+		return auth.Assertion{}, err
+	}
+	if p.inTime {
+		if _, err := a.Secret(ctx, in.Name); err != nil {
+			return auth.Assertion{}, err
+		}
+	}
+	if found.EntityID = in.Name; in.Pin != "271828" {
+		err = auth.ErrInvalidCredentials
+	}
+	if p.late {
+		_, _ = a.Secret(ctx, in.Name) // whatever the answer is
+	}
+	return found, err
+}
+
+func TestAProviderThatDoesNotSayAtWhomAGuessIsIsNotBelieved(t *testing.T) {
+	each(t, func(t *testing.T, h house) {
+		try := func(p hasty, o auth.ThrottleOptions, pins ...string) (answers []error) {
+			s, err := auth.New(auth.Params{DB: h.db, Keys: ring(t, secret(1)), Providers: []auth.Provider{p}, Options: auth.Options{Throttle: o}})
+			must(t, err)
+			for i, pin := range pins {
+				ctx := auth.WithClient(t.Context(), auth.Client{IP: fmt.Sprint("192.0.2.", i)})
+				_, err := s.Authenticate(ctx, "hasty", auth.Input(`{"Name":"ada","Pin":"`+pin+`"}`))
+				answers = append(answers, err)
+			}
+			return answers
+		}
+		for _, o := range []auth.ThrottleOptions{{}, {Disabled: true}} {
+			got := try(hasty{}, o, "271828", "314159")
+			if fault.KindOf(got[0]) != fault.Internal || fault.KindOf(got[1]) != fault.Internal || got[0].Error() != got[1].Error() {
+				t.Errorf("right: %v; wrong: %v; want one failure of the provider, which tells nobody which it was", got[0], got[1])
+			}
+		}
+		if all, err := h.ListAuthIdentities(t.Context(), auth.IdentityFilter{}, auth.Page{}); err != nil || len(all) != 0 {
+			t.Errorf("there are %v, %v", all, err)
+		}
+		few := auth.ThrottleOptions{Account: auth.Limit{Most: 2}}
+		for name, p := range map[string]hasty{"in time": {inTime: true}, "late, and deaf to the answer": {late: true}} {
+			must(t, h.db.InTx(t.Context(), func(ctx context.Context) error {
+				_, err := h.db.Conn(ctx).NewRaw("DELETE FROM latchkey_auth_throttle").Exec(ctx)
+				return err
+			}))
+			got := try(p, few, "271828", "1", "2", "3", "271828")
+			for i, want := range []error{nil, auth.ErrInvalidCredentials, auth.ErrInvalidCredentials, auth.ErrThrottled, auth.ErrThrottled} {
+				if !errors.Is(got[i], want) {
+					t.Errorf("%s, attempt %d: %v, want %v", name, i+1, got[i], want)
+				}
+			}
+		}
+	})
+}

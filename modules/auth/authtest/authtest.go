@@ -22,8 +22,9 @@
 //	junk         what is no input at all is the caller's fault, never a failure of the provider
 //	secret       what is kept shows in nothing that can be read, and is not what the caller sent
 //	change       (auth.Updater) a secret is changed for whom the attempt names, and only by who proves the one of now
-//	throttle     (if it keeps secrets) every Bad is refused with ErrThrottled after some failures, whether or not there is
-//	             such an entity: see auth.Attempt.Secret
+//	throttle     (one step) every Bad is refused with ErrThrottled after some failures, whether or not there is such an entity;
+//	             and guesses at an account are, from however many addresses, until the right secret is refused as well: see
+//	             auth.Attempt.Secret
 //	unverified   (if the Case has such a person) an address that nobody has proved is not vouched for, and opens no
 //	             account of who has it
 //	begin        (two steps) the location is an address for a browser, of this flow alone, and tells nothing that is kept
@@ -38,7 +39,7 @@
 //
 // # Two steps
 //
-// A provider that has no single step (auth.Challenger) is begun with Case.Begin, and Good and Bad are what the caller
+// A provider of two steps (auth.Challenger) is begun with Case.Begin, and Good and Bad are what the caller
 // comes back with; "state" is added to them. If that depends on where Begin has sent the caller, Case.Back makes it:
 //
 //	func TestProvider(t *testing.T) {
@@ -53,6 +54,11 @@
 //			},
 //		})
 //	}
+//
+// A provider that has one step and two (auth.Authenticator and auth.Challenger) is tried both ways, and lets its Case.TwoSteps say
+// what comes back: all parts for two steps are below "two steps", and
+//
+//	ways         both ways are the same entity, and what somebody comes back with is good for no sign-in in one step
 //
 // Issuer is an OpenID Connect issuer, or a server of plain OAuth 2.0, that can misbehave, for the tests of what a provider makes of that. Whatever else a
 // provider asks, give it a server of the test (net/http/httptest).
@@ -125,14 +131,51 @@ type Case struct {
 
 	// BadBack are like Bad, made as Back makes what is good.
 	BadBack map[string]func(t testing.TB, location string) auth.Input
+
+	// Unguessable says of a provider of one step that what proves somebody names no account at which it could be guessed, and is too long
+	// for that, such as a signed token: the caller's address alone is what failures are counted by.
+	Unguessable bool
+
+	// TwoSteps is about the two steps of a provider that has one as well: how whom Good proves in one step proves themselves in two.
+	// It has no New of its own, and what Register is for the one step, if it is nil.
+	TwoSteps *Case
 }
 
 // Provider is the whole test of a provider.
 func Provider(t *testing.T, c Case) {
 	t.Helper()
-	switch {
-	case c.New == nil:
+	if c.New == nil {
 		t.Fatal("authtest: a Case needs New")
+	}
+	p := c.New(t)
+	_, one := p.(auth.Authenticator)
+	_, two := p.(auth.Challenger)
+	both := one && two
+	switch {
+	case both && c.TwoSteps == nil:
+		t.Fatal("authtest: a provider that has one step and two needs TwoSteps: whoever signs in may take either, so both are tried")
+	case !both && c.TwoSteps != nil, both && (c.TwoSteps.New != nil || c.TwoSteps.TwoSteps != nil):
+		t.Fatal("authtest: TwoSteps is for a provider that has one step and two, without a New or a TwoSteps of its own")
+	}
+	try(t, c, p, two && !one)
+	if !both {
+		return
+	}
+	steps := *c.TwoSteps
+	steps.New = c.New
+	for _, input := range []auth.Input{c.Register, c.Good} {
+		if steps.Register == nil {
+			steps.Register = input
+		}
+	}
+	t.Run("two steps", func(t *testing.T) { try(t, steps, p, true) })
+	t.Run("ways", func(t *testing.T) { ways(t, c, steps) })
+}
+
+// try is the test of one way to use a provider: by its two steps, or by one.
+func try(t *testing.T, c Case, p auth.Provider, two bool) {
+	t.Helper()
+	switch {
 	case c.Back == nil && len(values(c.Good)) == 0:
 		t.Fatal("authtest: a Case needs Good, a JSON object with members, or Back")
 	case len(c.Bad)+len(c.BadBack) == 0:
@@ -150,24 +193,31 @@ func Provider(t *testing.T, c Case) {
 		{"start", (*trial).start}, {"good", (*trial).good}, {"claims", (*trial).claims}, {"bad", (*trial).bad}, {"junk", (*trial).junk},
 		{"secret", (*trial).secret}, {"concurrency", (*trial).concurrency}, {"first", (*trial).first},
 	}
-	p := c.New(t)
 	if _, ok := p.(auth.Updater); ok {
 		parts = append(parts, part{"change", (*trial).change})
 	}
 	if c.Unverified != nil {
 		parts = append(parts, part{"unverified", (*trial).unverified})
 	}
-	if challengerOf(p) != nil {
+	if two {
 		parts = append(parts, part{"begin", (*trial).begin}, part{"flows", (*trial).flows})
 	} else if c.Back != nil || c.BadBack != nil || c.Begin != nil {
-		t.Fatal("authtest: Begin, Back and BadBack are for a provider that has two steps and not one")
+		t.Fatal("authtest: Begin, Back and BadBack are for a provider that has two steps, and for TwoSteps if it has one as well")
 	}
 	for _, part := range parts {
-		t.Run(part.name, func(t *testing.T) { part.run(newTrial(t, c, auth.ThrottleOptions{Disabled: true})) })
+		t.Run(part.name, func(t *testing.T) { part.run(newTrial(t, c, two, auth.ThrottleOptions{Disabled: true})) })
+	}
+	if two {
+		return
 	}
 	t.Run("throttle", func(t *testing.T) {
+		few := auth.Limit{Most: mayFail}
+		throttle := auth.ThrottleOptions{AccountAddress: few, Account: few, Address: few}
 		for _, name := range slices.Sorted(maps.Keys(c.Bad)) {
-			newTrial(t, c, auth.ThrottleOptions{AccountAddress: auth.Limit{Most: mayFail}, Address: auth.Limit{Most: mayFail}}).throttle(name)
+			newTrial(t, c, two, throttle).throttle(name)
+		}
+		if !c.Unguessable {
+			newTrial(t, c, two, throttle).guesses()
 		}
 	})
 }
@@ -178,17 +228,7 @@ const mayFail = 3
 // throttle has one Bad fail until it is refused.
 func (x *trial) throttle(name string) {
 	x.register()
-	if !x.service.HasSecret(x.provider.Name()) {
-		return // limited by address alone
-	}
-	p, ok := x.provider.(auth.Authenticator)
-	if !ok {
-		return
-	}
-	_, err := p.Authenticate(x.Context(), auth.Attempt{Input: x.Bad[name], Secret: func(context.Context, string) ([]byte, error) {
-		return nil, auth.ErrThrottled
-	}})
-	if !errors.Is(err, auth.ErrThrottled) {
+	if _, err := x.askedFor(x.Bad[name]); !errors.Is(err, auth.ErrThrottled) {
 		x.Errorf("%s: %v, where Attempt.Secret says ErrThrottled: the provider asks it for whom there is not, too, and returns its error", name, err)
 	}
 	ctx := auth.WithClient(x.Context(), auth.Client{IP: "192.0.2.1"})
@@ -201,18 +241,65 @@ func (x *trial) throttle(name string) {
 	}
 }
 
+// askedFor is whose secret the provider asks for to look at an input, and what it makes of hearing that there were too many attempts.
+func (x *trial) askedFor(in auth.Input) (entityID string, err error) {
+	x.Helper()
+	p, ok := x.provider.(auth.Authenticator)
+	if !ok {
+		x.Fatal("New makes a provider of one step, and then another")
+	}
+	_, err = p.Authenticate(x.Context(), auth.Attempt{Input: in, Secret: func(_ context.Context, of string) ([]byte, error) {
+		entityID = of
+		return nil, auth.ErrThrottled
+	}})
+	return entityID, err
+}
+
+// guesses has every Bad fail at an account, each time from another address, until the account is closed to all.
+func (x *trial) guesses() {
+	x.register()
+	address := 0
+	signIn := func(in auth.Input) error {
+		address++
+		ctx := auth.WithClient(x.Context(), auth.Client{IP: fmt.Sprintf("198.51.%d.%d", 100+address/250, 1+address%250)})
+		_, err := x.service.Authenticate(ctx, x.provider.Name(), in)
+		return err
+	}
+	if err := signIn(x.Good); err != nil {
+		x.Fatalf("Good is refused: %v", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(x.Bad)) {
+		if account, _ := x.askedFor(x.Bad[name]); account == "" {
+			continue // it can be nobody's
+		}
+		var err error
+		for range mayFail + 1 {
+			err = signIn(x.Bad[name])
+		}
+		if !errors.Is(err, auth.ErrThrottled) {
+			x.Errorf("%s is tried again and again, each time from another address, and then the answer is %v, not ErrThrottled: "+
+				"ask Attempt.Secret for the same account by the same name, whatever the secret is", name, err)
+		}
+	}
+	if err := signIn(x.Good); !errors.Is(err, auth.ErrThrottled) {
+		x.Errorf("Good after many wrong guesses, each from another address: %v, want ErrThrottled. Either a wrong secret is not counted at the account "+
+			"that the right one opens: ask Attempt.Secret for both by one name, before the secret is looked at. Or no Bad is a wrong secret of whom Good "+
+			"proves: add one. Or nobody can guess there: the Case says Unguessable", err)
+	}
+}
+
 // trial is one provider in a service on a database of its own.
 type trial struct {
 	*testing.T
 	Case
 	provider auth.Provider
-	steps    *steps // of a provider that has two and not one; nil of any other
+	steps    *steps // if it is its two steps that are tried; nil: its one
 	db       *database.DB
 	service  *auth.Service
 	links    *link.Service // over the service; nil: there is none
 }
 
-func newTrial(t *testing.T, c Case, throttle auth.ThrottleOptions) *trial {
+func newTrial(t *testing.T, c Case, two bool, throttle auth.ThrottleOptions) *trial {
 	t.Helper()
 	if c.Register == nil {
 		c.Register = c.Good
@@ -223,7 +310,11 @@ func newTrial(t *testing.T, c Case, throttle auth.ThrottleOptions) *trial {
 	}
 	x := &trial{T: t, Case: c, provider: c.New(t), db: databasetest.SQLite(t).Open(t, auth.Migrations())}
 	providers := []auth.Provider{x.provider}
-	if challenger := challengerOf(x.provider); challenger != nil {
+	if two {
+		challenger, ok := x.provider.(auth.Challenger)
+		if !ok {
+			t.Fatal("New makes a provider of two steps, and then another")
+		}
 		x.steps = newSteps(x.provider, challenger)
 		providers = []auth.Provider{x.steps.asProvider(), x.steps.as(otherProvider)}
 	}
@@ -526,7 +617,7 @@ func (x *trial) over(good, in auth.Input) auth.Input {
 	return in
 }
 
-// enter proves a caller by one step or, if the provider has none, by the second of two.
+// enter proves a caller by one step or, if it is those that are tried, by the second of two.
 func (x *trial) enter(in auth.Input) (auth.Identity, error) {
 	ctx, name := x.Context(), x.provider.Name()
 	if x.steps == nil {

@@ -2,6 +2,7 @@ package authtest_test
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -37,9 +38,12 @@ func (pins) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, e
 	return auth.Assertion{EntityID: person, Profile: auth.Profile{Email: person}}, nil
 }
 
-func (pins) Register(_ context.Context, a auth.Attempt) (auth.Assertion, error) {
+func (pins) Register(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
 	person, pin, err := readPin(a.Input)
 	if err != nil {
+		return auth.Assertion{}, err
+	}
+	if _, err := a.Secret(ctx, person); err != nil {
 		return auth.Assertion{}, err
 	}
 	return auth.Assertion{EntityID: person, Profile: auth.Profile{Email: person}, Secret: digest(pin)}, nil
@@ -142,7 +146,7 @@ type cards struct{ credulous, asking bool }
 
 func (cards) Name() string { return "cards" }
 
-func (c cards) Authenticate(_ context.Context, a auth.Attempt) (auth.Assertion, error) {
+func (c cards) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
 	var in struct {
 		Card  string
 		Email string `json:"email"`
@@ -151,7 +155,11 @@ func (c cards) Authenticate(_ context.Context, a auth.Attempt) (auth.Assertion, 
 		return auth.Assertion{}, err
 	}
 	owner, proved := strings.CutPrefix(in.Card, "proved-")
-	if owner != "ada-0001" && owner != "eve-0666" {
+	known := owner == "ada-0001" || owner == "eve-0666"
+	if _, err := a.Secret(ctx, map[bool]string{true: owner}[known]); err != nil {
+		return auth.Assertion{}, err
+	}
+	if !known {
 		return auth.Assertion{}, auth.ErrInvalidCredentials
 	}
 	if c.asking && in.Email != "" {
@@ -167,6 +175,8 @@ func cardCase(p auth.Provider) authtest.Case {
 		Bad:        map[string]auth.Input{"forged card": auth.Input(`{"Card":"proved-max-0002"}`)},
 		Vouches:    true,
 		Unverified: func(testing.TB, string) auth.Input { return auth.Input(`{"Card":"eve-0666"}`) },
+
+		Unguessable: true,
 	}
 }
 
@@ -183,6 +193,17 @@ var broken = map[string]struct {
 	"vouches for what the caller says":            {part: "claims", want: "which only the caller has said to be theirs", provider: cards{asking: true}},
 	"vouches, and nobody shows for whom not":      {want: "needs Unverified", provider: cards{credulous: true, asking: true}},
 	"vouches for all cards":                       {part: "unverified", want: "of somebody who has not proved it", provider: cards{credulous: true}},
+	"lets in and refuses, and asks for no secret": {part: "good", want: "has not asked Attempt.Secret", provider: directory{}},
+	"asks only for whom it lets in":               {part: "bad", want: "has not asked Attempt.Secret", provider: directory{asks: onlyIf(true)}},
+	"asks only for whom it refuses":               {part: "good", want: "has not asked Attempt.Secret", provider: directory{asks: onlyIf(false)}},
+	"says of everybody that they are nobody":      {part: "throttle", want: "Good after many wrong guesses", provider: directory{asks: by("")}},
+	"counts a wrong pin as another's": {part: "throttle", want: "Good after many wrong guesses", provider: directory{asks: func(person, _ string, right bool) (string, bool) {
+		return fmt.Sprint(person, right), true
+	}}},
+	"counts each guess by itself": {part: "throttle", want: "each time from another address", provider: directory{asks: func(string, string, bool) (string, bool) {
+		return rand.Text(), true
+	}}},
+	"does not hear that there were too many":      {part: "throttle", want: "where Attempt.Secret says ErrThrottled", provider: directory{asks: byPerson, deaf: true}},
 	"counts no attempts at whom it does not know": {part: "throttle", want: "where Attempt.Secret says ErrThrottled", provider: forgetful{}},
 	"a name that shadows a route":                 {part: "start", provider: named{"session"}, want: "auth.New does not take the provider"},
 	"no capability":                               {part: "start", provider: nameOnly{}, want: "auth.New does not take the provider"},
@@ -236,6 +257,49 @@ var broken = map[string]struct {
 	"stops at a NUL": {part: "junk", want: "after a NUL is let in", provider: signIn(func(a auth.Assertion, err error) (auth.Assertion, error) {
 		return a, err
 	}).cutAtNUL()},
+}
+
+// directory is a provider of one step that keeps nothing: somebody else looks at the pin. What it asks Attempt.Secret for is up to asks.
+type directory struct {
+	asks func(person, pin string, right bool) (entityID string, asked bool)
+	deaf bool // to the answer
+}
+
+func (directory) Name() string { return "directory" }
+
+func (d directory) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+	person, pin, err := readPin(a.Input)
+	if err != nil {
+		return auth.Assertion{}, err
+	}
+	right := person == "ada@example.com" && pin == "271828"
+	if d.asks != nil {
+		if entityID, asked := d.asks(person, pin, right); asked {
+			if _, err := a.Secret(ctx, entityID); err != nil && !d.deaf {
+				return auth.Assertion{}, err
+			}
+		}
+	}
+	if !right {
+		return auth.Assertion{}, auth.ErrInvalidCredentials
+	}
+	return auth.Assertion{EntityID: "id of ada"}, nil
+}
+
+func byPerson(person, _ string, _ bool) (string, bool) { return person, true }
+
+func by(name string) func(string, string, bool) (string, bool) {
+	return func(string, string, bool) (string, bool) { return name, true }
+}
+
+func onlyIf(let bool) func(string, string, bool) (string, bool) {
+	return func(person, _ string, right bool) (string, bool) { return person, right == let }
+}
+
+func TestAProviderThatKeepsNoSecretAsItShouldBePasses(t *testing.T) {
+	c := pinCase
+	c.New = func(*testing.T) auth.Provider { return directory{asks: byPerson} }
+	authtest.Provider(t, c)
 }
 
 func TestTheKitFindsEachFault(t *testing.T) {
@@ -333,8 +397,12 @@ type counting struct {
 
 func (*counting) Name() string { return "counting" }
 
-func (c *counting) Authenticate(_ context.Context, a auth.Attempt) (auth.Assertion, error) {
-	if _, pin, err := readPin(a.Input); err != nil || pin != "271828" {
+func (c *counting) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
+	person, pin, err := readPin(a.Input)
+	if err == nil {
+		_, err = a.Secret(ctx, person)
+	}
+	if err != nil || pin != "271828" {
 		return auth.Assertion{}, auth.ErrInvalidCredentials
 	}
 	c.mu.Lock()

@@ -13,7 +13,7 @@ type badges map[string]string
 
 func (badges) Name() string { return "badge" }
 
-func (known badges) Authenticate(_ context.Context, a auth.Attempt) (auth.Assertion, error) {
+func (known badges) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
 	var in struct {
 		Badge string `json:"badge"`
 	}
@@ -21,6 +21,9 @@ func (known badges) Authenticate(_ context.Context, a auth.Attempt) (auth.Assert
 		return auth.Assertion{}, err
 	}
 	person, ok := known[in.Badge]
+	if _, err := a.Secret(ctx, person); err != nil { // counts who is tried, or that nobody is
+		return auth.Assertion{}, err
+	}
 	if !ok {
 		return auth.Assertion{}, auth.ErrInvalidCredentials
 	}
@@ -33,5 +36,7 @@ func TestBadges(t *testing.T) {
 		New:  func(*testing.T) auth.Provider { return badges{"badge-0001": "ada", "badge-0002": "grace"} },
 		Good: auth.Input(`{"badge":"badge-0001"}`),
 		Bad:  map[string]auth.Input{"unknown badge": auth.Input(`{"badge":"badge-0666"}`)},
+
+		Unguessable: true, // a real badge holds a long random text, and nothing beside it
 	})
 }

@@ -23,15 +23,6 @@ const browser = "a secret of 26 characters.."
 // otherProvider is the provider once more, by another name in the same service.
 const otherProvider = "authtest-other"
 
-// challengerOf returns the two steps of a provider that has two and not one, and nil for any other.
-func challengerOf(p auth.Provider) auth.Challenger {
-	if _, one := p.(auth.Authenticator); one {
-		return nil
-	}
-	c, _ := p.(auth.Challenger)
-	return c
-}
-
 // steps is a provider of two steps as a front end uses it: it says where callers come back to. It looks over the
 // shoulder, too: what is kept for a flow is known here.
 type steps struct {
@@ -270,8 +261,8 @@ func (x *trial) flows() {
 // elsewhere finishes a flow in another process than the one that began it.
 func (x *trial) elsewhere() {
 	p := x.New(x.T)
-	c := challengerOf(p)
-	if c == nil {
+	c, ok := p.(auth.Challenger)
+	if !ok {
 		x.Fatal("New makes a provider of two steps, and then another")
 	}
 	flow := x.mustBegin()
@@ -312,4 +303,27 @@ func (x *trial) unkept() {
 			x.Errorf("where %s is kept for the flow, entity %q is let in: Finish must hold what comes back against Attempt.State", what, found.EntityID)
 		}
 	}
+}
+
+// ways holds the two ways to use a provider of both against each other.
+func ways(t *testing.T, c, steps Case) {
+	one := newTrial(t, c, false, auth.ThrottleOptions{Disabled: true})
+	two := newTrial(t, steps, true, auth.ThrottleOptions{Disabled: true})
+	one.register()
+	two.register()
+	if a, b := one.mustSignIn("Good"), two.mustSignIn("Good of TwoSteps"); a.EntityID() != b.EntityID() {
+		t.Errorf("Good is entity %q in one step and %q in two: the same person must be the same entity, whichever way they take", a.EntityID(), b.EntityID())
+	}
+	if steps.Back == nil {
+		return // the same is typed, perhaps, for either
+	}
+	a := two.arrive(nil)
+	_, err := one.enter(a.input)
+	switch {
+	case err == nil:
+		t.Error("what somebody comes back with is let in by one step: there no flow binds it to the browser that it was made for")
+	case !callersFault(err):
+		t.Errorf("what somebody comes back with is answered in one step as a failure of the provider: %q; wrap auth.ErrInvalidCredentials or auth.ErrInput", err)
+	}
+	one.noEcho("what somebody comes back with, in one step", a, err)
 }

@@ -64,7 +64,7 @@ func (*Provider) CanonicalEntityID(address string) (string, error) {
 // Authenticate asserts whose password it is. Unknown addresses, nonsense and wrong passwords get the same answer for the
 // same work.
 func (p *Provider) Authenticate(ctx context.Context, a auth.Attempt) (auth.Assertion, error) {
-	address, password, err := read(a.Input, a.EntityID)
+	address, password, err := read(ctx, a)
 	if err != nil {
 		return auth.Assertion{}, err
 	}
@@ -141,7 +141,7 @@ func (p *Provider) Update(ctx context.Context, a auth.Attempt) (auth.Assertion, 
 // choice reads an address and a password that may be chosen for it, and the hash that is kept for the address now. Who
 // only claims the address is not told by a refusal what the person is called: names are nil then.
 func (p *Provider) choice(ctx context.Context, a auth.Attempt, names namesOf) (entity, password string, hash []byte, err error) {
-	address, password, err := read(a.Input, a.EntityID)
+	address, password, err := read(ctx, a)
 	if err != nil {
 		return "", "", nil, err
 	}
@@ -188,24 +188,32 @@ func own(ctx context.Context, in auth.Input, entity string, names namesOf) ([]st
 func (*Provider) CheckSecret(secret []byte) error { return auth.CheckPasswordHash(secret) }
 
 // read takes the credentials from the input; the address is not the input's to say if it is known.
-func read(in auth.Input, known string) (address, password string, err error) {
+func read(ctx context.Context, a auth.Attempt) (address, password string, err error) {
 	var body struct {
 		Email    any `json:"email"`
 		Password any `json:"password"`
 	}
-	if err := in.Decode(&body); err != nil {
+	if err := a.Input.Decode(&body); err != nil {
 		return "", "", err
 	}
 	if password, _ = body.Password.(string); password == "" {
-		return "", "", errPasswordMissing
+		return "", "", missing(ctx, a, errPasswordMissing)
 	}
-	if known != "" {
-		return known, password, nil
+	if a.EntityID != "" {
+		return a.EntityID, password, nil
 	}
 	if address, _ = body.Email.(string); address == "" {
-		return "", "", errEmailMissing
+		return "", "", missing(ctx, a, errEmailMissing)
 	}
 	return address, password, nil
+}
+
+// missing is the answer to an input that is about nobody.
+func missing(ctx context.Context, a auth.Attempt, what error) error {
+	if _, err := a.Secret(ctx, ""); err != nil {
+		return err
+	}
+	return what
 }
 
 func assertion(entity string) auth.Assertion {

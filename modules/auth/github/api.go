@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/auth/oauth"
 	"github.com/latchkey-go/latchkey/modules/kernel/outward"
 )
 
@@ -66,6 +67,7 @@ func (p *Provider) exchange(ctx context.Context, k kept, code string) (string, e
 		AccessToken string `json:"access_token"`
 		TokenType   string `json:"token_type"`
 		Error       string `json:"error"`
+		Description string `json:"error_description"`
 	}
 	if _, err := p.ask(r, &answer); err != nil {
 		return "", p.failed(ctx, "access_token", err)
@@ -76,7 +78,8 @@ func (p *Provider) exchange(ctx context.Context, k kept, code string) (string, e
 	case slices.Contains(codeErrors, answer.Error):
 		return "", auth.ErrInvalidCredentials
 	case slices.Contains(ourErrors, answer.Error):
-		return "", p.failed(ctx, "access_token", fmt.Errorf("%w: %s", errAnswer, answer.Error))
+		return "", p.failed(ctx, "access_token", fmt.Errorf("%w: %s", errAnswer,
+			oauth.Refusal(answer.Error, answer.Description, p.config.ClientSecret, code, k.Verifier)))
 	case answer.Error != "": // GitHub lists no error for a verifier that is not of the code, and may add others
 		p.log.Warn("GitHub refuses a code by an error that is not known here", "error", plain(answer.Error))
 		return "", auth.ErrInvalidCredentials

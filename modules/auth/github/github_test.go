@@ -171,7 +171,10 @@ func TestWhatGitHubRefuses(t *testing.T) {
 		if logs := strings.Contains(log.String(), string(refusal)); logs == (refusal == authtest.BadVerificationCode || refusal == authtest.UnverifiedUserEmail || refusal == "hunter2 <b>") {
 			t.Errorf("%s: the log says %s", refusal, log)
 		}
-		silentAbout(t, "the log", log.String()+h.log.String(), g.ClientSecret(), "hunter2", "Refused.")
+		silentAbout(t, "the log", log.String()+h.log.String(), g.ClientSecret(), "hunter2")
+		if mended := strings.Contains(log.String(), "; it says: Refused."); mended != errors.Is(want, auth.ErrProviderUnavailable) {
+			t.Errorf("%s: of what is to be mended the log says %s", refusal, log)
+		}
 		g.Mend()
 		h.mustSignIn(t, "github", g)
 	}

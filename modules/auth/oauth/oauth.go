@@ -7,7 +7,8 @@
 //	Grant.Get       what the vendor tells of them: an ID above all
 //
 // Vendors are asked by package outward's rules: https, certificates, public addresses, no redirect. A request takes five seconds
-// at most, and no more than a megabyte is read. No error repeats what came back, or holds a secret.
+// at most, and no more than a megabyte is read. No error holds a secret, or repeats what came back but for what a vendor says of
+// a client that it refuses: see Refusal.
 package oauth
 
 import (
@@ -35,7 +36,8 @@ const (
 	maxCode        = 4 << 10 // bytes of an authorization code
 )
 
-// Config is a vendor, and what this application is there. AuthURL, TokenURL and ClientID must be set.
+// Config is a vendor, and what this application is there. AuthURL, TokenURL and ClientID must be set. A setting that an address is made of
+// is best read with the tag https, or url where there are PrivateAddresses (auth.Settings): then what is wrong with it is said of the setting.
 type Config struct {
 	AuthURL, TokenURL      string
 	ClientID, ClientSecret string
@@ -146,7 +148,7 @@ func (c *Client) Finish(ctx context.Context, a auth.Attempt) (*Grant, error) {
 	case errors.As(err, &answer) && slices.Contains(refusals, answer.ErrorCode):
 		return nil, auth.ErrInvalidCredentials
 	case errors.As(err, &answer):
-		return nil, failed(ctx, "the token endpoint", fmt.Errorf("it answers %d%s", answer.Response.StatusCode, known(answer.ErrorCode)))
+		return nil, failed(ctx, "the token endpoint", c.refused(answer, *in.Code, k.Verifier))
 	case errors.As(err, &asking):
 		return nil, failed(ctx, "the token endpoint", errors.New(outward.Explain(err)))
 	default:
@@ -159,13 +161,13 @@ var refusals = []string{"invalid_grant", "bad_verification_code"}
 
 var errNoJSON = errors.New("it answers something else than JSON, or too much")
 
-// known is what stands for the error of a token endpoint, if it is one of those that vendors have in common.
-func known(code string) string {
-	if slices.Contains([]string{"invalid_request", "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope",
-		"incorrect_client_credentials", "redirect_uri_mismatch"}, code) {
-		return ", " + code
+// refused is why a token endpoint refuses us.
+func (c *Client) refused(answer *oauth2.RetrieveError, secrets ...string) error {
+	why := fmt.Sprintf("it answers %d", answer.Response.StatusCode)
+	if said := Refusal(answer.ErrorCode, answer.ErrorDescription, append(secrets, c.config.ClientSecret)...); said != "" {
+		why += ", " + said
 	}
-	return ""
+	return errors.New(why)
 }
 
 // failed is the error about a vendor that does not do its part.

@@ -33,6 +33,9 @@ func (o oneStep) Authenticate(ctx context.Context, a auth.Attempt) (auth.Asserti
 	if err := a.Input.Decode(&in); err != nil {
 		return auth.Assertion{}, err
 	}
+	if _, err := a.Secret(ctx, in.Person.Subject); err != nil {
+		return auth.Assertion{}, err
+	}
 	c, err := o.Begin(ctx, auth.Attempt{FlowID: rand.Text()})
 	if err != nil {
 		return auth.Assertion{}, err

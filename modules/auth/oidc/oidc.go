@@ -36,6 +36,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/auth/oauth"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 )
 
@@ -248,21 +249,16 @@ func (p *Provider) exchange(ctx context.Context, m *metadata, k kept, code strin
 	case errors.As(err, &answer) && answer.ErrorCode == "invalid_grant": // a code that is none, was used, or is of another client or flow
 		return nil, auth.ErrInvalidCredentials
 	case errors.As(err, &answer):
-		err = fmt.Errorf("%w: status %d%s", errAnswer, answer.Response.StatusCode, errorCode(answer.ErrorCode))
+		err = fmt.Errorf("%w: status %d", errAnswer, answer.Response.StatusCode)
+		if said := oauth.Refusal(answer.ErrorCode, answer.ErrorDescription, p.config.ClientSecret, code, k.Verifier); said != "" {
+			err = fmt.Errorf("%w, %s", err, said)
+		}
 	case errors.As(err, &asking):
 		err = why(err)
 	default:
 		err = fmt.Errorf("%w: no tokens", errAnswer)
 	}
 	return nil, p.failed(ctx, "token endpoint", err)
-}
-
-// errorCode is what stands for the error of a token endpoint in our log, if it is one of those that OAuth knows.
-func errorCode(code string) string {
-	if slices.Contains([]string{"invalid_request", "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope"}, code) {
-		return ", " + code
-	}
-	return ""
 }
 
 // failed is the answer to who meets with an issuer that fails: it does not answer, or not as it should.

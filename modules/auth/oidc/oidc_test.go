@@ -645,3 +645,31 @@ func TestAnIssuerHasNoPlaceholder(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// An issuer that refuses us is not the caller's fault, and the log says whose, and what to mend.
+func TestTheLogSaysWhatToMendAtAnIssuerThatRefusesUs(t *testing.T) {
+	for code, want := range map[string]string{
+		"invalid_client": "client_id or client_secret is wrong", "unauthorized_client": "may not sign people in by an authorization code",
+		"unsupported_grant_type": "takes no authorization codes", "invalid_scope": "scopes has one", "invalid_request": "misses something in the request",
+	} {
+		issuer := authtest.NewIssuer(t, authtest.IssuerOptions{})
+		log := new(logged)
+		h := newHouse(t, provider(t, "acme", of(issuer), log.logger()))
+		for says, shown := range map[string]string{"ask\nthe admin": "it says: ask the admin", "not " + issuer.ClientSecret(): "what it says is left out"} {
+			flow, err := h.Begin(t.Context(), "acme", auth.Input("{}"))
+			must(t, err)
+			back := visit(t, issuer, flow.RedirectURL)
+			issuer.Alter(authtest.Token, func(m map[string]any) { clear(m); m["error"], m["error_description"] = code, says })
+			if _, err := h.finish(t.Context(), "acme", back); !errors.Is(err, auth.ErrProviderUnavailable) {
+				t.Errorf("%s: %v", code, err)
+			}
+			issuer.Behave()
+			for _, part := range []string{"provider=acme", code + ": ", want, shown} {
+				if !strings.Contains(log.String(), part) {
+					t.Errorf("%s: %q is not in the log: %s", code, part, log)
+				}
+			}
+			silentAbout(t, "the log", log.String()+h.log.String(), issuer.ClientSecret(), back.Get("code"))
+		}
+	}
+}
