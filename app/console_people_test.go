@@ -14,6 +14,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
@@ -77,6 +78,13 @@ func (p *someone) beside(text string) *someone {
 	tab := meet(p.t, p.Tab(chromedp.Click(fmt.Sprintf(`//a[normalize-space()=%s]`, quoted(text)))), p.url, p.script, p.seen)
 	tab.WaitURL(func(address string) bool { return strings.HasPrefix(address, p.url) })
 	return tab
+}
+
+// comesBack goes back to the tab, from another one.
+func (p *someone) comesBack() *someone {
+	p.t.Helper()
+	p.Run(page.BringToFront())
+	return p
 }
 
 // press presses the button that says so.
