@@ -36,6 +36,7 @@ func TestPeopleUseTheConsole(t *testing.T) {
 				s.forgottenPassword(t)
 				s.invites(t)
 				s.users(t)
+				s.kept(t)
 				s.account(t)
 				s.system(t)
 				s.everywhere(t)
@@ -253,6 +254,35 @@ func (s *consoleSite) users(t *testing.T) {
 	s.ada.open("/app/users?q=nobodyhere").says("Nobody matches")
 	s.ada.open("/app/users/explain?email=grace%40example.com").photographed("explain").says("grace@example.com")
 	s.ada.open("/app/users/" + url.PathEscape("user_01ARZ3NDEKTSV4RRFFQ69G5FAV")).says("No such user")
+}
+
+// kept has a session end while somebody types: once they have signed in again, in another tab, what they typed is sent as it was, and by
+// somebody else it is not.
+func (s *consoleSite) kept(t *testing.T) {
+	const message = "Hello \"you\" & <all>,\n\n  we begin on Monday.\n"
+	list := ""
+	for i := range 200 {
+		list += fmt.Sprintf("Person No. %d <person.%d@example.com>\n", i, i)
+	}
+	outOf := func(page string, fill ...string) { // her session ends while she is there
+		s.ada.open(page).fill(fill...)
+		s.member(t, "ada@example.com", consolePassword).open("/app/account/sessions/others").press("End all others")
+	}
+	outOf("/app/invites/new", "emails", list, "message", message)
+	s.ada.press("Send invites").at("/app/invites/new").says("You are not signed in any more", "Nothing was done").photographed("kept").
+		press("Send it again").says("Nothing was done") // too early
+	s.ada.beside("Sign in (in a new tab)").at("/app/login").fill("email", "ada@example.com", "password", consolePassword).press("Sign in").at("/app/users")
+	s.ada.comesBack().press("Send it again").says("person.0@example.com", "person.199@example.com", "Invited").saysNot("Not invited")
+	s.ada.open("/app/invites?q=person.42%40").click(`//a[normalize-space()="person.42@example.com"]`).says("Hello \"you\" & <all>,", "we begin on Monday.")
+
+	outOf("/app/account", "first_name", "A. \"Ada\"", "last_name", "<Lovelace>")
+	s.ada.press("Save").says("Nothing was done")
+	s.ada.beside("Sign in (in a new tab)").fill("email", "linus@example.com", "password", consolePassword).press("Sign in").at("/app/users")
+	s.ada.comesBack().press("Send it again").says("Who is signed in here has changed meanwhile: it is linus@example.com now, so nothing was done").
+		photographed("kept-other").holds("first_name", "A. \"Ada\"", "last_name", "<Lovelace>")
+	s.ada.open("/app/account").holds("first_name", "Linus", "last_name", "").press("Sign out").
+		fill("email", "ada@example.com", "password", consolePassword).press("Sign in")
+	s.ada.open("/app/account").holds("first_name", "Ada", "last_name", "Lovelace")
 }
 
 // copies presses the first button that says so, and wants it to have copied what begins so. What is in the clipboard no page may read

@@ -14,6 +14,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
@@ -37,7 +38,11 @@ type someone struct {
 
 // visitor is somebody who comes for the first time.
 func visitor(t *testing.T, url string, script bool, seen *sync.Map) *someone {
-	p := &someone{browsertest.Start(t), t, url, script, seen}
+	return meet(t, browsertest.Start(t), url, script, seen)
+}
+
+func meet(t *testing.T, in *browsertest.Browser, url string, script bool, seen *sync.Map) *someone {
+	p := &someone{in, t, url, script, seen}
 	if !script {
 		p.Run(emulation.SetScriptExecutionDisabled(true))
 	}
@@ -65,6 +70,21 @@ func (p *someone) open(path string) *someone {
 func (p *someone) follow(text string) *someone {
 	p.t.Helper()
 	return p.click(fmt.Sprintf(`//a[normalize-space()=%s]`, quoted(text)))
+}
+
+// beside follows the link that says so and opens in another tab, in which they go on.
+func (p *someone) beside(text string) *someone {
+	p.t.Helper()
+	tab := meet(p.t, p.Tab(chromedp.Click(fmt.Sprintf(`//a[normalize-space()=%s]`, quoted(text)))), p.url, p.script, p.seen)
+	tab.WaitURL(func(address string) bool { return strings.HasPrefix(address, p.url) })
+	return tab
+}
+
+// comesBack goes back to the tab, from another one.
+func (p *someone) comesBack() *someone {
+	p.t.Helper()
+	p.Run(page.BringToFront())
+	return p
 }
 
 // press presses the button that says so.
@@ -163,6 +183,19 @@ func (p *someone) saysNot(texts ...string) *someone {
 	for _, text := range texts {
 		if strings.Contains(said, text) {
 			p.t.Errorf("the page says %q, at %s:\n%s", text, p.URL(), said)
+		}
+	}
+	return p
+}
+
+// holds wants the fields to hold the values.
+func (p *someone) holds(pairs ...string) *someone {
+	p.t.Helper()
+	for i := 0; i+1 < len(pairs); i += 2 {
+		var got string
+		p.Run(chromedp.Evaluate(fmt.Sprintf(`document.querySelector('main [name=' + CSS.escape(%s) + ']').value`, quoted(pairs[i])), &got))
+		if got != pairs[i+1] {
+			p.t.Errorf("the field %s holds %q, want %q", pairs[i], got, pairs[i+1])
 		}
 	}
 	return p

@@ -77,8 +77,27 @@ func Start(t testing.TB) *Browser {
 	if err != nil {
 		t.Fatalf("browsertest: open a tab: %v", err)
 	}
+	return attach(t, tab)
+}
+
+// Tab has the browser do what opens another tab, such as clicking on a link, and is that tab of the same person.
+func (b *Browser) Tab(open ...chromedp.Action) *Browser {
+	b.t.Helper()
+	opened := chromedp.WaitNewTarget(b.ctx, func(i *target.Info) bool { return i.Type == "page" })
+	b.Run(open...)
+	select {
+	case tab := <-opened:
+		return attach(b.t, tab)
+	case <-time.After(runTimeout):
+		b.t.Fatalf("browser: no tab was opened:\n%s", b.shown())
+		return nil
+	}
+}
+
+func attach(t testing.TB, tab target.ID) *Browser {
+	t.Helper()
 	// It is no child of the test's context, which ends before the test's cleanups.
-	tabCtx, cancel := chromedp.NewContext(at.ctx, chromedp.WithTargetID(tab))
+	tabCtx, cancel := chromedp.NewContext(chromium().ctx, chromedp.WithTargetID(tab))
 	t.Cleanup(cancel)
 	b := &Browser{t: t, ctx: tabCtx}
 	chromedp.ListenTarget(b.ctx, b.listen)

@@ -43,11 +43,11 @@ var toProfile = &crumb{accountPath, "account.title"}
 // errOtherAccount is for a form that somebody else had opened in this browser.
 var errOtherAccount = says(fault.Conflict, "account_of_other")
 
-// own reads a form of the visitor's own, which names the session that it was opened in: who has signed in since in another tab did
-// not mean their account.
+// own reads a form of the visitor's own, which names the account that it was opened by: who else has signed in since, in another tab or
+// to send a form that was kept, did not mean to do this.
 func (in *inside) own() (form, error) {
 	f, err := in.form()
-	if err == nil && f.As != in.visitor.Session() {
+	if err == nil && f.As != in.visitor.Account() {
 		err = errOtherAccount
 	}
 	return f, err

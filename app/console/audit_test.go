@@ -79,7 +79,7 @@ func TestThePagesFeedTheAuditTrail(t *testing.T) {
 		if err := s.db.Conn(t.Context()).NewRaw("SELECT id FROM latchkey_auth_session").Scan(t.Context(), &session); err != nil {
 			t.Fatal(err)
 		}
-		b.do("POST", "/app/email", form, strings.NewReader(url.Values{"email": {"new@example.com"}, "password": {"wrong horse battery"}, "as": {session}}.Encode()))
+		b.do("POST", "/app/email", form, strings.NewReader(url.Values{"email": {"new@example.com"}, "password": {"wrong horse battery"}, "as": {string(s.user(t, "ada@example.com").ID)}}.Encode()))
 		want("another address, with a wrong password", "user.email_change_requested refused invalid_credentials user user=true session=true")
 		b.do("POST", verifyPath, form, strings.NewReader(url.Values{"verify": {"dead"}, "as": {session}}.Encode()))
 		want("a dead link that proves an address", "auth.email_verified refused verification_invalid user user=true session=true")

@@ -420,7 +420,11 @@ func (b *browser) inspect(p page) (forms []htmlForm) {
 						forms[len(forms)-1].values[attributes["name"]] = nil
 					}
 				} else if field := attributes["name"]; field != "" {
-					forms[len(forms)-1].values.Set(field, attributes["value"])
+					if values := forms[len(forms)-1].values; attributes["type"] == "hidden" {
+						values.Add(field, attributes["value"])
+					} else {
+						values.Set(field, attributes["value"])
+					}
 				}
 				if name == "input" && attributes["type"] != "hidden" {
 					inputs = append(inputs, attributes["id"])

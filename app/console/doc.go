@@ -27,7 +27,7 @@
 //	inside.go    who may come in, the API as the visitor asks it, the menu
 //	options.go   Options: where the pages are, name, logo, templates
 //	view.go      the templates, and what a page shows; text.go: texts whose key is computed
-//	form.go      what a form sends; flash.go: what the next page says once; times.go: times in words
+//	form.go      what a form sends; kept.go: what is kept of it for who is signed in no more; flash.go: what the next page says once; times.go: times in words
 //	problem.go   faults to statuses, and to what a page says
 //	visitor.go   who is there by the cookie; the cookie after signing in and out
 //	audit.go     who acts, for the audit trail

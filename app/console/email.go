@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -34,7 +35,7 @@ func (c *Console) askForNewAddress(w http.ResponseWriter, r *http.Request, f for
 
 // changeEmail has a link mailed to the new address; what it says is the same if that is somebody's.
 func (c *Console) changeEmail(w http.ResponseWriter, r *http.Request) error {
-	f, err := readForm(w, r)
+	f, err := readForm(w, r, maxForm)
 	if err != nil {
 		return err
 	}
@@ -42,9 +43,11 @@ func (c *Console) changeEmail(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case err != nil:
 		return err
-	case v == nil || !v.HasAccount():
+	case v == nil:
+		return c.toSignIn(w, r)
+	case !v.HasAccount():
 		return c.askForNewAddress(w, r, f, nil)
-	case f.As != v.Session():
+	case f.As != v.Account():
 		return c.askForNewAddress(w, r, f, errOtherAccount)
 	case f.Email == "":
 		return c.askForNewAddress(w, r, f, errNoEmail)
@@ -52,6 +55,9 @@ func (c *Console) changeEmail(w http.ResponseWriter, r *http.Request) error {
 	address, err := auth.CanonicalEmail(f.Email)
 	if err != nil {
 		return c.askForNewAddress(w, r, f, err)
+	}
+	if asked, err := c.auth.AsksForSecret(r.Context(), v.session.IdentityID); err != nil || asked && f.password == "" { // which is no attempt
+		return c.askForNewAddress(w, r, f, cmp.Or(err, error(errNoPassword)))
 	}
 	again, err := json.Marshal(map[string]string{"password": f.password})
 	if err != nil {
@@ -61,7 +67,7 @@ func (c *Console) changeEmail(w http.ResponseWriter, r *http.Request) error {
 	c.refused(r, toChangeEmail, "", err)
 	switch {
 	case errors.Is(err, auth.ErrSession):
-		return c.redirect(w, "/login")
+		return c.toSignIn(w, r)
 	case errors.Is(err, auth.ErrInvalidCredentials):
 		return c.askForNewAddress(w, r, f, errCurrent)
 	case err != nil:
@@ -104,7 +110,7 @@ func (c *Console) offerAddressTo(w http.ResponseWriter, r *http.Request, v *visi
 // confirmEmail gives the account of the session that the button named its new address: who else is signed in by now has
 // not been asked.
 func (c *Console) confirmEmail(w http.ResponseWriter, r *http.Request) error {
-	f, err := readForm(w, r)
+	f, err := readForm(w, r, maxForm)
 	if err != nil {
 		return err
 	}

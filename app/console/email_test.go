@@ -166,7 +166,7 @@ func TestFormForAnotherAddressSaysWhatIsWrongAndNothingOfOthers(t *testing.T) {
 			{"nonsense", password, "must look like name@example.com", `id="email"`, http.StatusBadRequest},
 			{"ADA@example.com", password, "This is your e-mail address already", `id="email"`, http.StatusBadRequest},
 			{"new@example.com", "not " + password, "The password is not right", `id="password"`, http.StatusUnauthorized},
-			{"new@example.com", "", "The password is not right", `id="password"`, http.StatusUnauthorized},
+			{"new@example.com", "", "Enter a password", `id="password"`, http.StatusBadRequest},
 		} {
 			b.get(emailPath)
 			b.submit(emailPath, fields("email", c.typed, "password", c.secret))

@@ -214,7 +214,7 @@ func TestWhoMayOnlyLookAtTheSystemChangesNothing(t *testing.T) {
 	eachWith(t, options{api: httpapi.Options{Roles: httpapi.Roles{"watcher": {"event:read", "webhook:read"}, "support": {"user:read"}}}}, func(t *testing.T, s *site) {
 		s.rings(t, "bell.rung", 1)
 		hook := s.hook(t)
-		s.person(t, "watcher@example.com", "watcher")
+		as := []string{string(s.person(t, "watcher@example.com", "watcher").ID)}
 		b := s.insider(t, "watcher@example.com")
 		b.get("/app/events")
 		b.want(http.StatusOK, "/app/events", "bell.rung", `href="/app/webhooks"`)
@@ -237,7 +237,7 @@ func TestWhoMayOnlyLookAtTheSystemChangesNothing(t *testing.T) {
 			b.want(http.StatusForbidden, "/app/webhooks/"+page, "do not let you change it")
 		}
 		for page, values := range map[string]url.Values{
-			"new": {"id": {"whep_01ARZ3NDEKTSV4RRFFQ69G5FAV"}, "url": {"https://example.com/"}}, hook + "/edit": {"url": {"https://example.com/"}}, hook + "/disable": {}, hook + "/enable": {},
+			"new": {"as": as, "id": {"whep_01ARZ3NDEKTSV4RRFFQ69G5FAV"}, "url": {"https://example.com/"}}, hook + "/edit": {"as": as, "url": {"https://example.com/"}}, hook + "/disable": {}, hook + "/enable": {},
 			hook + "/rotate": {"overlap": {"now"}, "version": {"2026-01-31T12:00:00Z"}}, hook + "/delete": {}, hook + "/test": {},
 		} {
 			b.send("/app/webhooks/"+page, values)

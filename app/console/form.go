@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -14,8 +15,12 @@ import (
 	"github.com/latchkey-go/latchkey/modules/auth"
 )
 
-// maxForm is the most bytes of a form, as of a body of the API.
-const maxForm = 64 << 10
+// The most bytes of a form: of one for everybody, as of a body of the API, and of one for who has an account. That is read a good deal
+// further than the API takes what is in it, so that a list or a text that is too long is shown again, to be mended.
+const (
+	maxForm       = 64 << 10
+	maxFormInside = 256 << 10
+)
 
 // form is what a form may send; other fields are passed over. The password is out of the templates' reach.
 type form struct {
@@ -24,7 +29,7 @@ type form struct {
 	LastName  string
 	Token     string // of the link: of an invite, to set a new password, to confirm an address
 	Verify    string // the token of the link that proves an address
-	As        string // the session that accepts an invite, in which it is empty for whoever the password proves; or that confirms or proves an address
+	As        string // the session that accepts an invite, in which it is empty for whoever the password proves; or that confirms or proves an address; of a form inside, the account
 	State     string // the sign-in that waits for a mail
 	Code      string // that was mailed
 	Next      string // where to go on to after signing in, as it was sent
@@ -54,12 +59,13 @@ func filled(pairs ...string) form {
 	return f
 }
 
-// readForm reads the body, refusing what is not text: not every later reader would see the same in it.
-func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
+// readForm reads the body, of at most so many bytes, refusing what is not text: not every later reader would see the same in it. It can
+// be read again.
+func readForm(w http.ResponseWriter, r *http.Request, most int64) (form, error) {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/x-www-form-urlencoded" {
 		return form{}, errMediaType
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -67,6 +73,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 	case err != nil:
 		return form{}, errForm
 	}
+	r.Body = io.NopCloser(bytes.NewReader(data))
 	values, err := url.ParseQuery(string(data))
 	if err != nil {
 		return form{}, errForm

@@ -54,10 +54,14 @@ func (c *Console) within(f insider) handler {
 	}
 }
 
-// toSignIn has somebody sign in, and come back to the page if it is one that can be asked for. Whose form was not read is told so.
+// toSignIn has somebody sign in, and come back to the page if it is one that can be asked for. Whose form was not read is told so, and
+// has what they typed.
 func (c *Console) toSignIn(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return c.redirect(w, "/login?next="+url.QueryEscape(r.URL.RequestURI()))
+	}
+	if done, err := c.keep(w, r); done || err != nil {
+		return err
 	}
 	next := ""
 	if c.canBeOpened[r.Pattern] {
@@ -79,7 +83,7 @@ func (in *inside) showAgain(page string, v view, wrong error) error {
 func (in *inside) done(page, key, about string) error { return in.c.done(in.w, page, key, about) }
 
 // form reads what was typed.
-func (in *inside) form() (form, error) { return readForm(in.w, in.r) }
+func (in *inside) form() (form, error) { return readForm(in.w, in.r, maxFormInside) }
 
 // may reports whether the visitor's roles give the permission. It decides what is shown; what is done, the API decides.
 func (in *inside) may(permission string) bool { return in.c.may(in.visitor, permission) }

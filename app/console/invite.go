@@ -74,7 +74,7 @@ func (c *Console) turnAway(w http.ResponseWriter, r *http.Request, why error) er
 
 // acceptInvite takes both forms: that of somebody signed in, and that of everybody else.
 func (c *Console) acceptInvite(w http.ResponseWriter, r *http.Request) error {
-	f, err := readForm(w, r)
+	f, err := readForm(w, r, maxForm)
 	if err != nil {
 		return err
 	}

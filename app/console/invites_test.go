@@ -267,9 +267,21 @@ func TestWhatIsWrongWithAnInviteIsSaidWhereItIs(t *testing.T) {
 				}
 			}
 		}
+		long := strings.Repeat("x", 60)
+		for n, list := range map[int]string{2000: "", 1000: ""} { // too many, and as many as may be, which are too long together
+			for i := range n {
+				list += fmt.Sprintf("%d%s@example.com\n", i, long)
+			}
+			b.get("/app/invites/new")
+			b.submit("/app/invites/new", fields("emails", list, "message", "kept text"))
+			b.want(http.StatusBadRequest, "/app/invites/new", "Send the list in parts.", "kept text</textarea>")
+			if got := b.form("/app/invites/new").values.Get("emails"); got != list {
+				t.Errorf("%d addresses: of %d bytes %d are kept", n, len(list), len(got))
+			}
+		}
 		b.get("/app/invites/new")
-		b.submit("/app/invites/new", fields("emails", strings.Repeat("a very long list, ", 8000)))
-		b.want(http.StatusBadRequest, "/app/invites/new", "Send the list in parts.")
+		b.submit("/app/invites/new", fields("emails", strings.Repeat("x@example.com\n", 20_000)))
+		b.want(http.StatusRequestEntityTooLarge, "/app/invites/new", "at most 1,000 addresses", "Go back in your browser")
 		if n := s.openInvites(t); n != 1 {
 			t.Errorf("%d invites, want 1", n)
 		}
@@ -432,7 +444,11 @@ func TestInvitesAreForWhoIsSignedIn(t *testing.T) {
 				values = fields("emails", "x@example.com")
 			}
 			b.submit(act, values)
-			b.want(http.StatusOK, "/app/login")
+			if act == "/app/invites/new" {
+				b.want(http.StatusUnauthorized, act, "Nothing was done", `value="x@example.com"`)
+			} else {
+				b.want(http.StatusOK, "/app/login")
+			}
 		}
 		for _, path := range []string{"/app/invites", "/app/invites/new", "/app/invites/" + string(i.ID)} {
 			b.get(path)

@@ -19,7 +19,8 @@ import (
 var (
 	errMayNotInvite    = fault.New(fault.Forbidden, "insufficient_permissions", "You may not invite anybody here. Ask an administrator.")
 	errNoAddress       = fault.New(fault.Invalid, "addresses_missing", "Enter at least one e-mail address.")
-	errManyAddresses   = fault.New(fault.Invalid, "addresses_many", "At most 1,000 addresses can be invited at a time. Send the list in parts.")
+	errManyAddresses   = says(fault.Invalid, "addresses_many")
+	errListTooLarge    = says(fault.TooLarge, "list_too_large")
 	errNoRole          = fault.New(fault.Invalid, "roles_missing", "Choose at least one role.")
 	errSpan            = fault.New(fault.Invalid, "span_invalid", "Choose how long the invite is open.")
 	errInviteAccepted  = fault.New(fault.Conflict, "invite_used", "This invite was accepted meanwhile, so nothing was done.")
@@ -161,11 +162,7 @@ func (in *inside) showInviting(f form, results []inviteResult, wrong error) erro
 
 // inviteFields are the fields that the error of the whole form is about.
 func inviteFields(wrong error) []string {
-	f, _ := fault.Of(wrong)
-	if f.Kind == fault.TooLarge {
-		return []string{"emails"}
-	}
-	switch f.Reason {
+	switch reasonOf(wrong) {
 	case errNoAddress.Reason, errManyAddresses.Reason, errSomeNotInvited.Reason:
 		return []string{"emails"}
 	case errNoRole.Reason, "role_beyond_caller":
@@ -183,15 +180,26 @@ func inviteFields(wrong error) []string {
 // loses nothing: to whom an invite is open, it shows that, with its link, and whose invite was accepted or revoked since the form
 // was opened is not invited anew by it.
 func sendInvites(in *inside) error {
-	f, err := in.form()
-	if errors.Is(err, errTooLarge) {
-		return errManyAddresses
+	if !in.may("invite:create") {
+		return errMayNotInvite
 	}
-	if err != nil {
+	f, err := in.own()
+	switch {
+	case errors.Is(err, errTooLarge):
+		return errListTooLarge
+	case errors.Is(err, errOtherAccount):
+		return in.showInviting(f, nil, err)
+	case err != nil:
 		return err
 	}
 	results, err := in.inviteEach(f, addresseesOf(f.Value("emails")))
-	if err != nil {
+	switch {
+	case errors.Is(err, errSignedOut):
+		return err
+	case fault.KindOf(err) == fault.TooLarge: // a thousand long addresses are more than the API takes
+		err = errManyAddresses
+		fallthrough
+	case err != nil:
 		return in.showInviting(f, nil, err)
 	}
 	if len(results) == 1 && results[0].Made && in.may("invite:read") {

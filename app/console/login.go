@@ -112,7 +112,7 @@ func (c *Console) onTo(next string) string {
 
 // login signs in. Somebody whose sign-in leads to no account is told why at once: that is kept nowhere.
 func (c *Console) login(w http.ResponseWriter, r *http.Request) error {
-	f, err := readForm(w, r)
+	f, err := readForm(w, r, maxForm)
 	if err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func (c *Console) magic(w http.ResponseWriter, r *http.Request) error {
 	if !c.hasMagic() {
 		return errNoPage
 	}
-	f, err := readForm(w, r)
+	f, err := readForm(w, r, maxForm)
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ type problem struct {
 	Message    string
 	RetryAfter time.Duration
 	Fields     []string // which it is about, the one to mend first in front
+	Called     string   // who is signed in; empty: nobody, or somebody without a name
 }
 
 // Minutes is for how long to wait, as people say it: at least one.

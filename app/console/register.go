@@ -41,7 +41,7 @@ func (c *Console) askToRegister(w http.ResponseWriter, r *http.Request, f form, 
 // register lets somebody sign up, and signs them in as the API would: then they have an account, or the page says what is missing.
 // Where registering must not tell whether an address is known, it is not tried: the mailbox decides, and everybody is told the same.
 func (c *Console) register(w http.ResponseWriter, r *http.Request) error {
-	f, err := readForm(w, r)
+	f, err := readForm(w, r, maxForm)
 	switch {
 	case err != nil:
 		return err

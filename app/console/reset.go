@@ -23,7 +23,7 @@ func (c *Console) openReset(w http.ResponseWriter, r *http.Request) error {
 
 // reset takes both forms.
 func (c *Console) reset(w http.ResponseWriter, r *http.Request) error {
-	f, err := readForm(w, r)
+	f, err := readForm(w, r, maxForm)
 	switch {
 	case err != nil:
 		return err

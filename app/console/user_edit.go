@@ -69,13 +69,16 @@ func normal(typed string) string { return strings.ReplaceAll(typed, "\r\n", "\n"
 
 // saveUser changes a user, unless somebody else has done so since the page was opened: nobody overwrites what they have not seen.
 func saveUser(in *inside) error {
-	f, err := in.form()
-	if err != nil {
-		return err
+	f, meant := in.own()
+	if meant != nil && !errors.Is(meant, errOtherAccount) {
+		return meant
 	}
 	u, err := in.person(in.r.PathValue("id"))
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case meant != nil:
+		return in.edit(u, f, meant)
 	}
 	change := map[string]any{"first_name": orNull(f.FirstName), "last_name": orNull(f.LastName), "avatar_url": orNull(f.Value("avatar_url"))}
 	if err = changeMetadata(change, u.Metadata, f.Value("metadata")); err == nil && f.Value("version") != version(u) {

@@ -64,7 +64,7 @@ func (c *Console) askForProof(w http.ResponseWriter, r *http.Request, wrong erro
 // verify takes both forms: with the link's token it proves the address of whom the button named, who may not be signed in
 // any more; without, it has a link mailed.
 func (c *Console) verify(w http.ResponseWriter, r *http.Request) error {
-	f, err := readForm(w, r)
+	f, err := readForm(w, r, maxForm)
 	if err != nil {
 		return err
 	}

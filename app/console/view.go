@@ -280,6 +280,11 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, page string, v vi
 	if v.Menu == nil && !v.Alone && v.Visitor != nil && v.Visitor.HasAccount() {
 		v.Menu = c.menu(v.Visitor, r.URL.Path, v.Back)
 	}
+	if v.Problem != nil && v.Visitor != nil {
+		told := *v.Problem
+		told.Called = v.Visitor.Called()
+		v.Problem = &told
+	}
 	if v.Mails = c.readsMails(r, v.Visitor); v.Mails && v.Menu != nil {
 		at := c.path(mailboxPath)
 		v.Menu = append(v.Menu, menu{"menu.development", []item{{mailboxPath, "mailbox.title", r.URL.Path == at || strings.HasPrefix(r.URL.Path, at+"/")}}})

@@ -44,6 +44,9 @@ func (v visitor) Name() string { return cmp.Or(v.FullName(), v.Email, "–") }
 // Roles are the account's.
 func (v visitor) Roles() []string { return v.user.Roles }
 
+// Account names the user. It is no secret.
+func (v visitor) Account() string { return string(v.user.ID) }
+
 // Session names the sign-in. It is no secret.
 func (v visitor) Session() string { return string(v.session.ID) }
 

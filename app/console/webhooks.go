@@ -206,7 +206,10 @@ func refusedWebhook(err error) bool {
 }
 
 func createWebhook(in *inside) error {
-	f, err := in.form()
+	f, err := in.own()
+	if errors.Is(err, errOtherAccount) {
+		return in.showNewWebhook(f, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -313,11 +316,14 @@ func (in *inside) showEditWebhook(f form, of string, wrong error) error {
 }
 
 func saveWebhook(in *inside) error {
-	f, err := in.form()
+	f, err := in.own()
+	of := in.r.PathValue("id")
+	if errors.Is(err, errOtherAccount) {
+		return in.showEditWebhook(f, of, err)
+	}
 	if err != nil {
 		return err
 	}
-	of := in.r.PathValue("id")
 	body, err := f.webhook()
 	if err == nil {
 		err = in.api(http.MethodPost, in.webhookAPI(""), body, nil)

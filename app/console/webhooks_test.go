@@ -103,6 +103,7 @@ func TestAWebhookIsMadeOnceAndItsSecretShownOnce(t *testing.T) {
 func TestAWebhookFormKeepsWhatWasTyped(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
 		b := s.root(t)
+		as := []string{string(s.user(t, "root@example.com").ID)}
 		for _, c := range []struct{ url, hears, says, marks string }{
 			{"ftp://example.com/", "all", "The url must begin with https://.", `name="url" type="url" required value="ftp://example.com/" aria-describedby="problem url-hint" aria-invalid="true" autofocus`},
 			{"https://example.com/", "some", "Choose at least one event", `aria-invalid="true" aria-describedby="problem"`},
@@ -122,12 +123,12 @@ func TestAWebhookFormKeepsWhatWasTyped(t *testing.T) {
 		b.get("/app/webhooks")
 		b.want(http.StatusOK, "/app/webhooks", "&lt;img src=x onerror=alert(1)&gt;")
 		b.wantNot("<script>alert", "<img src=x")
-		b.send("/app/webhooks/new", url.Values{"url": {"https://example.com/"}, "id": {"whep_x"}})
+		b.send("/app/webhooks/new", url.Values{"as": as, "url": {"https://example.com/"}, "id": {"whep_x"}})
 		b.want(http.StatusBadRequest, "/app/webhooks/new", "id must be whep_")
 		if id := b.form("/app/webhooks/new").values.Get("id"); id == "whep_x" {
 			t.Error("the form keeps an id that is none")
 		}
-		b.send("/app/webhooks/new", url.Values{"url": {"https://example.com/"}})
+		b.send("/app/webhooks/new", url.Values{"as": as, "url": {"https://example.com/"}})
 		b.want(http.StatusBadRequest, "/app/webhooks/new")
 
 		hook := s.hook(t)
@@ -286,7 +287,11 @@ func TestWhoIsSignedOutChangesNothingOfTheSystem(t *testing.T) {
 			"/app/webhooks/new": {"id": {"whep_01ARZ3NDEKTSV4RRFFQ69G5FAV"}, "url": {"https://example.com/"}}, "/app/events/discard": {"all": {"true"}}, "/app/events/retry": {"all": {"true"}},
 		} {
 			b.send(action, values)
-			b.want(http.StatusOK, "/app/login")
+			if values.Has("url") {
+				b.want(http.StatusUnauthorized, action, "Nothing was done", `value="https://example.com/"`)
+			} else {
+				b.want(http.StatusOK, "/app/login")
+			}
 		}
 		e := s.endpoint(t, hook)
 		if !e.Enabled() || e.Secrets != 1 || s.endpoints(t) != 1 || s.waiting(t) != "bell.rung waiting" {
