@@ -297,7 +297,7 @@ func TestThePasswordIsChangedAndTheSessionGoesOn(t *testing.T) {
 			"a wrong one":       {"not " + password, another, http.StatusUnauthorized, "The current password is not right", "current_password"},
 			"none now":          {"", another, http.StatusBadRequest, "Enter the password that you have now.", "current_password"},
 			"none then":         {password, "", http.StatusBadRequest, "Enter a password.", "new_password"},
-			"a short one":       {password, "short", http.StatusBadRequest, "Password is too short", "new_password"},
+			"a short one":       {password, "short", http.StatusBadRequest, "The password is too short", "new_password"},
 			"made of the names": {password, "ada@example.com", http.StatusBadRequest, "must not be your e-mail address", "new_password"},
 		} {
 			b.page = opened
@@ -348,7 +348,7 @@ func TestWhoHasNoPasswordIsToldHowToGetOne(t *testing.T) {
 		b.signInBy(b.link("/auth/user/okta/start"), "ada:ada@example.com")
 		b.want(http.StatusOK, passwordPage, "Set the password")
 		b.submit(passwordPage, fields("new_password", "short"))
-		b.want(http.StatusBadRequest, passwordPage, "Password is too short", `aria-invalid="true"`)
+		b.want(http.StatusBadRequest, passwordPage, "The password is too short", `aria-invalid="true"`)
 		b.submit(passwordPage, fields("new_password", another))
 		b.want(http.StatusOK, methodsPage, "Your password is set.", "E-mail and password", "Change the password")
 		elsewhere := s.browser(t)
@@ -692,7 +692,7 @@ func TestAnAccountIsDeletedByItsOwner(t *testing.T) {
 			t.Errorf("the trail has %q", trail)
 		}
 		b.signIn("ada@example.com")
-		b.want(http.StatusUnauthorized, "/app/login", "Invalid email or password")
+		b.want(http.StatusUnauthorized, "/app/login", "E-mail address or password is not right.")
 		if err := s.users.RestoreUsers(t.Context(), ada.ID); err != nil {
 			t.Errorf("restore: %v", err)
 		}

@@ -131,7 +131,7 @@ func TestSetupLinkMakesAMemberWithThatAddressTheFirstAdmin(t *testing.T) {
 		b := s.browser(t)
 		b.get(s.setup(t))
 		b.submit("/app/invite", fields("email", "ada@example.com", "password", "not "+password))
-		b.want(http.StatusUnauthorized, "/app/invite", "Invalid email or password", `value="ada@example.com"`)
+		b.want(http.StatusUnauthorized, "/app/invite", "E-mail address or password is not right.", `value="ada@example.com"`)
 		if b.cookie() != "" {
 			t.Error("somebody who was refused has a cookie")
 		}
@@ -166,7 +166,7 @@ func TestInviteForSomebodyWithAnIdentity(t *testing.T) {
 		b := s.browser(t)
 		b.get(path)
 		b.submit("/app/invite", fields("first_name", "Ada", "password", s.secret("not her password")))
-		b.want(http.StatusUnauthorized, "/app/invite", "Invalid email or password", `value="Ada"`, `role="alert"`)
+		b.want(http.StatusUnauthorized, "/app/invite", "E-mail address or password is not right.", `value="Ada"`, `role="alert"`)
 		s.wantNoUser(t, "ada@example.com")
 		b.submit("/app/invite", fields("password", s.secret(password)))
 		b.want(http.StatusOK, "/app", "Ada", "editor")
@@ -378,8 +378,8 @@ func TestRefusedPasswordsKeepWhatElseWasTyped(t *testing.T) {
 		b := s.browser(t)
 		b.get(s.setup(t))
 		for typed, why := range map[string]string{
-			"short7!": "Password is too short", "Password1": "Password is too common", "ada@example.com": "must not be your e-mail",
-			strings.Repeat("x", 257): "Password is too long", "": "Enter a password",
+			"short7!": "The password is too short", "Password1": "The password is too common", "ada@example.com": "must not be your e-mail",
+			strings.Repeat("x", 257): "The password is too long", "": "Enter a password",
 		} {
 			b.submit("/app/invite", fields("email", "ada@example.com", "first_name", "Ada", "last_name", "Lovelace", "password", typed))
 			b.want(http.StatusBadRequest, "/app/invite", why, `value="ada@example.com"`, `value="Ada"`, `value="Lovelace"`, `role="alert"`,
@@ -413,7 +413,7 @@ func TestSigningInAndOut(t *testing.T) {
 		}
 		for _, unknown := range []string{"nobody@example.com", "nonsense"} {
 			b.submit("/app/login", fields("email", unknown, "password", password))
-			b.want(http.StatusUnauthorized, "/app/login", "Invalid email or password")
+			b.want(http.StatusUnauthorized, "/app/login", "E-mail address or password is not right.")
 		}
 		if b.cookie() != "" {
 			t.Error("a failed sign-in gave a cookie")
@@ -804,7 +804,7 @@ func TestWhoIsThrottledIsToldForHowLongAndKeepsWhatWasTyped(t *testing.T) {
 		b.get("/app/login")
 		for range 10 {
 			b.submit("/app/login", fields("email", "ada@example.com", "password", "not "+password))
-			b.want(http.StatusUnauthorized, "/app/login", "Invalid email or password")
+			b.want(http.StatusUnauthorized, "/app/login", "E-mail address or password is not right.")
 		}
 		b.submit("/app/login", fields("email", "ada@example.com", "password", s.secret(password)))
 		b.want(http.StatusTooManyRequests, "/app/login", "There were too many attempts. Try again in 15 minutes.", `value="ada@example.com"`, `href="/app/reset-password"`)

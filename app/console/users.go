@@ -194,14 +194,39 @@ func set(q url.Values, pairs ...string) {
 type explanation struct {
 	Email    string
 	Status   string
-	Findings []struct {
-		Code, What, Person, Operator string
-		Blocks                       bool
-		Until                        *time.Time
-	}
-	Users []struct {
+	Findings []finding
+	Users    []struct {
 		ID        string
 		DeletedAt *time.Time `json:"deleted_at"`
+	}
+}
+
+// finding is one thing to know, and what can be done.
+type finding struct {
+	Code, What, Person, Operator string
+	Blocks                       bool
+	Until                        *time.Time
+	About                        string // the id of a user, identity or invite; empty: of none in particular
+	ActorType                    string `json:"actor_type"`
+
+	// Where the visitor can do something about it; empty: there is nothing, or it is not for them.
+	User   string // the page of the user whom it is about, or of who has the address
+	Invite string // the page of the invite that it is about
+}
+
+// point has the findings lead to the pages on which the visitor can do something about them.
+func (in *inside) point(e *explanation) {
+	for i := range e.Findings {
+		f := &e.Findings[i]
+		switch {
+		case strings.HasPrefix(f.About, "invite_") && in.may("invite:read"):
+			f.Invite = "/invites/" + url.PathEscape(f.About)
+		case strings.HasPrefix(f.About, "user_") && in.may("user:read"):
+			f.User = userPath(f.About)
+		}
+		if f.User == "" && len(e.Users) > 0 && in.may("user:read") {
+			f.User = userPath(e.Users[0].ID)
+		}
 	}
 }
 
@@ -219,6 +244,7 @@ func explainAddress(in *inside) error {
 	err := in.api(http.MethodGet, "/admin/explain?email="+url.QueryEscape(address), nil, &answer)
 	switch {
 	case err == nil:
+		in.point(&answer.Explanation)
 		v.Data = answer.Explanation
 	case fault.KindOf(err) != fault.Invalid:
 		return err

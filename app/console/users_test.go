@@ -504,7 +504,7 @@ func TestWhatSomebodyMayNotDoIsNotOffered(t *testing.T) {
 		b.want(http.StatusOK, hers, `<option value="editor">`)
 		b.wantNot(`<option value="admin">`, `<option value="auditor">`)
 		b.post(hers+"/roles", fields("role", "admin"))
-		b.want(http.StatusForbidden, hers+"/roles", "One of these roles may do more than you")
+		b.want(http.StatusForbidden, hers+"/roles", "This role may do more than you")
 		b.get(theirs)
 		b.want(http.StatusOK, theirs, "This user may do more than you", "root@example.com")
 		b.wantNot(theirs + "/")
