@@ -344,7 +344,7 @@ func TestWhoHasNoPasswordIsToldHowToGetOne(t *testing.T) {
 		// By a sign-in of a while ago it is not.
 		s.age(t, 6*time.Minute)
 		b.submit(passwordPage, fields("new_password", s.secret(another)))
-		b.want(http.StatusForbidden, passwordPage, auth.ErrSignInAgain.Message)
+		b.want(http.StatusForbidden, passwordPage, says(auth.ErrSignInAgain))
 		b.signInBy(b.link("/auth/user/okta/start"), "ada:ada@example.com")
 		b.want(http.StatusOK, passwordPage, "Set the password")
 		b.submit(passwordPage, fields("new_password", "short"))
@@ -387,7 +387,7 @@ func TestWhoHasNoPasswordIsToldHowToGetOne(t *testing.T) {
 		b.wantNot("/app/account/methods/add/")
 		b.get("/app/account/methods/add/okta")
 		b.submit("/app/account/methods/add/okta", nil)
-		b.want(http.StatusForbidden, "/app/account/methods/add/okta", html.EscapeString(link.ErrPrimaryEmail.Message))
+		b.want(http.StatusForbidden, "/app/account/methods/add/okta", html.EscapeString(says(link.ErrPrimaryEmail)))
 	})
 }
 
@@ -568,7 +568,7 @@ func TestSignInMethodsAreAddedAndRemoved(t *testing.T) {
 		other := s.browser(t)
 		other.signInBy(oktaStart, "grace:grace@example.com")
 		b.comeBack(begin(), "grace")
-		b.want(http.StatusBadRequest, methodsPage, link.ErrLinked.Message)
+		b.want(http.StatusBadRequest, methodsPage, says(link.ErrLinked))
 		for _, reason := range []string{"<script>alert(1)</script>", "internal", "sign_in_declined"} {
 			b.get(methodsPage + "?problem=" + url.QueryEscape(reason))
 			b.wantNot("<script>alert")
@@ -705,7 +705,7 @@ func TestAnAccountIsDeletedByItsOwner(t *testing.T) {
 		root.signIn("root@example.com")
 		root.get(deletePage)
 		root.submit(deletePage, fields("confirmation", "root@example.com", "current_password", password))
-		root.want(http.StatusBadRequest, deletePage, user.ErrLastAdmin.Message)
+		root.want(http.StatusBadRequest, deletePage, says(user.ErrLastAdmin))
 		if !root.alive() {
 			t.Error("the last administrator is signed out")
 		}
@@ -721,7 +721,7 @@ func TestWhoHasNoPasswordDeletesTheAccountByAFreshSignIn(t *testing.T) {
 		b.want(http.StatusOK, deletePage, "You have no password", "Sign in once more with "+oktaShown)
 		b.wantNot("current_password")
 		b.submit(deletePage, fields("confirmation", "ada@example.com"))
-		b.want(http.StatusForbidden, deletePage, auth.ErrSignInAgain.Message, `value="ada@example.com"`)
+		b.want(http.StatusForbidden, deletePage, says(auth.ErrSignInAgain), `value="ada@example.com"`)
 		b.signInBy(b.link("/auth/user/okta/start"), "ada:ada@example.com")
 		b.want(http.StatusOK, deletePage)
 		b.submit(deletePage, fields("confirmation", "ada@example.com"))

@@ -107,7 +107,7 @@ func TestSetupLinkMakesTheFirstAdmin(t *testing.T) {
 		}
 		second := s.browser(t)
 		second.get(path)
-		second.want(http.StatusBadRequest, "/app/invite", user.ErrInviteUsed.Message, `href="/app/login"`)
+		second.want(http.StatusBadRequest, "/app/invite", says(user.ErrInviteUsed), `href="/app/login"`)
 	})
 }
 
@@ -118,9 +118,9 @@ func TestSetupLinkIsDeadOnceThereIsAnAdmin(t *testing.T) {
 		b.get(path)
 		s.person(t, "root@example.com", user.RoleAdmin)
 		b.submit("/app/invite", fields("email", "ada@example.com", "password", password))
-		b.want(http.StatusBadRequest, "/app/invite", user.ErrSetupDone.Message, `href="/app/login"`)
+		b.want(http.StatusBadRequest, "/app/invite", says(user.ErrSetupDone), `href="/app/login"`)
 		b.get(path)
-		b.want(http.StatusBadRequest, "/app/invite", user.ErrSetupDone.Message, `href="/app/login"`)
+		b.want(http.StatusBadRequest, "/app/invite", says(user.ErrSetupDone), `href="/app/login"`)
 		s.wantNoUser(t, "ada@example.com")
 	})
 }
@@ -262,7 +262,7 @@ func TestInviteOpenedBySomebodyElse(t *testing.T) {
 		}
 		token := s.users.InviteToken(invite, user.ByHand)
 		b.do("POST", "/app/invite", form, strings.NewReader(fields("token", token, "as", string(session.ID)).Encode()))
-		b.want(http.StatusBadRequest, "/app/invite", link.ErrSignedIn.Message)
+		b.want(http.StatusBadRequest, "/app/invite", says(link.ErrSignedIn))
 		s.wantNoUser(t, "ada@example.com")
 
 		b.get(path)
@@ -329,19 +329,19 @@ func TestDeadLinksSayWhy(t *testing.T) {
 		s.setup(t)
 		_, good := s.invite(t, "good@example.com")
 		for path, why := range map[string]string{
-			renewedPath:                      user.ErrInviteRenewed.Message,
-			withdrawnPath:                    user.ErrInviteRevoked.Message,
-			usedPath:                         user.ErrInviteUsed.Message,
-			deletedPath:                      user.ErrInviteRevoked.Message,
+			renewedPath:                      says(user.ErrInviteRenewed),
+			withdrawnPath:                    says(user.ErrInviteRevoked),
+			usedPath:                         says(user.ErrInviteUsed),
+			deletedPath:                      says(user.ErrInviteRevoked),
 			oldSetup:                         "This invite was ", // renewed or withdrawn: that is package user's to say
-			good + "x":                       user.ErrInviteToken.Message,
-			"/app/invite":                    user.ErrInviteToken.Message,
-			"/app/invite?token=":             user.ErrInviteToken.Message,
-			"/app/invite?token=%00%ff":       user.ErrInviteToken.Message,
-			"/app/invite?token=%zz":          user.ErrInviteToken.Message,
-			"/app/invite?token=<b>a.b.c</b>": user.ErrInviteToken.Message,
-			"/app/invite?other=" + good[18:]: user.ErrInviteToken.Message,
-			"/app/invite?token=eyJhbGciOiJub25lIn0.e30.": user.ErrInviteToken.Message,
+			good + "x":                       says(user.ErrInviteToken),
+			"/app/invite":                    says(user.ErrInviteToken),
+			"/app/invite?token=":             says(user.ErrInviteToken),
+			"/app/invite?token=%00%ff":       says(user.ErrInviteToken),
+			"/app/invite?token=%zz":          says(user.ErrInviteToken),
+			"/app/invite?token=<b>a.b.c</b>": says(user.ErrInviteToken),
+			"/app/invite?other=" + good[18:]: says(user.ErrInviteToken),
+			"/app/invite?token=eyJhbGciOiJub25lIn0.e30.": says(user.ErrInviteToken),
 		} {
 			b := s.browser(t)
 			b.get(path)
@@ -369,7 +369,7 @@ func TestExpiredLinkSaysSo(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 		b := s.browser(t)
 		b.get(path)
-		b.want(http.StatusBadRequest, "/app/invite", user.ErrInviteExpired.Message, `href="/app/login"`)
+		b.want(http.StatusBadRequest, "/app/invite", says(user.ErrInviteExpired), `href="/app/login"`)
 	})
 }
 
@@ -489,7 +489,7 @@ func TestDeactivatedUserIsToldSo(t *testing.T) {
 		b.get("/app")
 		b.want(http.StatusOK, "/app/login")
 		b.signIn("ada@example.com")
-		b.want(http.StatusForbidden, "/app/login", link.ErrDeactivated.Message)
+		b.want(http.StatusForbidden, "/app/login", says(link.ErrDeactivated))
 	})
 }
 
@@ -728,7 +728,7 @@ func TestSameFormSentManyTimesAtOnceMakesOneAccount(t *testing.T) {
 			switch {
 			case b.page.status == http.StatusOK && strings.Contains(b.page.body, "editor"):
 				in++
-			case b.page.status == http.StatusBadRequest && strings.Contains(b.page.body, user.ErrInviteUsed.Message):
+			case b.page.status == http.StatusBadRequest && strings.Contains(b.page.body, says(user.ErrInviteUsed)):
 			default:
 				t.Errorf("%s: %d\n%s", b.page.path, b.page.status, b.page.body)
 			}

@@ -283,7 +283,7 @@ func TestRolesAreGivenAndTaken(t *testing.T) {
 		b.follow("Take away")
 		b.want(http.StatusOK, mine+"/roles/remove", "perhaps not give it back to yourself")
 		b.submit(mine+"/roles/remove", nil)
-		b.want(http.StatusBadRequest, mine+"/roles/remove", user.ErrLastAdmin.Message)
+		b.want(http.StatusBadRequest, mine+"/roles/remove", says(user.ErrLastAdmin))
 		s.person(t, "second@example.com", user.RoleAdmin)
 		b.post(mine+"/roles/remove", fields("role", "admin"))
 		b.want(http.StatusForbidden, mine)
