@@ -390,7 +390,7 @@ func TestRefusedPasswordsKeepWhatElseWasTyped(t *testing.T) {
 		b.submit("/app/invite", fields("email", "", "password", password))
 		b.want(http.StatusBadRequest, "/app/invite", "Enter your e-mail address")
 		b.submit("/app/invite", fields("email", "ada@example.com", "first_name", strings.Repeat("a", 2000), "password", password))
-		b.want(http.StatusBadRequest, "/app/invite", "first_name must be text")
+		b.want(http.StatusBadRequest, "/app/invite", "The first name is too long")
 		s.wantNoUser(t, "ada@example.com")
 		b.submit("/app/invite", fields("first_name", "Ada", "password", password))
 		b.want(http.StatusOK, "/app", "Ada Lovelace", "admin")

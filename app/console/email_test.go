@@ -189,7 +189,7 @@ func TestFormForAnotherAddressSaysWhatIsWrongAndNothingOfOthers(t *testing.T) {
 		// Only who has opened the link learns it.
 		b.get(s.mailedMove(t))
 		b.submit(confirmPath, nil)
-		b.want(http.StatusUnprocessableEntity, confirmPath, "Somebody else signs in by this address", "Confirm the address")
+		b.want(http.StatusUnprocessableEntity, confirmPath, "Another account has this address", "Confirm the address")
 	})
 }
 
