@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"context"
 	"io/fs"
 	"net/http"
 	"os"
@@ -212,10 +213,22 @@ func TestAdviceLeadsToThePageOnWhichItIsFollowed(t *testing.T) {
 		b.get("/app/users/explain?email=ada@example.com")
 		b.want(http.StatusOK, "/app/users/explain", `use “Reactivate” on <a href="/app/users/`+string(ada.ID)+`">the page of the user</a>.`)
 		b.wantNot("POST /admin")
+
+		// A sign-in of one address that leads to an account of another is told with that account.
+		if err := s.db.InTx(t.Context(), func(ctx context.Context) error {
+			_, err := s.db.Conn(ctx).NewUpdate().Table("latchkey_user").Set("email = ?", "countess@example.com").Where("id = ?", ada.ID).Exec(ctx)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		b.get("/app/users/explain?email=ada@example.com")
+		b.want(http.StatusOK, "/app/users/explain", "leads to an account with another address", `<a href="/app/users/`+string(ada.ID)+`">the page of the user</a>`)
+
 		support := s.browser(t)
 		support.signIn("sue@example.com")
 		support.get("/app/users/explain?email=ada@example.com")
-		support.want(http.StatusOK, "/app/users/explain", "use “Reactivate” on the page of the user.")
+		support.want(http.StatusOK, "/app/users/explain", "the page of the user")
+		support.wantNot(`href="/app/users/` + string(ada.ID))
 	})
 }
 

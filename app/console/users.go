@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
@@ -199,6 +200,31 @@ type explanation struct {
 		ID        string
 		DeletedAt *time.Time `json:"deleted_at"`
 	}
+	Identities []struct {
+		ID    string
+		Links []struct {
+			ActorType string `json:"actor_type"`
+			ActorID   string `json:"actor_id"`
+		}
+	} `json:"auth_identities"`
+}
+
+// user is the id of whom a finding is about: by itself, or by an identity, or else who has the address, or had it; empty: nobody.
+func (e explanation) user(about string) string {
+	if strings.HasPrefix(about, "user_") {
+		return about
+	}
+	for _, i := range e.Identities {
+		for _, l := range i.Links {
+			if i.ID == about && l.ActorType == link.ActorUser {
+				return l.ActorID
+			}
+		}
+	}
+	if len(e.Users) > 0 {
+		return e.Users[0].ID
+	}
+	return ""
 }
 
 // finding is one thing to know, and what can be done.
@@ -207,10 +233,9 @@ type finding struct {
 	Blocks                       bool
 	Until                        *time.Time
 	About                        string // the id of a user, identity or invite; empty: of none in particular
-	ActorType                    string `json:"actor_type"`
 
 	// Where the visitor can do something about it; empty: there is nothing, or it is not for them.
-	User   string // the page of the user whom it is about, or of who has the address
+	User   string // the page of the user whom it is about
 	Invite string // the page of the invite that it is about
 }
 
@@ -218,14 +243,11 @@ type finding struct {
 func (in *inside) point(e *explanation) {
 	for i := range e.Findings {
 		f := &e.Findings[i]
-		switch {
-		case strings.HasPrefix(f.About, "invite_") && in.may("invite:read"):
+		if strings.HasPrefix(f.About, "invite_") && in.may("invite:read") {
 			f.Invite = "/invites/" + url.PathEscape(f.About)
-		case strings.HasPrefix(f.About, "user_") && in.may("user:read"):
-			f.User = userPath(f.About)
 		}
-		if f.User == "" && len(e.Users) > 0 && in.may("user:read") {
-			f.User = userPath(e.Users[0].ID)
+		if id := e.user(f.About); id != "" && in.may("user:read") {
+			f.User = userPath(id)
 		}
 	}
 }
