@@ -222,7 +222,7 @@ func TestAdviceLeadsToThePageOnWhichItIsFollowed(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.get("/app/users/explain?email=ada@example.com")
-		b.want(http.StatusOK, "/app/users/explain", "leads to an account with another address", `<a href="/app/users/`+string(ada.ID)+`">the page of the user</a>`)
+		b.want(http.StatusOK, "/app/users/explain", "leads to an account with another address", `<a href="/app/users/`+string(ada.ID)+`">the page of the user</a> to see who it is.`)
 
 		support := s.browser(t)
 		support.signIn("sue@example.com")
