@@ -368,7 +368,7 @@ func TestAUserIsDeletedByTypingWhoItIsAndRestored(t *testing.T) {
 		b.want(http.StatusOK, path, "The user is back", "Active", "There is nothing by which they could sign in")
 		b.wantNot("Send reset mail")
 		b.post(path+"/reset-password", nil) // as by a page from before
-		b.want(http.StatusBadRequest, path+"/reset-password", link.ErrNoWay.Message)
+		b.want(http.StatusBadRequest, path+"/reset-password", says(link.ErrNoWay))
 		if u := s.user(t, "ada@example.com"); u.ID != ada.ID || !u.HasRole("member") {
 			t.Errorf("restored is %+v", u)
 		}
