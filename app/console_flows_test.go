@@ -253,7 +253,7 @@ func (s *consoleSite) users(t *testing.T) {
 	s.ada.follow("Look at them, or restore them").press("Restore").says("The user is back")
 	s.ada.open("/app/users?q=nobodyhere").says("Nobody matches")
 	s.ada.open("/app/users/explain?email=grace%40example.com").photographed("explain").says("grace@example.com")
-	s.ada.open("/app/users/" + url.PathEscape("user_01ARZ3NDEKTSV4RRFFQ69G5FAV")).says("No such user")
+	s.ada.open("/app/users/" + url.PathEscape("user_01ARZ3NDEKTSV4RRFFQ69G5FAV")).says("There is no such user")
 }
 
 // kept has a session end while somebody types: once they have signed in again, in another tab, what they typed is sent as it was, and by

@@ -1,5 +1,10 @@
 package link
 
+import (
+	"maps"
+	"slices"
+)
+
 // Advice says what is so, and in one sentence each what the person who cannot get in and the operator can do about it. Where
 // it says ADDRESS, the address goes: it is left out because text that is made to be copied into a shell must not hold what
 // strangers chose.
@@ -36,6 +41,9 @@ func AdviceFor(reason string) (a Advice, ok bool) {
 	a, ok = advice[reason]
 	return a, ok
 }
+
+// Advised are all the reasons and codes that AdviceFor has advice on, sorted: for who puts it into words of their own.
+func Advised() []string { return slices.Sorted(maps.Keys(advice)) }
 
 var advice = map[string]Advice{
 	FoundNothing: {

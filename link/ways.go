@@ -152,7 +152,7 @@ func (s *Service) opensNoMore(ctx context.Context, session auth.Session, provide
 	}
 	for _, actorType := range types {
 		if k := s.kinds[actorType]; actorType != session.ActorType && k.allows(provider) && !k.allows(session.Provider) {
-			return ErrProvider.Msg("You would sign in by this as %s, too, and not by what you have signed in with. Sign in as %s, then add it.", actorType, actorType)
+			return ErrProvider.About(actorType, "You would sign in by this as %s, too, and not by what you have signed in with. Sign in as %s, then add it.", actorType, actorType)
 		}
 	}
 	return nil

@@ -107,7 +107,7 @@ func TestSetupLinkMakesTheFirstAdmin(t *testing.T) {
 		}
 		second := s.browser(t)
 		second.get(path)
-		second.want(http.StatusBadRequest, "/app/invite", user.ErrInviteUsed.Message, `href="/app/login"`)
+		second.want(http.StatusBadRequest, "/app/invite", says(user.ErrInviteUsed), `href="/app/login"`)
 	})
 }
 
@@ -118,9 +118,9 @@ func TestSetupLinkIsDeadOnceThereIsAnAdmin(t *testing.T) {
 		b.get(path)
 		s.person(t, "root@example.com", user.RoleAdmin)
 		b.submit("/app/invite", fields("email", "ada@example.com", "password", password))
-		b.want(http.StatusBadRequest, "/app/invite", user.ErrSetupDone.Message, `href="/app/login"`)
+		b.want(http.StatusBadRequest, "/app/invite", says(user.ErrSetupDone), `href="/app/login"`)
 		b.get(path)
-		b.want(http.StatusBadRequest, "/app/invite", user.ErrSetupDone.Message, `href="/app/login"`)
+		b.want(http.StatusBadRequest, "/app/invite", says(user.ErrSetupDone), `href="/app/login"`)
 		s.wantNoUser(t, "ada@example.com")
 	})
 }
@@ -131,7 +131,7 @@ func TestSetupLinkMakesAMemberWithThatAddressTheFirstAdmin(t *testing.T) {
 		b := s.browser(t)
 		b.get(s.setup(t))
 		b.submit("/app/invite", fields("email", "ada@example.com", "password", "not "+password))
-		b.want(http.StatusUnauthorized, "/app/invite", "Invalid email or password", `value="ada@example.com"`)
+		b.want(http.StatusUnauthorized, "/app/invite", "E-mail address or password is not right.", `value="ada@example.com"`)
 		if b.cookie() != "" {
 			t.Error("somebody who was refused has a cookie")
 		}
@@ -166,7 +166,7 @@ func TestInviteForSomebodyWithAnIdentity(t *testing.T) {
 		b := s.browser(t)
 		b.get(path)
 		b.submit("/app/invite", fields("first_name", "Ada", "password", s.secret("not her password")))
-		b.want(http.StatusUnauthorized, "/app/invite", "Invalid email or password", `value="Ada"`, `role="alert"`)
+		b.want(http.StatusUnauthorized, "/app/invite", "E-mail address or password is not right.", `value="Ada"`, `role="alert"`)
 		s.wantNoUser(t, "ada@example.com")
 		b.submit("/app/invite", fields("password", s.secret(password)))
 		b.want(http.StatusOK, "/app", "Ada", "editor")
@@ -262,7 +262,7 @@ func TestInviteOpenedBySomebodyElse(t *testing.T) {
 		}
 		token := s.users.InviteToken(invite, user.ByHand)
 		b.do("POST", "/app/invite", form, strings.NewReader(fields("token", token, "as", string(session.ID)).Encode()))
-		b.want(http.StatusBadRequest, "/app/invite", link.ErrSignedIn.Message)
+		b.want(http.StatusBadRequest, "/app/invite", says(link.ErrSignedIn))
 		s.wantNoUser(t, "ada@example.com")
 
 		b.get(path)
@@ -329,19 +329,19 @@ func TestDeadLinksSayWhy(t *testing.T) {
 		s.setup(t)
 		_, good := s.invite(t, "good@example.com")
 		for path, why := range map[string]string{
-			renewedPath:                      user.ErrInviteRenewed.Message,
-			withdrawnPath:                    user.ErrInviteRevoked.Message,
-			usedPath:                         user.ErrInviteUsed.Message,
-			deletedPath:                      user.ErrInviteRevoked.Message,
+			renewedPath:                      says(user.ErrInviteRenewed),
+			withdrawnPath:                    says(user.ErrInviteRevoked),
+			usedPath:                         says(user.ErrInviteUsed),
+			deletedPath:                      says(user.ErrInviteRevoked),
 			oldSetup:                         "This invite was ", // renewed or withdrawn: that is package user's to say
-			good + "x":                       user.ErrInviteToken.Message,
-			"/app/invite":                    user.ErrInviteToken.Message,
-			"/app/invite?token=":             user.ErrInviteToken.Message,
-			"/app/invite?token=%00%ff":       user.ErrInviteToken.Message,
-			"/app/invite?token=%zz":          user.ErrInviteToken.Message,
-			"/app/invite?token=<b>a.b.c</b>": user.ErrInviteToken.Message,
-			"/app/invite?other=" + good[18:]: user.ErrInviteToken.Message,
-			"/app/invite?token=eyJhbGciOiJub25lIn0.e30.": user.ErrInviteToken.Message,
+			good + "x":                       says(user.ErrInviteToken),
+			"/app/invite":                    says(user.ErrInviteToken),
+			"/app/invite?token=":             says(user.ErrInviteToken),
+			"/app/invite?token=%00%ff":       says(user.ErrInviteToken),
+			"/app/invite?token=%zz":          says(user.ErrInviteToken),
+			"/app/invite?token=<b>a.b.c</b>": says(user.ErrInviteToken),
+			"/app/invite?other=" + good[18:]: says(user.ErrInviteToken),
+			"/app/invite?token=eyJhbGciOiJub25lIn0.e30.": says(user.ErrInviteToken),
 		} {
 			b := s.browser(t)
 			b.get(path)
@@ -369,7 +369,7 @@ func TestExpiredLinkSaysSo(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 		b := s.browser(t)
 		b.get(path)
-		b.want(http.StatusBadRequest, "/app/invite", user.ErrInviteExpired.Message, `href="/app/login"`)
+		b.want(http.StatusBadRequest, "/app/invite", says(user.ErrInviteExpired), `href="/app/login"`)
 	})
 }
 
@@ -378,8 +378,8 @@ func TestRefusedPasswordsKeepWhatElseWasTyped(t *testing.T) {
 		b := s.browser(t)
 		b.get(s.setup(t))
 		for typed, why := range map[string]string{
-			"short7!": "Password is too short", "Password1": "Password is too common", "ada@example.com": "must not be your e-mail",
-			strings.Repeat("x", 257): "Password is too long", "": "Enter a password",
+			"short7!": "The password is too short", "Password1": "The password is too common", "ada@example.com": "must not be your e-mail",
+			strings.Repeat("x", 257): "The password is too long", "": "Enter a password",
 		} {
 			b.submit("/app/invite", fields("email", "ada@example.com", "first_name", "Ada", "last_name", "Lovelace", "password", typed))
 			b.want(http.StatusBadRequest, "/app/invite", why, `value="ada@example.com"`, `value="Ada"`, `value="Lovelace"`, `role="alert"`,
@@ -390,7 +390,7 @@ func TestRefusedPasswordsKeepWhatElseWasTyped(t *testing.T) {
 		b.submit("/app/invite", fields("email", "", "password", password))
 		b.want(http.StatusBadRequest, "/app/invite", "Enter your e-mail address")
 		b.submit("/app/invite", fields("email", "ada@example.com", "first_name", strings.Repeat("a", 2000), "password", password))
-		b.want(http.StatusBadRequest, "/app/invite", "first_name must be text")
+		b.want(http.StatusBadRequest, "/app/invite", "The first name is too long")
 		s.wantNoUser(t, "ada@example.com")
 		b.submit("/app/invite", fields("first_name", "Ada", "password", password))
 		b.want(http.StatusOK, "/app", "Ada Lovelace", "admin")
@@ -413,7 +413,7 @@ func TestSigningInAndOut(t *testing.T) {
 		}
 		for _, unknown := range []string{"nobody@example.com", "nonsense"} {
 			b.submit("/app/login", fields("email", unknown, "password", password))
-			b.want(http.StatusUnauthorized, "/app/login", "Invalid email or password")
+			b.want(http.StatusUnauthorized, "/app/login", "E-mail address or password is not right.")
 		}
 		if b.cookie() != "" {
 			t.Error("a failed sign-in gave a cookie")
@@ -489,7 +489,7 @@ func TestDeactivatedUserIsToldSo(t *testing.T) {
 		b.get("/app")
 		b.want(http.StatusOK, "/app/login")
 		b.signIn("ada@example.com")
-		b.want(http.StatusForbidden, "/app/login", link.ErrDeactivated.Message)
+		b.want(http.StatusForbidden, "/app/login", says(link.ErrDeactivated))
 	})
 }
 
@@ -728,7 +728,7 @@ func TestSameFormSentManyTimesAtOnceMakesOneAccount(t *testing.T) {
 			switch {
 			case b.page.status == http.StatusOK && strings.Contains(b.page.body, "editor"):
 				in++
-			case b.page.status == http.StatusBadRequest && strings.Contains(b.page.body, user.ErrInviteUsed.Message):
+			case b.page.status == http.StatusBadRequest && strings.Contains(b.page.body, says(user.ErrInviteUsed)):
 			default:
 				t.Errorf("%s: %d\n%s", b.page.path, b.page.status, b.page.body)
 			}
@@ -804,7 +804,7 @@ func TestWhoIsThrottledIsToldForHowLongAndKeepsWhatWasTyped(t *testing.T) {
 		b.get("/app/login")
 		for range 10 {
 			b.submit("/app/login", fields("email", "ada@example.com", "password", "not "+password))
-			b.want(http.StatusUnauthorized, "/app/login", "Invalid email or password")
+			b.want(http.StatusUnauthorized, "/app/login", "E-mail address or password is not right.")
 		}
 		b.submit("/app/login", fields("email", "ada@example.com", "password", s.secret(password)))
 		b.want(http.StatusTooManyRequests, "/app/login", "There were too many attempts. Try again in 15 minutes.", `value="ada@example.com"`, `href="/app/reset-password"`)

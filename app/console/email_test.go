@@ -74,7 +74,7 @@ func TestAddressIsChangedByThePagesAndTheMailedLink(t *testing.T) {
 		b.want(http.StatusBadRequest, confirmPath, deadConfirm)
 
 		elsewhere.signIn("ada@example.com")
-		elsewhere.want(http.StatusUnauthorized, "/app/login", "Invalid email or password")
+		elsewhere.want(http.StatusUnauthorized, "/app/login", "E-mail address or password is not right.")
 		elsewhere.signIn("ada@lovelace.example")
 		elsewhere.want(http.StatusOK, "/app", "ada@lovelace.example")
 	})
@@ -93,7 +93,7 @@ func TestLinkForAnAddressThatIsOpenedSignedOutAsksToSignInFirst(t *testing.T) {
 		phone.want(http.StatusOK, confirmPath, "Sign in", "sign in as who asked for it")
 		phone.wantNot("new@example.com", "ada@example.com", "Confirm the address") // whoever holds the link learns nothing
 		phone.submit("/app/login", fields("email", "ada@example.com", "password", "not "+password))
-		phone.want(http.StatusUnauthorized, "/app/login", "Invalid email or password", "sign in as who asked for it")
+		phone.want(http.StatusUnauthorized, "/app/login", "E-mail address or password is not right.", "sign in as who asked for it")
 		phone.submit("/app/login", fields("email", "ada@example.com", "password", password))
 		phone.want(http.StatusOK, "/app/login", "Confirm your new e-mail address", "<strong>new@example.com</strong>")
 		phone.submit(confirmPath, nil)
@@ -189,7 +189,7 @@ func TestFormForAnotherAddressSaysWhatIsWrongAndNothingOfOthers(t *testing.T) {
 		// Only who has opened the link learns it.
 		b.get(s.mailedMove(t))
 		b.submit(confirmPath, nil)
-		b.want(http.StatusUnprocessableEntity, confirmPath, "Somebody else signs in by this address", "Confirm the address")
+		b.want(http.StatusUnprocessableEntity, confirmPath, "Another account has this address", "Confirm the address")
 	})
 }
 

@@ -96,7 +96,7 @@ func (c *Console) may(v *visitor, permission string) bool {
 var errSignedOut = says(fault.Unauthorized, "signed_out")
 
 // api asks the API as the visitor. path is as the API has it, query included; body, if not nil, is sent as JSON, and the answer is
-// read into out, if not nil. Its error is the API's, with status, reason and message; errSignedOut where the session has ended.
+// read into out, if not nil. Its error is the API's, with status, reason, detail and message; errSignedOut where the session has ended.
 func (in *inside) api(method, path string, body, out any) error {
 	var sent io.Reader = http.NoBody
 	if body != nil {
@@ -131,7 +131,7 @@ func (in *inside) api(method, path string, body, out any) error {
 		}
 		return nil
 	}
-	var said struct{ Message, Reason string }
+	var said struct{ Message, Reason, Detail string }
 	if err := json.Unmarshal(answer.body.Bytes(), &said); err != nil {
 		return fmt.Errorf("answer of %s %s: %w", method, r.URL.Path, err)
 	}
@@ -139,7 +139,7 @@ func (in *inside) api(method, path string, body, out any) error {
 		return errSignedOut
 	}
 	f := fault.New(web.Kind(answer.status), said.Reason, said.Message)
-	f.RetryAfter = web.RetryAfter(answer.header)
+	f.Detail, f.RetryAfter = said.Detail, web.RetryAfter(answer.header)
 	return f
 }
 

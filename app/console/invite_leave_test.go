@@ -47,7 +47,7 @@ func TestWhoIsSignedInAsSomebodyElseComesToTheInviteByOneButton(t *testing.T) {
 		// Sent once more, it signs out nobody whom it did not name.
 		b.page = shown
 		b.submitNamed("leave")
-		b.want(http.StatusBadRequest, "/app/invite", user.ErrInviteUsed.Message)
+		b.want(http.StatusBadRequest, "/app/invite", says(user.ErrInviteUsed))
 		b.get("/app")
 		b.want(http.StatusOK, "/app", "ada@example.com")
 	})

@@ -304,7 +304,7 @@ func TestAnInviteIsSentAgainRevokedAndMadeAgain(t *testing.T) {
 		fresh := b.inviteLink()
 		stranger := s.browser(t)
 		stranger.get(old)
-		stranger.want(http.StatusBadRequest, "/app/invite", user.ErrInviteRenewed.Message)
+		stranger.want(http.StatusBadRequest, "/app/invite", says(user.ErrInviteRenewed))
 		stranger.get(fresh)
 		stranger.want(http.StatusOK, "/app/invite", "grace@example.com")
 

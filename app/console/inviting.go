@@ -17,18 +17,18 @@ import (
 
 // What is said of invites by the pages themselves.
 var (
-	errMayNotInvite    = fault.New(fault.Forbidden, "insufficient_permissions", "You may not invite anybody here. Ask an administrator.")
-	errNoAddress       = fault.New(fault.Invalid, "addresses_missing", "Enter at least one e-mail address.")
+	errMayNotInvite    = says(fault.Forbidden, "may_not_invite")
+	errNoAddress       = says(fault.Invalid, "addresses_missing")
 	errManyAddresses   = says(fault.Invalid, "addresses_many")
 	errListTooLarge    = says(fault.TooLarge, "list_too_large")
-	errNoRole          = fault.New(fault.Invalid, "roles_missing", "Choose at least one role.")
-	errSpan            = fault.New(fault.Invalid, "span_invalid", "Choose how long the invite is open.")
-	errInviteAccepted  = fault.New(fault.Conflict, "invite_used", "This invite was accepted meanwhile, so nothing was done.")
-	errInviteRevoked   = fault.New(fault.Conflict, "invite_not_found", "This invite was revoked meanwhile, so nothing was done.")
-	errOneNotInvited   = fault.New(fault.Invalid, "not_invited", "One of the addresses was not invited. It is below: mend it, and send it again.")
-	errSomeNotInvited  = fault.New(fault.Invalid, "not_invited", "Some of the addresses were not invited. They are below: mend them, and send them again.")
-	errNobodyInvited   = fault.New(fault.Invalid, "not_invited", "Nobody was invited. Mend the addresses below, and send them again.")
-	errAddressRejected = fault.New(fault.Invalid, "not_invited", "This was not sent. Mend it below, and send it again.")
+	errNoRole          = says(fault.Invalid, "roles_missing")
+	errSpan            = says(fault.Invalid, "span_invalid")
+	errInviteAccepted  = says(fault.Conflict, "invite_accepted_meanwhile")
+	errInviteRevoked   = says(fault.Conflict, "invite_revoked_meanwhile")
+	errOneNotInvited   = says(fault.Invalid, "one_not_invited")
+	errSomeNotInvited  = says(fault.Invalid, "some_not_invited")
+	errNobodyInvited   = says(fault.Invalid, "nobody_invited")
+	errAddressRejected = says(fault.Invalid, "address_not_invited")
 )
 
 // mostInvited is how many addresses the API takes at a time.
@@ -63,12 +63,18 @@ type inviteResult struct {
 	Invite  *invite // that was made, or that there was already; nil: none is to be seen
 	Made    bool
 	Reason  string // why not, by which the catalogue may have a text; empty: it was made
+	Detail  string
 	Message string
 	Told    bool // the catalogue has one
 }
 
 // Open reports whether there is an open invite, made now or before.
 func (r inviteResult) Open() bool { return r.Invite != nil && r.Invite.Open() }
+
+// Problem is why the address was not invited, where there are no words for that beside an address.
+func (r inviteResult) Problem() *problem {
+	return &problem{Status: http.StatusBadRequest, Reason: r.Reason, Detail: r.Detail, Message: r.Message}
+}
 
 // beginInvites shows the form, for an address that was invited before with what it was invited with.
 func beginInvites(in *inside) error {
@@ -162,15 +168,16 @@ func (in *inside) showInviting(f form, results []inviteResult, wrong error) erro
 
 // inviteFields are the fields that the error of the whole form is about.
 func inviteFields(wrong error) []string {
-	switch reasonOf(wrong) {
-	case errNoAddress.Reason, errManyAddresses.Reason, errSomeNotInvited.Reason:
+	f, _ := fault.Of(wrong)
+	switch f.Reason {
+	case errNoAddress.Reason, errManyAddresses.Reason, errOneNotInvited.Reason, errSomeNotInvited.Reason, errNobodyInvited.Reason, errAddressRejected.Reason:
 		return []string{"emails"}
 	case errNoRole.Reason, "role_beyond_caller":
 		return []string{"roles"}
 	case errSpan.Reason:
 		return []string{"expires_in"}
 	case "invite_value_invalid":
-		return []string{"message"}
+		return []string{f.Detail}
 	}
 	return nil
 }
@@ -240,7 +247,7 @@ func (in *inside) inviteEach(f form, people []addressee) ([]inviteResult, error)
 	var answer struct {
 		Invites []struct {
 			Invite *invite
-			Error  *struct{ Message, Reason string }
+			Error  *struct{ Message, Reason, Detail string }
 		}
 	}
 	if asked["emails"] = addresses; len(addresses) > 0 {
@@ -250,7 +257,7 @@ func (in *inside) inviteEach(f form, people []addressee) ([]inviteResult, error)
 	}
 	for i, a := range answer.Invites {
 		if r := fresh[i]; a.Error != nil {
-			r.Reason, r.Message = a.Error.Reason, a.Error.Message
+			r.Reason, r.Detail, r.Message = a.Error.Reason, a.Error.Detail, a.Error.Message
 		} else if r.Invite, r.Made = a.Invite, true; r.Invite != nil {
 			in.offer(r.Invite)
 		}

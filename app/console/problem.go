@@ -15,20 +15,23 @@ import (
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
-// problem is what a page says is wrong: the text reason.REASON or, if there is none, the message.
+// problem is what a page says is wrong: the text reason.REASON.DETAIL, reason.REASON or, of a reason that is none of ours, the message.
 type problem struct {
-	Status     int
-	Reason     string
-	Message    string
-	RetryAfter time.Duration
-	Fields     []string // which it is about, the one to mend first in front
-	Called     string   // who is signed in; empty: nobody, or somebody without a name
+	Status       int
+	Reason       string
+	Detail       string // what exactly it is about, as the API says it; empty: nothing more
+	Message      string // in English, whatever language the texts are in
+	RetryAfter   time.Duration
+	Fields       []string // which it is about, the one to mend first in front
+	Called       string   // who is signed in; empty: nobody, or somebody without a name
+	Line, Column int      // where in what was typed, from 1; 0: it is not known
 }
 
 // Minutes is for how long to wait, as people say it: at least one.
 func (p *problem) Minutes() int { return max(1, int((p.RetryAfter+time.Minute-1)/time.Minute)) }
 
-func (p *problem) isAbout(field string) bool { return slices.Contains(p.Fields, field) }
+// IsAbout reports whether the field is to be mended.
+func (p *problem) IsAbout(field string) bool { return slices.Contains(p.Fields, field) }
 
 // says is a fault of the pages themselves, which they say by the text reason.REASON.
 func says(kind fault.Kind, reason string) *fault.Error { return fault.New(kind, reason, reason) }
@@ -103,7 +106,7 @@ func problemOf(err error) *problem {
 	if !ok || f.Kind == fault.Internal {
 		return nil
 	}
-	p := &problem{Status: web.Status(f.Kind), Reason: f.Reason, Message: f.Message, RetryAfter: f.RetryAfter}
+	p := &problem{Status: web.Status(f.Kind), Reason: f.Reason, Detail: f.Detail, Message: f.Message, RetryAfter: f.RetryAfter}
 	is := func(target *fault.Error) bool { return errors.Is(err, target) || f.Reason == target.Reason } // of the API's only the reason is left
 	switch {
 	case is(errNoMethod):
@@ -111,9 +114,12 @@ func problemOf(err error) *problem {
 	case is(errNoCode):
 		p.Fields = []string{"code"}
 	case f.Reason == user.ErrInvalid.Reason:
-		p.Fields = fieldOfUser(f.Message)
-	case is(errMetadata):
+		p.Fields = []string{f.Detail}
+	case is(errMetadata), is(errNoObject), is(errTwice):
 		p.Fields = []string{"metadata"}
+		if at := new(syntaxError); errors.As(err, at) {
+			p.Line, p.Column = at.line, at.column
+		}
 	case is(errConfirm):
 		p.Fields = []string{"confirm"}
 	case is(errNoRoleNamed):

@@ -53,13 +53,13 @@ func TestTheSignInPageTellsWhatHasComeOfAProviderInOurWordsAlone(t *testing.T) {
 			status int
 			text   string
 		}{
-			"sign_in_declined":                {401, auth.ErrDeclined.Message},
+			"sign_in_declined":                {401, says(auth.ErrDeclined)},
 			"invalid_credentials":             {401, "was started in another browser. Start again."},
 			"too_many_attempts":               {429, "too many attempts"},
-			"user_deactivated":                {403, link.ErrDeactivated.Message},
+			"user_deactivated":                {403, says(link.ErrDeactivated)},
 			"provider_not_allowed":            {400, "Choose another way."},
 			"internal":                        {503, "on our side"},
-			"provider_unavailable":            {503, auth.ErrProviderUnavailable.Message},
+			"provider_unavailable":            {503, says(auth.ErrProviderUnavailable)},
 			"next_not_local":                  {400, "did not work"},
 			"<script>alert(1)</script>":       {400, "did not work"},
 			"Call+us+at+evil.example+now!%21": {400, "did not work"},

@@ -72,8 +72,8 @@ func TestRegisteringSaysWhatIsWrongAndKeepsTheAddress(t *testing.T) {
 			says            string
 			faulty          string
 		}{
-			{"ada@example.com", "short7!", 400, "Password is too short", "password"},
-			{"ada@example.com", "Password1", 400, "Password is too common", "password"},
+			{"ada@example.com", "short7!", 400, "The password is too short", "password"},
+			{"ada@example.com", "Password1", 400, "The password is too common", "password"},
 			{"ada@example.com", "", 400, "Enter a password", "password"},
 			{"", password, 400, "Enter your e-mail address", "email"},
 			{"nonsense", password, 400, "must look like name@example.com", "email"},

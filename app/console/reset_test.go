@@ -84,7 +84,7 @@ func TestForgottenPasswordIsSetAnewByAMailedLink(t *testing.T) {
 		elsewhere.get("/app")
 		elsewhere.want(http.StatusOK, "/app/login")
 		b.signIn("ada@example.com")
-		b.want(http.StatusUnauthorized, "/app/login", "Invalid email or password")
+		b.want(http.StatusUnauthorized, "/app/login", "E-mail address or password is not right.")
 		b.submit("/app/login", fields("email", "ada@example.com", "password", newPassword))
 		b.want(http.StatusOK, "/app", "ada@example.com", "editor")
 		if u := s.user(t, "ada@example.com"); !u.EmailVerified() {
@@ -140,8 +140,8 @@ func TestRefusedPasswordDoesNotUseTheLinkUp(t *testing.T) {
 		b.get(path)
 		token := b.form("/app/reset-password").values.Get("token")
 		for typed, why := range map[string]string{
-			"short7!": "Password is too short", "Password1": "Password is too common", "ADA@example.com": "must not be your e-mail",
-			strings.Repeat("x", 257): "Password is too long", "": "Enter a password",
+			"short7!": "The password is too short", "Password1": "The password is too common", "ADA@example.com": "must not be your e-mail",
+			strings.Repeat("x", 257): "The password is too long", "": "Enter a password",
 		} {
 			b.submit(resetPath, fields("password", typed))
 			b.want(http.StatusBadRequest, resetPath, why, "Choose a new password", `readonly value="ada@example.com"`, `role="alert"`,

@@ -27,5 +27,17 @@ func (p *pages) textOr(key, otherwise string, about ...any) (any, error) {
 	return p.text(key, about...)
 }
 
-// said is what a page says of a problem.
-func (p *pages) said(of *problem) (any, error) { return p.textOr("reason."+of.Reason, of.Message, of) }
+// said is what a page says of a problem: of its detail, if there is a text for that.
+func (p *pages) said(of *problem) (any, error) {
+	key := "reason." + of.Reason
+	if of.Detail != "" && p.texts.Lookup(key+"."+of.Detail) != nil {
+		key += "." + of.Detail
+	}
+	return p.textOr(key, of.Message, of)
+}
+
+// advised is a sentence of a finding: the text advice.CODE.WHICH or, of a code that is none of ours, what the API says.
+func (p *pages) advised(which string, of finding) (any, error) {
+	otherwise := map[string]string{"what": of.What, "person": of.Person, "operator": of.Operator}[which]
+	return p.textOr("advice."+of.Code+"."+which, otherwise, of)
+}

@@ -20,6 +20,7 @@ import (
 var computedTexts = []string{
 	"reason.",  // of a problem
 	"waiting.", // of a sign-in that led to no account
+	"advice.",  // of why somebody cannot sign in
 	"flash.", "label.", "hint.",
 	"webhooks.delete_title", "webhooks.disable_title", "webhooks.rotate_title", // what is asked
 }

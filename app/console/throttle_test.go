@@ -45,7 +45,7 @@ func TestWhoHoldsTheLinkOfARegistrationDoesNotGuessWithoutEnd(t *testing.T) {
 		for i := range 10 {
 			b.from(fmt.Sprintf("192.0.2.%d", i)) // wherever from
 			guess(path, "ada@example.com", "not "+password)
-			b.want(http.StatusUnauthorized, "/app/login", "Invalid email or password")
+			b.want(http.StatusUnauthorized, "/app/login", "E-mail address or password is not right.")
 		}
 		b.from("192.0.2.100")
 		guess(path, "ada@example.com", password)
@@ -58,7 +58,7 @@ func TestWhoHoldsTheLinkOfARegistrationDoesNotGuessWithoutEnd(t *testing.T) {
 			path = s.mailedProof(t)
 			for range 10 {
 				guess(path, fmt.Sprintf("n%d@example.com", i), "not "+password)
-				b.want(http.StatusUnauthorized, "/app/login", "Invalid email or password")
+				b.want(http.StatusUnauthorized, "/app/login", "E-mail address or password is not right.")
 			}
 		}
 		s.register(t, "eve@example.com")

@@ -25,10 +25,10 @@ func (c *Console) auditRoutes() []route {
 
 // What is said of a filter that cannot be asked for.
 var (
-	errIP      = fault.New(fault.Invalid, "ip_invalid", "This is not an IP address.")
-	errTime    = fault.New(fault.Invalid, "time_invalid", "This is not a time. Write it like 2026-01-31T12:00.")
-	errNobody  = fault.New(fault.Invalid, "nobody", "No user has this e-mail address.")
-	errNotByID = fault.New(fault.Invalid, "id_wanted", "Give the id: you may not look for people by their e-mail address.")
+	errIP      = says(fault.Invalid, "ip_invalid")
+	errTime    = says(fault.Invalid, "time_invalid")
+	errNobody  = says(fault.Invalid, "nobody")
+	errNotByID = says(fault.Invalid, "id_wanted")
 )
 
 // auditActions are the actions that there are by themselves, as the filter offers them. What an application adds is found by the

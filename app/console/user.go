@@ -16,15 +16,16 @@ import (
 )
 
 var (
-	errMayNot      = fault.New(fault.Forbidden, "may_not", "You may not see or do this. An administrator can give you a role that may.")
-	errBeyond      = fault.New(fault.Forbidden, "user_beyond_caller", "This user may do more than you. Only somebody who may do as much can do this to them.")
-	errSelf        = fault.New(fault.NotAllowed, "self", "This is you, and nobody can do this to themselves.")
-	errDeleted     = fault.New(fault.Conflict, "user_deleted", "This user is deleted. Restore them first.")
-	errChanged     = fault.New(fault.Conflict, "user_changed", "This user was changed since you opened the page. What you typed is still here, what it would replace is shown beside it: look at both, then save again.")
-	errConfirm     = fault.New(fault.Invalid, "confirmation_wrong", "What you typed is not the address that is asked for, so nothing was deleted.")
-	errNoRoleNamed = fault.New(fault.Invalid, "role_missing", "Choose a role.")
-	errMetadata    = fault.New(fault.Invalid, "metadata_malformed", "The metadata is no JSON object.")
-	errDuplicateIn = errMetadata.Msg(`The metadata cannot be kept: a name stands in it twice, or it holds text or a number that JSON does not have.`)
+	errMayNot      = says(fault.Forbidden, "may_not")
+	errBeyond      = says(fault.Forbidden, "user_beyond_caller")
+	errSelf        = says(fault.NotAllowed, "self")
+	errDeleted     = says(fault.Conflict, "user_deleted")
+	errChanged     = says(fault.Conflict, "user_changed")
+	errConfirm     = says(fault.Invalid, "confirmation_wrong")
+	errNoRoleNamed = says(fault.Invalid, "role_missing")
+	errMetadata    = says(fault.Invalid, "metadata_malformed")
+	errNoObject    = says(fault.Invalid, "metadata_no_object")
+	errTwice       = says(fault.Invalid, "metadata_ambiguous")
 )
 
 // person reads a user, deleted or not.
@@ -55,7 +56,7 @@ type userPage struct {
 	Give     []string // roles that the visitor can give them
 	Metadata string
 	Ways     []signInWay
-	Sessions []userSession
+	Sessions []shownSession
 	Open     int // sessions in all
 	Trail    []*auditEvent
 }
@@ -82,17 +83,6 @@ func (w signInWay) Known() string {
 		return ""
 	}
 	return w.EntityID
-}
-
-type userSession struct {
-	ID, IP     string
-	Current    bool
-	ActorType  string     `json:"actor_type"`
-	Provider   string     `json:"auth_provider"`
-	UserAgent  string     `json:"user_agent"`
-	CreatedAt  *time.Time `json:"created_at"`
-	LastUsedAt *time.Time `json:"last_used_at"`
-	ExpiresAt  *time.Time `json:"expires_at"`
 }
 
 // How much of what there can be a lot of is on the page.
@@ -189,7 +179,7 @@ func (in *inside) sessions(p *userPage) error {
 	}
 	q := url.Values{"limit": {itoa(sessionsShown)}, "order": {"-last_used_at"}}
 	var answer struct {
-		Sessions []userSession
+		Sessions []shownSession
 		Count    int
 	}
 	err := in.api(http.MethodGet, in.onUser("/sessions?"+q.Encode()), nil, &answer)
@@ -298,10 +288,10 @@ func sendReset(in *inside) error {
 type question struct {
 	User    person
 	Self    bool
-	Role    string       // that is to be taken
-	Session *userSession // that is to end; nil: all of them
-	Open    int          // sessions in all
-	Confirm string       // what is to be typed
+	Role    string        // that is to be taken
+	Session *shownSession // that is to end; nil: all of them
+	Open    int           // sessions in all
+	Confirm string        // what is to be typed
 }
 
 // ask shows such a page, and what was wrong with the answer.
@@ -385,7 +375,7 @@ func askToSignOut(in *inside) error {
 	}
 	q.Open = p.Open
 	if id := in.r.URL.Query().Get("session"); id != "" {
-		i := slices.IndexFunc(p.Sessions, func(s userSession) bool { return s.ID == id })
+		i := slices.IndexFunc(p.Sessions, func(s shownSession) bool { return s.ID == id })
 		if i < 0 {
 			return in.c.redirect(in.w, q.User.Path())
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -135,6 +134,14 @@ func changeMetadata(change map[string]any, kept json.RawMessage, typed string) e
 	return nil
 }
 
+// syntaxError says where in what was typed something is wrong.
+type syntaxError struct {
+	error
+	line, column int
+}
+
+func (e syntaxError) Unwrap() error { return e.error }
+
 // readMetadata reads a JSON object that somebody has typed, and says where it is none.
 func readMetadata(typed string) (map[string]json.RawMessage, error) {
 	var metadata map[string]json.RawMessage
@@ -143,12 +150,12 @@ func readMetadata(typed string) (map[string]json.RawMessage, error) {
 	switch {
 	case errors.As(err, &syntax):
 		line, column := position(typed, int(syntax.Offset))
-		return nil, errMetadata.Msg("The metadata is no JSON: something is wrong in line %d, at character %d or just before.", line, column)
+		return nil, syntaxError{errMetadata, line, column}
 	case err != nil || metadata == nil:
-		return nil, errMetadata.Msg(`The metadata must be a JSON object, such as {"team": "sales"}.`)
+		return nil, errNoObject
 	}
 	if err := strictjson.Unmarshal([]byte(typed), &metadata); err != nil {
-		return nil, errDuplicateIn
+		return nil, errTwice
 	}
 	return metadata, nil
 }
@@ -158,15 +165,6 @@ func position(text string, bytes int) (line, column int) {
 	before := normal(text[:min(max(bytes, 0), len(text))])
 	line = strings.Count(before, "\n") + 1
 	return line, max(1, len([]rune(before[strings.LastIndexByte(before, '\n')+1:])))
-}
-
-// fieldOfUser is the field that a refusal of the user module begins with; none if it begins otherwise.
-func fieldOfUser(message string) []string {
-	name, _, _ := strings.Cut(message, " ")
-	if slices.Contains([]string{"first_name", "last_name", "avatar_url", "metadata"}, name) {
-		return []string{name}
-	}
-	return nil
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
@@ -194,14 +195,60 @@ func set(q url.Values, pairs ...string) {
 type explanation struct {
 	Email    string
 	Status   string
-	Findings []struct {
-		Code, What, Person, Operator string
-		Blocks                       bool
-		Until                        *time.Time
-	}
-	Users []struct {
+	Findings []finding
+	Users    []struct {
 		ID        string
 		DeletedAt *time.Time `json:"deleted_at"`
+	}
+	Identities []struct {
+		ID    string
+		Links []struct {
+			ActorType string `json:"actor_type"`
+			ActorID   string `json:"actor_id"`
+		}
+	} `json:"auth_identities"`
+}
+
+// user is the id of whom a finding is about: by itself, or by an identity, or else who has the address, or had it; empty: nobody.
+func (e explanation) user(about string) string {
+	if strings.HasPrefix(about, "user_") {
+		return about
+	}
+	for _, i := range e.Identities {
+		for _, l := range i.Links {
+			if i.ID == about && l.ActorType == link.ActorUser {
+				return l.ActorID
+			}
+		}
+	}
+	if len(e.Users) > 0 {
+		return e.Users[0].ID
+	}
+	return ""
+}
+
+// finding is one thing to know, and what can be done.
+type finding struct {
+	Code, What, Person, Operator string
+	Blocks                       bool
+	Until                        *time.Time
+	About                        string // the id of a user, identity or invite; empty: of none in particular
+
+	// Where the visitor can do something about it; empty: there is nothing, or it is not for them.
+	User   string // the page of the user whom it is about
+	Invite string // the page of the invite that it is about
+}
+
+// point has the findings lead to the pages on which the visitor can do something about them.
+func (in *inside) point(e *explanation) {
+	for i := range e.Findings {
+		f := &e.Findings[i]
+		if strings.HasPrefix(f.About, "invite_") && in.may("invite:read") {
+			f.Invite = "/invites/" + url.PathEscape(f.About)
+		}
+		if id := e.user(f.About); id != "" && in.may("user:read") {
+			f.User = userPath(id)
+		}
 	}
 }
 
@@ -219,6 +266,7 @@ func explainAddress(in *inside) error {
 	err := in.api(http.MethodGet, "/admin/explain?email="+url.QueryEscape(address), nil, &answer)
 	switch {
 	case err == nil:
+		in.point(&answer.Explanation)
 		v.Data = answer.Explanation
 	case fault.KindOf(err) != fault.Invalid:
 		return err

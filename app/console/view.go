@@ -72,9 +72,11 @@ func readPages(o Options, minPassword int) (*pages, error) {
 		"initial":     initial,
 		"hasLogo":     func() bool { return len(o.Logo) > 0 },
 		"minPassword": func() int { return minPassword },
+		"maxPassword": func() int { return auth.MaxPassword },
 		"text":        p.text,
 		"textOr":      p.textOr,
 		"said":        p.said,
+		"advised":     p.advised,
 		"when":        when,
 		"picture":     picture,
 	}
@@ -120,6 +122,9 @@ func readPages(o Options, minPassword int) (*pages, error) {
 	return p, nil
 }
 
+// ofReasons is how texts begin of which an application may have others than we: those of its own reasons.
+var ofReasons = []string{"reason.", "waiting.", "advice."}
+
 // checkOwn says which of an application's own files, or of its texts, nothing would ever look at.
 func checkOwn(own fs.FS, funcs template.FuncMap) error {
 	if own == nil {
@@ -150,7 +155,7 @@ func checkOwn(own fs.FS, funcs template.FuncMap) error {
 		return fmt.Errorf("console: %w", err)
 	}
 	for _, t := range theirs.Templates() {
-		if key := t.Name(); key != "" && ours.Lookup(key) == nil && !strings.HasPrefix(key, "reason.") && !strings.HasPrefix(key, "waiting.") {
+		if key := t.Name(); key != "" && ours.Lookup(key) == nil && !slices.ContainsFunc(ofReasons, func(begins string) bool { return strings.HasPrefix(key, begins) }) {
 			return fmt.Errorf("console: template %s: no page has the text %q", textsFile, key)
 		}
 	}
@@ -214,7 +219,7 @@ type mark struct {
 func (v view) Mark(field, hint string, first bool) mark {
 	m := mark{Focus: first, DescribedBy: hint}
 	if v.Problem != nil {
-		m.Faulty = v.Problem.isAbout(field)
+		m.Faulty = v.Problem.IsAbout(field)
 		if len(v.Problem.Fields) > 0 {
 			m.Focus = v.Problem.Fields[0] == field
 		}

@@ -34,9 +34,9 @@ const (
 )
 
 // errMayNotManage is said before a form is filled in that would come to nothing. What may be done, the API decides.
-var errMayNotManage = fault.New(fault.Forbidden, "may_not_manage", "You may look at this, but your roles do not let you change it. Ask an administrator.")
+var errMayNotManage = says(fault.Forbidden, "may_not_manage")
 
-var errNoTopics = fault.New(fault.Invalid, "topics_missing", "Choose at least one event, or have the webhook hear of every one.")
+var errNoTopics = says(fault.Invalid, "topics_missing")
 
 // webhook is one as the API shows it.
 type webhook struct {
@@ -183,7 +183,9 @@ func (in *inside) showWebhookForm(v view, wrong error) error {
 		case "webhook_url_invalid":
 			v.Problem.Fields = []string{"url"}
 		case "webhook_value_invalid":
-			v.Problem.Fields = []string{"description"}
+			if v.Problem.Fields = []string{v.Problem.Detail}; v.Problem.Detail == "topics" {
+				v.Problem.Fields = []string{"hears"}
+			}
 		case errNoTopics.Reason:
 			v.Problem.Fields = []string{"hears"}
 		}
@@ -415,8 +417,7 @@ func rotateWebhook(in *inside) error {
 	return in.showSecret("webhooks.rotated_title", answer.Webhook)
 }
 
-var errRotatedAlready = fault.New(fault.Conflict, "webhook_rotated_already",
-	"The webhook has changed since that form was opened, maybe by that form itself, so no other secret was made. If you have lost the new one, rotate once more.")
+var errRotatedAlready = says(fault.Conflict, "webhook_rotated_already")
 
 func deleteWebhook(in *inside) error {
 	w, err := in.webhook()

@@ -89,7 +89,7 @@ func ExampleOptions_roles() {
 	}
 	// Output:
 	// 200 {"users":[],"count":1,"offset":0,"limit":0}
-	// 403 {"type":"forbidden","message":"Insufficient permissions. Required policies: user:delete","reason":"insufficient_permissions"}
+	// 403 {"type":"forbidden","message":"Insufficient permissions. Required policies: user:delete","reason":"insufficient_permissions","detail":"user:delete"}
 }
 
 func openDatabase(lc fx.Lifecycle) (*database.DB, error) {

@@ -129,7 +129,7 @@ var (
 // ofInvite tells, by the reason, what an invite cannot keep from what a user cannot.
 func ofInvite(err error) error {
 	if f, ok := fault.Of(err); ok && errors.Is(err, user.ErrInvalid) {
-		return errInvite.Msg("%s", f.Message)
+		return errInvite.About(f.Detail, "%s", f.Message)
 	}
 	return err
 }

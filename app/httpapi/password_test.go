@@ -54,12 +54,12 @@ func TestEveryWayToChooseAPasswordHasTheSameRules(t *testing.T) {
 		}
 		for way, choose := range ways {
 			for password, want := range map[string]string{
-				"nine char":      `{"type":"invalid_data","message":"Password is too short: at least 10 characters","reason":"password_refused"}`,
-				"basketball":     `{"type":"invalid_data","message":"Password is too common","reason":"password_refused"}`,
-				"roadrunner2026": `{"type":"invalid_data","message":"Password must not be made of your name, your e-mail address or the name of this service","reason":"password_refused"}`,
-				"Lovelace-1815":  `{"type":"invalid_data","message":"Password must not be made of your name, your e-mail address or the name of this service","reason":"password_refused"}`,
-				"baseball2004":   `{"type":"invalid_data","message":"Password is too easy to guess: make it longer, or of several words that do not belong together","reason":"password_refused"}`,
-				breached:         `{"type":"invalid_data","message":"Password is known from a data breach: choose another one","reason":"password_refused"}`,
+				"nine char":      `{"type":"invalid_data","message":"Password is too short: at least 10 characters","reason":"password_refused","detail":"too_short"}`,
+				"basketball":     `{"type":"invalid_data","message":"Password is too common","reason":"password_refused","detail":"common"}`,
+				"roadrunner2026": `{"type":"invalid_data","message":"Password must not be made of your name, your e-mail address or the name of this service","reason":"password_refused","detail":"made_of_words"}`,
+				"Lovelace-1815":  `{"type":"invalid_data","message":"Password must not be made of your name, your e-mail address or the name of this service","reason":"password_refused","detail":"made_of_words"}`,
+				"baseball2004":   `{"type":"invalid_data","message":"Password is too easy to guess: make it longer, or of several words that do not belong together","reason":"password_refused","detail":"weak"}`,
+				breached:         `{"type":"invalid_data","message":"Password is known from a data breach: choose another one","reason":"password_refused","detail":"breached"}`,
 			} {
 				if a := choose(password); a.status != 400 || a.body != want {
 					t.Errorf("%s with %q: %d %s, want %s", way, password, a.status, a.body, want)

@@ -156,7 +156,7 @@ func may(permission string) guard {
 		case c.caller.rights == 0:
 			return errForbidden
 		default:
-			return errInsufficient.Msg("Insufficient permissions. Required policies: %s", permission)
+			return errInsufficient.About(permission, "Insufficient permissions. Required policies: %s", permission)
 		}
 	}
 }

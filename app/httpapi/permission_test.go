@@ -55,7 +55,7 @@ func eachStaffed(t *testing.T, f func(t *testing.T, sc scene)) {
 }
 
 func insufficient(permission string) string {
-	return problem("forbidden", "Insufficient permissions. Required policies: "+permission, "insufficient_permissions")
+	return problem("forbidden", "Insufficient permissions. Required policies: "+permission, "insufficient_permissions", permission)
 }
 
 const (

@@ -10,12 +10,13 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 )
 
-// problem is the body of an error: Medusa's fields, and the reason beside them for programs.
+// problem is the body of an error: Medusa's fields, and beside them, for programs, the reason and what exactly it is about.
 type problem struct {
 	Code    string `json:"code,omitempty"`
 	Type    string `json:"type,omitempty"`
 	Message string `json:"message"`
 	Reason  string `json:"reason,omitempty"`
+	Detail  string `json:"detail,omitempty"`
 }
 
 // types are Medusa's type and code for a kind of fault; its status is web.Status.
@@ -86,7 +87,7 @@ func problemOf(err error) (*fault.Error, problem) {
 		return nil, problem{}
 	}
 	t := types[f.Kind]
-	return f, problem{Code: t.code, Type: t.typ, Message: f.Message, Reason: f.Reason}
+	return f, problem{Code: t.code, Type: t.typ, Message: f.Message, Reason: f.Reason, Detail: f.Detail}
 }
 
 // refuse answers what web.Site does not let through.

@@ -80,7 +80,7 @@ var webhooksRoutes = []fixture{
 	{"create one with few fields", "admin", "POST /admin/webhooks?fields=url", `{"url":"` + nobodyListens + `"}`, 200, `{"webhook":{"url":"` + nobodyListens + `","id":"<whep id>","secret":"<secret>"}}`},
 	{"create nothing", "admin", "POST /admin/webhooks", `{}`, 400, invalid("Field 'url' is required")},
 	{"create with a bad address", "admin", "POST /admin/webhooks", `{"url":"https://ada:x@example.com"}`, 400, problem("invalid_data", "The url must not hold a user or password.", "webhook_url_invalid")},
-	{"create with an id that is none", "admin", "POST /admin/webhooks", `{"url":"` + nobodyListens + `","id":"user_01ARZ3NDEKTSV4RRFFQ69G5FAV"}`, 400, problem("invalid_data", "Invalid webhook: id must be whep_ and a ULID", "webhook_value_invalid")},
+	{"create with an id that is none", "admin", "POST /admin/webhooks", `{"url":"` + nobodyListens + `","id":"user_01ARZ3NDEKTSV4RRFFQ69G5FAV"}`, 400, problem("invalid_data", "Invalid webhook: id must be whep_ and a ULID", "webhook_value_invalid", "id")},
 	{"create with an empty id", "admin", "POST /admin/webhooks", `{"url":"` + nobodyListens + `","id":""}`, 400, invalid("'id' must not be empty")},
 	{"create one that there is", "admin", "POST /admin/webhooks", `{"url":"` + nobodyListens + `","id":"{hook}"}`, 409, alreadyThere},
 	{"create by a member", "member", "POST /admin/webhooks", `{}`, 403, forbidden},

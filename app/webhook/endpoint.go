@@ -85,7 +85,7 @@ func (s *Service) CreateEndpoint(ctx context.Context, d EndpointDraft) (Endpoint
 		return Endpoint{}, Secret{}, err
 	}
 	if !id.Valid("whep", string(row.ID)) {
-		return Endpoint{}, Secret{}, ErrInvalid.Msg("Invalid webhook: id must be whep_ and a ULID")
+		return Endpoint{}, Secret{}, ErrInvalid.About("id", "Invalid webhook: id must be whep_ and a ULID")
 	}
 	secret := newSecret()
 	err := s.db.InTx(ctx, func(ctx context.Context) error {
@@ -126,13 +126,13 @@ func (s *Service) check(r *endpointRow) error {
 	case !database.Storable(r.URL, outward.MaxURL):
 		return ErrURL.Msg("The url must be valid UTF-8.")
 	case !database.Storable(r.Description, MaxDescription):
-		return ErrInvalid.Msg("Invalid webhook: description must be at most %d bytes of valid UTF-8 without NUL characters", MaxDescription)
+		return ErrInvalid.About("description", "Invalid webhook: description must be at most %d bytes of valid UTF-8 without NUL characters", MaxDescription)
 	case len(r.Topics) > MaxTopics:
-		return ErrInvalid.Msg("Invalid webhook: topics must be at most %d", MaxTopics)
+		return ErrInvalid.About("topics", "Invalid webhook: topics must be at most %d", MaxTopics)
 	}
 	for i, t := range r.Topics {
 		if !slices.Contains(s.topics, t) { // which is not repeated: it may have been meant for another field
-			return ErrInvalid.Msg("Invalid webhook: topics[%d] is none that there is. A topic is a whole name, such as user.created, and none given is every one%s", i, s.similar(t))
+			return ErrInvalid.About("topics", "Invalid webhook: topics[%d] is none that there is. A topic is a whole name, such as user.created, and none given is every one%s", i, s.similar(t))
 		}
 	}
 	topics := slices.Clone(r.Topics)
@@ -337,7 +337,7 @@ func (s *Service) ListEndpoints(ctx context.Context, p Page) ([]Endpoint, int, e
 // it for as long as the rotation says. ErrNotFound, ErrInvalid, ErrRotating, ErrChanged.
 func (s *Service) RotateSecret(ctx context.Context, id EndpointID, r Rotation) (Endpoint, Secret, error) {
 	if r.Overlap < 0 || r.Overlap > MaxOverlap || r.Now && r.Overlap != 0 {
-		return Endpoint{}, Secret{}, ErrInvalid.Msg("Invalid rotation: the old secret goes on signing either for at most %d days, by overlap, or not at all, by now", int(MaxOverlap.Hours()/24))
+		return Endpoint{}, Secret{}, ErrInvalid.About("overlap", "Invalid rotation: the old secret goes on signing either for at most %d days, by overlap, or not at all, by now", int(MaxOverlap.Hours()/24))
 	}
 	secret := newSecret()
 	var after Endpoint

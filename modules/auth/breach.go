@@ -76,7 +76,7 @@ func (b *breaches) check(ctx context.Context, password string) error {
 	found, err := b.checker.Breached(limited, password)
 	switch {
 	case err == nil && found:
-		return ErrPassword.Msg("Password is known from a data breach: choose another one")
+		return ErrPassword.About("breached", "Password is known from a data breach: choose another one")
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:

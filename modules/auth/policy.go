@@ -35,7 +35,7 @@ type Policy struct {
 // address stands for itself, for what is before its @, and for the parts of that. Words of less than four characters are
 // passed over.
 //
-// The error is an ErrPassword whose message says why.
+// The error is an ErrPassword whose message says why, and its detail for programs.
 func (p Policy) Check(password string, own ...string) error {
 	least := max(p.MinLength, MinPassword)
 	switch n := utf8.RuneCountInString(password); {
@@ -44,24 +44,24 @@ func (p Policy) Check(password string, own ...string) error {
 	case strings.ContainsRune(password, 0):
 		return ErrPassword.Msg("Password must not contain NUL characters")
 	case n < least:
-		return ErrPassword.Msg("Password is too short: at least %d characters", least)
+		return ErrPassword.About("too_short", "Password is too short: at least %d characters", least)
 	case n > MaxPassword:
-		return ErrPassword.Msg("Password is too long: at most %d characters", MaxPassword)
+		return ErrPassword.About("too_long", "Password is too long: at most %d characters", MaxPassword)
 	}
 	for _, word := range own {
 		if strings.Contains(word, "@") && strings.EqualFold(password, word) {
-			return ErrPassword.Msg("Password must not be your e-mail address")
+			return ErrPassword.About("address", "Password must not be your e-mail address")
 		}
 	}
 	words := contextWords(slices.Concat(p.Words, own))
 	if madeOf(password, words) {
-		return ErrPassword.Msg("Password must not be made of your name, your e-mail address or the name of this service")
+		return ErrPassword.About("made_of_words", "Password must not be made of your name, your e-mail address or the name of this service")
 	}
 	if _, common := ranks()[strings.ToLower(password)]; common {
-		return ErrPassword.Msg("Password is too common")
+		return ErrPassword.About("common", "Password is too common")
 	}
 	if p.MinStrength > 0 && strength(password, words) < p.MinStrength {
-		return ErrPassword.Msg("Password is too easy to guess: make it longer, or of several words that do not belong together")
+		return ErrPassword.About("weak", "Password is too easy to guess: make it longer, or of several words that do not belong together")
 	}
 	return nil
 }

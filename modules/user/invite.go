@@ -586,7 +586,7 @@ func (s *Service) inviteRows(ctx context.Context, drafts []InviteDraft, bad *bad
 // checkTTL refuses what no invite can be open for; zero is what is usual.
 func (s *Service) checkTTL(ttl time.Duration) error {
 	if ttl != 0 && (ttl < minTTL || ttl > s.inviteMaxTTL) {
-		return ErrInvalid.Msg("An invite can be open for %d to %d seconds.", int(minTTL.Seconds()), int(s.inviteMaxTTL.Seconds()))
+		return ErrInvalid.About("expires_in", "An invite can be open for %d to %d seconds.", int(minTTL.Seconds()), int(s.inviteMaxTTL.Seconds()))
 	}
 	return nil
 }

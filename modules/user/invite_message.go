@@ -17,7 +17,7 @@ const (
 func cleanMessage(text string) (string, error) {
 	text = strings.TrimSpace(strings.ReplaceAll(text, "\r\n", "\n"))
 	if !utf8.ValidString(text) || utf8.RuneCountInString(text) > MaxMessage || strings.Count(text, "\n") >= maxMessageLines || strings.ContainsFunc(text, hidden) {
-		return "", ErrInvalid.Msg("message must be plain text of at most %d characters and %d lines, without control characters.", MaxMessage, maxMessageLines)
+		return "", ErrInvalid.About("message", "message must be plain text of at most %d characters and %d lines, without control characters.", MaxMessage, maxMessageLines)
 	}
 	return text, nil
 }

@@ -845,7 +845,7 @@ func (r *userRow) check() error {
 		v    *string
 	}{{"first_name", r.FirstName}, {"last_name", r.LastName}, {"avatar_url", r.AvatarURL}, {"created_via", &r.CreatedVia}} {
 		if f.v != nil && !database.Storable(*f.v, maxText) {
-			return ErrInvalid.Msg("%s must be text of at most %d bytes without NUL characters.", f.name, maxText)
+			return ErrInvalid.About(f.name, "%s must be text of at most %d bytes without NUL characters.", f.name, maxText)
 		}
 	}
 	parts := []string{r.Email}
@@ -863,11 +863,11 @@ func cleanRoles(roles []string) ([]string, error) {
 	slices.Sort(roles)
 	roles = slices.Compact(roles)
 	if len(roles) > maxRoles {
-		return nil, ErrInvalid.Msg("roles must be at most %d.", maxRoles)
+		return nil, ErrInvalid.About("roles", "roles must be at most %d.", maxRoles)
 	}
 	for _, r := range roles {
 		if r == "" || !database.Storable(r, 64) || strings.ContainsFunc(r, func(c rune) bool { return c <= ' ' || c == ',' || c == 0x7f }) {
-			return nil, ErrInvalid.Msg("A role must be a name of 1 to 64 bytes, without spaces and commas.")
+			return nil, ErrInvalid.About("roles", "A role must be a name of 1 to 64 bytes, without spaces and commas.")
 		}
 	}
 	return roles, nil
@@ -877,7 +877,7 @@ func cleanRoles(roles []string) ([]string, error) {
 func cleanMetadata(m map[string]any) (map[string]any, error) {
 	clean, err := database.Object(m).Checked(maxMetadata)
 	if err != nil {
-		return nil, ErrInvalid.Msg("metadata %v.", err)
+		return nil, ErrInvalid.About("metadata", "metadata %v.", err)
 	}
 	return clean, nil
 }

@@ -33,11 +33,14 @@ const (
 	Unavailable       // we cannot now; wait, then try again
 )
 
-// Error is a fault. Declare it with New; derive from it with Msg and After.
+// Error is a fault. Declare it with New; derive from it with Msg, About and After.
 type Error struct {
 	Kind    Kind
 	Reason  string // stable, snake_case, for programs
 	Message string // for people; never quotes secrets or what the caller sent as a secret
+	// Detail says for programs what exactly it is about, where the reason leaves that open: the rule that was broken, the field, the
+	// permission. Empty: there is nothing more to say.
+	Detail string
 	// RetryAfter says how long the caller should wait; zero means that nothing is known.
 	RetryAfter time.Duration
 
@@ -63,6 +66,13 @@ func (e *Error) Unwrap() error {
 func (e *Error) Msg(format string, args ...any) error {
 	c := *e
 	c.Message, c.parent = fmt.Sprintf(format, args...), e
+	return &c
+}
+
+// About returns the same fault with a detail and a message of its own; errors.Is still finds e.
+func (e *Error) About(detail, format string, args ...any) error {
+	c := *e
+	c.Detail, c.Message, c.parent = detail, fmt.Sprintf(format, args...), e
 	return &c
 }
 

@@ -20,6 +20,7 @@ func TestDerivedFaultIsStillTheDeclaredOne(t *testing.T) {
 	for name, derived := range map[string]error{
 		"itself":      errGone,
 		"message":     errGone.Msg("The thing %q is gone.", "x"),
+		"detail":      errGone.About("lid", "The lid of the thing is gone."),
 		"wait":        errGone.After(time.Minute),
 		"wrapped":     fmt.Errorf("look for it: %w", errGone.Msg("Gone.")),
 		"joined":      errors.Join(errPlain, errGone.After(time.Second)),
@@ -54,6 +55,10 @@ func derive(t *testing.T, err error, f func(*fault.Error) error) error {
 
 func TestDerivingChangesOneThingAndNotTheOriginal(t *testing.T) {
 	both := derive(t, errBusy.Msg("%d things, 100%% of them.", 3), func(f *fault.Error) error { return f.After(time.Minute) })
+	about, _ := fault.Of(derive(t, errBusy.About("lid", "The %s.", "lid"), func(f *fault.Error) error { return f.After(time.Minute) }))
+	if about.Detail != "lid" || about.Message != "The lid." || about.RetryAfter != time.Minute || errBusy.Detail != "" {
+		t.Errorf("%+v, want the detail, the message and the wait", about)
+	}
 	f, _ := fault.Of(both)
 	if f.Error() != "3 things, 100% of them." || f.RetryAfter != time.Minute {
 		t.Errorf("got %q after %v, want the message and the wait", f.Error(), f.RetryAfter)
