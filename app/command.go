@@ -277,7 +277,9 @@ func (m *command) user(args []string) error {
 		roles = roleFlag{user.RoleAdmin}
 	}
 	if *invite {
-		return m.with(func(db *database.DB, users *user.Service) error { return m.makeInvite(db, users, address, roles) })
+		return m.with(func(db *database.DB, users *user.Service, made newDatabase) error {
+			return m.written(made, m.makeInvite(db, users, address, roles))
+		})
 	}
 	if password == "" {
 		var err error
@@ -285,7 +287,22 @@ func (m *command) user(args []string) error {
 			return err
 		}
 	}
-	return m.with(func(links *link.Service) error { return m.makeUser(links, address, password, roles) })
+	return m.with(func(links *link.Service, made newDatabase) error {
+		return m.written(made, m.makeUser(links, address, password, roles))
+	})
+}
+
+// written says in which database something was done: without the settings of the server that is another one, and all looks well.
+func (m *command) written(made newDatabase, err error) error {
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(m.err, "Database: %s\n", databasePlace(m.config))
+	if made {
+		fmt.Fprintf(m.err, "Warning: this database is new, it was made just now. If your server runs already, it uses another one: use its configuration "+
+			"(--config FILE, or the LATCHKEY_… variables), from its directory.\n")
+	}
+	return nil
 }
 
 // roleFlag collects a repeated flag.

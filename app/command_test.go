@@ -1,7 +1,9 @@
 package app_test
 
 import (
+	"cmp"
 	"context"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 )
 
@@ -74,6 +77,41 @@ func TestTheCommandUserMakesAnAdmin(t *testing.T) {
 		out, errs, code := run(t, env, "user", "-e", "grace@example.com", "-p", secret, "--role", "support", "--role", "member")
 		if code != 0 || !strings.Contains(out, "member, support") {
 			t.Errorf("roles: exit %d\n%s%s", code, out, errs)
+		}
+	})
+}
+
+func TestTheCommandUserSaysWhichDatabaseItIsAndWhetherThatIsNew(t *testing.T) {
+	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
+		dir := t.TempDir()
+		env, place := environment(dir, at), "sqlite "+filepath.Join(dir, "data", "latchkey.db")
+		if at.Dialect == database.Postgres {
+			u, err := url.Parse(at.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.User = url.UserPassword(u.User.Username(), "hunter2") // which the server does not ask for
+			env = append(env, "LATCHKEY_DATABASE_URL="+u.String())
+			place = "postgres " + cmp.Or(u.Host, u.Query().Get("host")) + u.Path
+		}
+		for _, c := range []struct {
+			args []string
+			code int
+			says bool
+			made bool
+		}{
+			{[]string{"user", "-e", "admin@example.com", "-p", "correct horse"}, 0, true, true},
+			{[]string{"user", "-e", "admin@example.com", "-p", "correct horse"}, 1, false, false}, // nothing was done
+			{[]string{"user", "-e", "ada@example.com", "--invite"}, 0, true, false},
+			{[]string{"user", "-e", "ada@example.com", "-p", "correct horse"}, 0, true, false},
+		} {
+			out, errs, code := run(t, env, c.args...)
+			if code != c.code || strings.Contains(errs, "Database: "+place+"\n") != c.says || strings.Contains(errs, "this database is new") != c.made {
+				t.Errorf("%q: exit %d, want %d, the database %q told %t, new %t\n%s", c.args, code, c.code, place, c.says, c.made, errs)
+			}
+			if strings.Contains(out+errs, "hunter2") || strings.Contains(out, "Database") || strings.Contains(errs, "search_path") {
+				t.Errorf("%q says too much: %s%s", c.args, out, errs)
+			}
 		}
 	})
 }

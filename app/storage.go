@@ -1,10 +1,12 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -61,19 +63,26 @@ const startTimeout = time.Minute
 
 // openDatabase hands out a database that is migrated already, so that no service exists on an old schema. It touches none
 // before the configuration was checked.
-func openDatabase(lc fx.Lifecycle, c *Config, log *slog.Logger, _ providersChecked, own []ownMigrations) (*database.DB, error) {
+func openDatabase(lc fx.Lifecycle, c *Config, log *slog.Logger, _ providersChecked, own []ownMigrations) (*database.DB, newDatabase, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	db, err := OpenDatabase(ctx, c, log)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	lc.Append(fx.StopHook(db.Close))
-	if err := db.Migrate(ctx, slices.Concat(Migrations(), slices.Concat(own...))...); err != nil {
-		return nil, errors.Join(fmt.Errorf("migrate: %w", err), db.Close())
+	before, err := db.MigrationStatus(ctx, user.Migrations())
+	if err == nil {
+		err = db.Migrate(ctx, slices.Concat(Migrations(), slices.Concat(own...))...)
 	}
-	return db, nil
+	if err != nil {
+		return nil, false, errors.Join(fmt.Errorf("migrate: %w", err), db.Close())
+	}
+	return db, newDatabase(!slices.ContainsFunc(before, func(s database.MigrationState) bool { return !s.AppliedAt.IsZero() })), nil
 }
+
+// newDatabase says that there were no tables of ours before.
+type newDatabase bool
 
 // warnOfMissingIndexes says at the start, once, what makes the server slow and what to do about it.
 func warnOfMissingIndexes(lc fx.Lifecycle, users *user.Service, log *slog.Logger) {
@@ -127,6 +136,24 @@ func databaseName(c *Config) string {
 		return "SQLite in " + path
 	}
 	return "SQLite in " + filepath.Join(c.DataDir, "latchkey.db")
+}
+
+// databasePlace is where the database is, for who must know which one it was: no more of a URL than host and name.
+func databasePlace(c *Config) string {
+	if c.Database.URL.Postgres() {
+		shown := c.Database.URL.String()
+		u, err := url.Parse(shown)
+		if err != nil || shown == redacted { // it is not told apart what in it is a password
+			return "postgres"
+		}
+		host := cmp.Or(u.Host, u.Query().Get("host"), "localhost")
+		return "postgres " + host + "/" + cmp.Or(strings.TrimPrefix(u.Path, "/"), u.Query().Get("dbname"))
+	}
+	path, ok := c.Database.URL.SQLitePath()
+	if !ok {
+		path = filepath.Join(c.DataDir, "latchkey.db")
+	}
+	return "sqlite " + absolute(path)
 }
 
 func makeDataDir(c *Config) error {

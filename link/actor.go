@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/id"
@@ -199,12 +200,17 @@ func (s *Service) DeleteActors(ctx context.Context, actorType string, ids ...str
 		return err
 	}
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		for _, id := range ids {
-			if actorType != ActorUser { // a user's go as the user does: see New
-				if err := s.ofActor(ctx, actorType, id, s.detach(actorType)); err != nil {
-					return err
-				}
+		if actorType == ActorUser { // all at once, so that they are locked in order; what they sign in with goes along: see New
+			users := make([]user.ID, len(ids))
+			for i, id := range ids {
+				users[i] = user.ID(id)
 			}
+			return s.users.SoftDeleteUsers(ctx, users...)
+		}
+		if err := s.ofActors(ctx, actorType, ids, s.detach(actorType)); err != nil {
+			return err
+		}
+		for _, id := range ids {
 			if err := s.kinds[actorType].actors.DeleteActor(ctx, id); err != nil {
 				return err
 			}
@@ -219,20 +225,27 @@ func (s *Service) EndActors(ctx context.Context, actorType string, ids ...string
 		return err
 	}
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		for _, id := range ids {
-			if err := s.ofActor(ctx, actorType, id, s.auth.Revoke); err != nil {
-				return err
-			}
-		}
-		return nil
+		return s.ofActors(ctx, actorType, ids, s.auth.Revoke)
 	})
 }
 
-// ofActor calls f for the identity of the actor, if there is one.
-func (s *Service) ofActor(ctx context.Context, actorType, id string, f func(context.Context, auth.IdentityID) error) error {
-	identity, err := s.store.identity(ctx, actorType, id)
-	if err != nil || identity == "" {
-		return err
+// ofActors calls f for the identity of each of the actors who has one, by the ids of these, which is the order everybody locks in.
+func (s *Service) ofActors(ctx context.Context, actorType string, ids []string, f func(context.Context, auth.IdentityID) error) error {
+	var identities []auth.IdentityID
+	for _, id := range ids {
+		identity, err := s.store.identity(ctx, actorType, id)
+		if err != nil {
+			return err
+		}
+		if identity != "" {
+			identities = append(identities, identity)
+		}
 	}
-	return f(ctx, identity)
+	slices.Sort(identities)
+	for _, identity := range slices.Compact(identities) {
+		if err := f(ctx, identity); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -139,6 +139,9 @@ func (s *Service) become(ctx context.Context, session auth.Session, invite user.
 			err = s.auth.HoldSession(ctx, session)
 		}
 		if err == nil {
+			err = s.provedBy(ctx, session, invite, u)
+		}
+		if err == nil {
 			p := provisionedIn(session, invite, string(u.ID))
 			p.Created = true
 			err = s.settled(ctx, p, session.ID)
@@ -149,12 +152,15 @@ func (s *Service) become(ctx context.Context, session auth.Session, invite user.
 	if err != nil {
 		return user.User{}, err
 	}
-	if invite.Channel == user.ByMail {
-		if err := s.auth.VerifyEmail(ctx, session.IdentityID, u.Email); err != nil {
-			return user.User{}, err
-		}
-	}
 	return s.users.RetrieveUser(ctx, u.ID)
+}
+
+// provedBy notes that who has a mailed token reads the mailbox. It comes before sessions end: ways to sign in are locked before those.
+func (s *Service) provedBy(ctx context.Context, session auth.Session, invite user.Invite, u user.User) error {
+	if invite.Channel != user.ByMail {
+		return nil
+	}
+	return s.auth.VerifyEmail(ctx, session.IdentityID, u.Email)
 }
 
 // takeOver makes whoever holds a mailed token the owner of the user by the invited address, if nobody has proved to be.
@@ -182,6 +188,9 @@ func (s *Service) takeOver(ctx context.Context, session auth.Session, invite use
 	if err := s.auth.HoldSession(ctx, session); err != nil {
 		return err
 	}
+	if err := s.provedBy(ctx, session, invite, u); err != nil {
+		return err
+	}
 	return s.reclaim(ctx, provisionedIn(session, invite, string(u.ID)), session.ID)
 }
 
@@ -205,10 +214,8 @@ func (s *Service) acceptSignedIn(ctx context.Context, session auth.Session, acto
 	if err := s.auth.HoldSession(ctx, session); err != nil {
 		return user.User{}, err
 	}
-	if invite.Channel == user.ByMail {
-		if err := s.auth.VerifyEmail(ctx, session.IdentityID, u.Email); err != nil {
-			return user.User{}, err
-		}
+	if err := s.provedBy(ctx, session, invite, u); err != nil {
+		return user.User{}, err
 	}
 	return s.users.RetrieveUser(ctx, u.ID)
 }

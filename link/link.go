@@ -496,12 +496,11 @@ func (s *Service) names(ctx context.Context, identity auth.IdentityID) (names []
 // eachUser calls f for the identity of each of some users who has one, in the transaction that deletes or deactivates them.
 func (s *Service) eachUser(f func(context.Context, auth.IdentityID) error) func(context.Context, []user.ID) error {
 	return func(ctx context.Context, users []user.ID) error {
-		for _, id := range users {
-			if err := s.ofActor(ctx, ActorUser, string(id), f); err != nil {
-				return err
-			}
+		ids := make([]string, len(users))
+		for i, id := range users {
+			ids[i] = string(id)
 		}
-		return nil
+		return s.ofActors(ctx, ActorUser, ids, f)
 	}
 }
 

@@ -103,11 +103,12 @@ func (s *Service) confirm(ctx context.Context, session auth.Session, token strin
 		return auth.Verification{}, err
 	}
 	a, err := s.actorOf(ctx, session)
+	held := false
 	switch {
 	case err != nil:
 		return auth.Verification{}, err
 	case a != nil:
-		err = s.confirmActor(ctx, session, *a, v.Email)
+		held, err = s.confirmActor(ctx, session, *a, v.Email)
 	default:
 		if o, refused := s.allow(session.ActorType, session.Provider); refused == nil {
 			return s.confirmNewcomer(ctx, session, token, o, v.Email)
@@ -116,26 +117,25 @@ func (s *Service) confirm(ctx context.Context, session auth.Session, token strin
 	if err == nil {
 		v, err = s.auth.ConfirmVerification(ctx, session, token)
 	}
+	if err == nil && held { // sessions come after the identity and its ways, as wherever these are locked
+		err = s.auth.EndSessions(ctx, session.IdentityID, session.ActorType, session.ID)
+	}
 	if err == nil {
 		err = s.auth.CancelEmailChanges(ctx, v.Email)
 	}
 	return v, err
 }
 
-// confirmActor proves the actor's address, if it is that. Where it kept them back, what else they are signed in to was of
-// use to nobody, and stays so: as at linking, it ends.
-func (s *Service) confirmActor(ctx context.Context, session auth.Session, a Actor, address string) error {
+// confirmActor proves the actor's address, if it is that, and reports whether it kept them back. Then what else they are signed in to
+// was of use to nobody, and stays so: as at linking, it is to end.
+func (s *Service) confirmActor(ctx context.Context, session auth.Session, a Actor, address string) (held bool, err error) {
 	if a.Email != address || a.EmailVerified {
-		return nil
+		return false, nil
 	}
-	held, err := s.HoldsBack(ctx, session.ActorType, a)
-	if err != nil {
-		return err
+	if held, err = s.HoldsBack(ctx, session.ActorType, a); err != nil {
+		return false, err
 	}
-	if err := s.verify(ctx, session.ActorType, a); err != nil || !held {
-		return err
-	}
-	return s.auth.EndSessions(ctx, session.IdentityID, session.ActorType, session.ID)
+	return held, s.verify(ctx, session.ActorType, a)
 }
 
 // confirmNewcomer proves the address of who is nobody yet and asks the policy, as first does.

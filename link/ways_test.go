@@ -115,7 +115,7 @@ func TestAProofOfAWayThatBecomesSomebodysIsRefused(t *testing.T) {
 
 func TestManyWhoLinkTheSameWaysToTwoAccountsDeadlockWithNothing(t *testing.T) {
 	each(t, func(t *testing.T, b bridge) {
-		before := b.deadlocks(t)
+		defer databasetest.WatchDeadlocks(t, b.db)()
 		for round := range 8 {
 			ada, grace := b.account(t, fmt.Sprintf("ada%d", round)), b.account(t, fmt.Sprintf("grace%d", round))
 			names := []string{fmt.Sprintf("x%d", round), fmt.Sprintf("y%d", round)}
@@ -139,9 +139,6 @@ func TestManyWhoLinkTheSameWaysToTwoAccountsDeadlockWithNothing(t *testing.T) {
 			}
 		}
 		b.wantWhole(t)
-		if after := b.deadlocks(t); after != before {
-			t.Errorf("%d deadlocks", after-before)
-		}
 	})
 }
 

@@ -187,7 +187,7 @@ type EmailChange struct {
 // if another identity than the session's has asked for it; ErrEmailChange for a token that is none of ours, was used, has
 // expired, whose place a newer one took, and as CreateEmailChangeToken says. It changes nothing.
 func (s *Service) CheckEmailChangeToken(ctx context.Context, session Session, token string) (EmailChange, error) {
-	hash, err := s.parseEmailChange(session, token)
+	hash, _, err := s.parseEmailChange(session, token)
 	if err != nil {
 		return EmailChange{}, err
 	}
@@ -234,7 +234,7 @@ func (s *Service) waysOf(ctx context.Context, id IdentityID, address string) ([]
 // made sure that they are nobody's. ErrEntityTaken: one that was not named is in the way, or has proved the address.
 // ErrSession: the session has ended. Otherwise as CheckEmailChangeToken.
 func (s *Service) ConfirmEmailChange(ctx context.Context, session Session, token string, giveWay []IdentityID) (c EmailChange, now Session, err error) {
-	hash, err := s.parseEmailChange(session, token)
+	hash, address, err := s.parseEmailChange(session, token)
 	if err != nil {
 		return EmailChange{}, Session{}, err
 	}
@@ -246,6 +246,9 @@ func (s *Service) ConfirmEmailChange(ctx context.Context, session Session, token
 		own := slices.IndexFunc(held, func(r *identityRow) bool { return r.ID == session.IdentityID })
 		if own < 0 {
 			return ErrSession
+		}
+		if err := s.store.lockEmailChanges(ctx, address); err != nil {
+			return err
 		}
 		row, err := s.store.takeEmailChange(ctx, session.IdentityID, hash, held[own].Ver)
 		if err != nil {
@@ -364,14 +367,15 @@ type changeClaims struct {
 	jwt.RegisteredClaims
 }
 
-// parseEmailChange returns the hash by which a token is kept that was made here, for the identity of the session.
-func (s *Service) parseEmailChange(session Session, token string) (hash string, err error) {
+// parseEmailChange returns the hash by which a token is kept that was made here, for the identity of the session, and which address
+// it is about.
+func (s *Service) parseEmailChange(session Session, token string) (hash, address string, err error) {
 	var c changeClaims
 	switch {
 	case !parse(s.keys, keyring.EmailChange, token, &c) || c.Use != useEmailChange:
-		return "", ErrEmailChange
+		return "", "", ErrEmailChange
 	case c.IdentityID != session.IdentityID:
-		return "", ErrEmailChangeElsewhere
+		return "", "", ErrEmailChangeElsewhere
 	}
-	return hashed(c.ID), nil
+	return hashed(c.ID), c.Email, nil
 }

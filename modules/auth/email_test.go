@@ -183,6 +183,30 @@ func TestWhoProvesTheMailboxFirstKeepsItFromAPendingChange(t *testing.T) {
 	})
 }
 
+// Two want the address: one of them has it confirmed while a third proves that it is theirs.
+func TestConfirmingAChangeAndCallingAllOfThemOffAtOnceDeadlocksWithNothing(t *testing.T) {
+	at := databasetest.Postgres(t)
+	h := newHouse(t, at.Open(t, auth.Migrations()), auth.Options{})
+	elsewhere := newHouse(t, at.Open(t), auth.Options{})
+	var session auth.Session
+	var token string
+	for _, from := range []string{"eve@example.com", "ada@example.com"} {
+		session, _, _ = h.open(t, h.register(t, from, "correct horse"), "user")
+		token = h.sent(t, h.wants(t, session, "correct horse", from, "new@example.com"))
+	}
+	defer databasetest.WatchDeadlocks(t, h.db)()
+	off := make(chan error, 1)
+	meanwhile(t, h, `DELETE FROM "latchkey_email_change"`, func() { off <- elsewhere.CancelEmailChanges(t.Context(), "new@example.com") },
+		func(ctx context.Context) error {
+			_, _, err := h.ConfirmEmailChange(ctx, session, token, nil)
+			return err
+		})
+	must(t, <-off)
+	if n := h.count(t, "email_change"); n != 0 {
+		t.Errorf("%d changes are pending", n)
+	}
+}
+
 func TestARegistrationAloneDoesNotCallOffAChange(t *testing.T) {
 	each(t, func(t *testing.T, h house) {
 		session, _, _ := h.open(t, h.register(t, "ada@example.com", "correct horse"), "user")

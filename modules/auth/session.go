@@ -276,6 +276,9 @@ func (s *Service) revoke(ctx context.Context, id IdentityID, keep Session, reaso
 		}
 		but := keep.ID
 		if but != "" {
+			if err := s.store.lockSessions(ctx, id); err != nil { // all, or this one would be locked out of order
+				return err
+			}
 			if carried, err := s.store.carrySession(ctx, but, id, keep.ver); err != nil {
 				return err
 			} else if !carried {

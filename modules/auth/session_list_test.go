@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -163,6 +164,39 @@ func TestOfManyWhoEndAllOtherSessionsOneIsLeft(t *testing.T) {
 		}
 		h.opens(t, "who is left", "", cookies[left[0]], nil, nil)
 	})
+}
+
+// Who ends the sessions of an identity has not locked the identity, and meets who has begun to end all but the last.
+func TestEndingAllSessionsAndAllOthersAtOnceDeadlocksWithNothing(t *testing.T) {
+	at := databasetest.Postgres(t)
+	h := newHouse(t, at.Open(t, auth.Migrations()), auth.Options{})
+	elsewhere := newHouse(t, at.Open(t), auth.Options{})
+	ada := h.register(t, "ada@example.com", "correct horse")
+	var last auth.Session
+	for range 3 {
+		last, _, _ = h.open(t, ada, "user")
+	}
+	defer databasetest.WatchDeadlocks(t, h.db)()
+	ended := make(chan error, 1)
+	meanwhile(t, h, `UPDATE "latchkey_auth_session"`, func() { ended <- elsewhere.EndSessions(t.Context(), ada.ID, "", "") },
+		func(ctx context.Context) error { _, _, err := h.EndOtherSessions(ctx, last); return err })
+	must(t, <-ended)
+	if n := h.count(t, "auth_session"); n != 0 {
+		t.Errorf("%d sessions are left", n)
+	}
+}
+
+// meanwhile does something elsewhere after the first statement of an act that has the text, long enough for it to wait for a lock.
+func meanwhile(t *testing.T, h house, text string, elsewhere func(), act func(context.Context) error) {
+	t.Helper()
+	o := once{text, func() { go elsewhere(); time.Sleep(300 * time.Millisecond) }, new(atomic.Bool)}
+	must(t, h.db.InTx(t.Context(), func(ctx context.Context) error {
+		h.db.Conn(ctx).NewSelect().DB().AddQueryHook(o)
+		return act(ctx)
+	}))
+	if !o.over.Load() {
+		t.Fatal("nothing happened meanwhile")
+	}
 }
 
 func TestEverySessionOfEverybodyEnds(t *testing.T) {

@@ -203,16 +203,22 @@ func (s store) verifyEmail(ctx context.Context, id IdentityID, address string) e
 	now := database.Now()
 	_, err := s.db.Conn(ctx).NewUpdate().Model((*providerRow)(nil)).
 		Set("email_verified_at = ?", now).Set("updated_at = ?", now).
-		Where("auth_identity_id = ?", id).Where("email = ?", address).Where("email_verified_at IS NULL").Exec(ctx)
+		Where("id IN (?)", s.waysInOrder(ctx, id, "NO KEY UPDATE").Where("w.email = ?", address).Where("w.email_verified_at IS NULL")).Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("verify e-mail: %w", err)
 	}
 	return nil
 }
 
+// waysInOrder is a query for the ids of provider identities of an identity that locks them in the order everybody locks in.
+func (s store) waysInOrder(ctx context.Context, of IdentityID, lock string) *bun.SelectQuery {
+	q := s.db.Conn(ctx).NewSelect().TableExpr("latchkey_provider_identity AS w").Column("w.id").Where("w.auth_identity_id = ?", of).Order("w.id")
+	return s.db.ForUpdate(q, lock)
+}
+
 func (s store) moveProviderIdentities(ctx context.Context, from, to IdentityID) error {
 	_, err := s.db.Conn(ctx).NewUpdate().Model((*providerRow)(nil)).
-		Set("auth_identity_id = ?", to).Set("updated_at = ?", database.Now()).Where("auth_identity_id = ?", from).Exec(ctx)
+		Set("auth_identity_id = ?", to).Set("updated_at = ?", database.Now()).Where("id IN (?)", s.waysInOrder(ctx, from, "NO KEY UPDATE")).Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("move provider identities: %w", err)
 	}
@@ -250,9 +256,17 @@ func (s store) publicProviderIdentities(ctx context.Context, q *bun.SelectQuery)
 	return out, nil
 }
 
-// deleteIdentities takes provider identities and sessions along by their foreign keys.
+// deleteIdentities takes provider identities and sessions along by their foreign keys, which go by no order: so these are locked
+// before.
 func (s store) deleteIdentities(ctx context.Context, ids []IdentityID) error {
 	for chunk := range slices.Chunk(ids, chunkSize) {
+		for _, model := range []any{(*providerRow)(nil), (*sessionRow)(nil)} {
+			var held []string
+			q := s.db.Conn(ctx).NewSelect().Model(model).Column("id").Where("auth_identity_id IN (?)", database.List(chunk...)).Order("id")
+			if err := s.db.ForUpdate(q, "UPDATE").Scan(ctx, &held); err != nil {
+				return fmt.Errorf("lock what auth identities have: %w", err)
+			}
+		}
 		if _, err := s.db.Conn(ctx).NewDelete().Model((*identityRow)(nil)).Where("id IN (?)", database.List(chunk...)).Exec(ctx); err != nil {
 			return fmt.Errorf("delete auth identities: %w", err)
 		}
@@ -327,14 +341,30 @@ func (s store) touchSession(ctx context.Context, id SessionID, before, now, idle
 	return nil
 }
 
+// sessionsInOrder is a query for the ids of the identities' sessions that locks them in the order everybody locks in: who ends
+// several need not have locked the identity.
+func (s store) sessionsInOrder(ctx context.Context, of ...IdentityID) *bun.SelectQuery {
+	q := s.db.Conn(ctx).NewSelect().TableExpr("latchkey_auth_session AS o").Column("o.id").
+		Where("o.auth_identity_id IN (?)", database.List(of...)).Order("o.id")
+	return s.db.ForUpdate(q, "UPDATE")
+}
+
+func (s store) lockSessions(ctx context.Context, of IdentityID) error {
+	var held []SessionID
+	if err := s.sessionsInOrder(ctx, of).Scan(ctx, &held); err != nil {
+		return fmt.Errorf("lock sessions: %w", err)
+	}
+	return nil
+}
+
 // deleteSessions removes the sessions of an identity, of one actor type or of all if it is empty, but for one, and says how
 // many these were.
 func (s store) deleteSessions(ctx context.Context, id IdentityID, actorType string, but SessionID) (int, error) {
-	q := s.db.Conn(ctx).NewDelete().Model((*sessionRow)(nil)).Where("auth_identity_id = ?", id).Where("id <> ?", but)
+	q := s.sessionsInOrder(ctx, id).Where("o.id <> ?", but)
 	if actorType != "" {
-		q = q.Where("actor_type = ?", actorType)
+		q = q.Where("o.actor_type = ?", actorType)
 	}
-	deleted, err := database.Affected(q.Exec(ctx))
+	deleted, err := database.Affected(s.db.Conn(ctx).NewDelete().Model((*sessionRow)(nil)).Where("id IN (?)", q).Exec(ctx))
 	if err != nil {
 		return 0, fmt.Errorf("delete sessions: %w", err)
 	}
@@ -344,14 +374,15 @@ func (s store) deleteSessions(ctx context.Context, id IdentityID, actorType stri
 // deleteOldestSessions removes the identity's sessions beside r but for the newest, of which so many stay, and those that
 // have expired. It says which of the removed ones lived.
 func (s store) deleteOldestSessions(ctx context.Context, r *sessionRow, stay int) (living []SessionID, err error) {
-	q := s.db.Conn(ctx).NewDelete().Model((*sessionRow)(nil)).Where("auth_identity_id = ?", r.AuthIdentityID).Where("id <> ?", r.ID)
+	q := s.sessionsInOrder(ctx, r.AuthIdentityID).Where("o.id <> ?", r.ID)
 	if stay > 0 {
-		q = q.Where("id NOT IN (?)", s.db.Conn(ctx).NewSelect().TableExpr("latchkey_auth_session AS n").Column("n.id").
+		q = q.Where("o.id NOT IN (?)", s.db.Conn(ctx).NewSelect().TableExpr("latchkey_auth_session AS n").Column("n.id").
 			Where("n.auth_identity_id = ?", r.AuthIdentityID).Where("n.id <> ?", r.ID).Where("n.ver = ?", r.Ver).
 			Where("n.expires_at > ?", r.CreatedAt).Order("n.created_at DESC", "n.id DESC").Limit(int64(stay)))
 	}
 	var deleted []sessionRow
-	if err := q.Returning("id, ver, expires_at").Scan(ctx, &deleted); err != nil && !errors.Is(err, sql.ErrNoRows) {
+	err = s.db.Conn(ctx).NewDelete().Model((*sessionRow)(nil)).Where("id IN (?)", q).Returning("id, ver, expires_at").Scan(ctx, &deleted)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("delete the oldest sessions: %w", err)
 	}
 	for _, d := range deleted {
@@ -429,7 +460,7 @@ func (s store) bumpVers(ctx context.Context, ids []IdentityID) error {
 // how many each had.
 func (s store) deleteSessionsOfAll(ctx context.Context, ids []IdentityID) (had map[IdentityID]int, err error) {
 	var owners []IdentityID
-	err = s.db.Conn(ctx).NewDelete().Model((*sessionRow)(nil)).Where("auth_identity_id IN (?)", database.List(ids...)).
+	err = s.db.Conn(ctx).NewDelete().Model((*sessionRow)(nil)).Where("id IN (?)", s.sessionsInOrder(ctx, ids...)).
 		Returning("auth_identity_id").Scan(ctx, &owners)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("delete sessions: %w", err)
@@ -909,8 +940,9 @@ func (s store) voidOneTimeTokens(ctx context.Context, providerIdentityID string)
 
 // deleteUnproved removes the identity's ways to sign in that have not proved the address, and says which these were.
 func (s store) deleteUnproved(ctx context.Context, id IdentityID, address string) (deleted []string, err error) {
-	err = s.db.Conn(ctx).NewDelete().Model((*providerRow)(nil)).Where("auth_identity_id = ?", id).
-		Where("email IS DISTINCT FROM ? OR email_verified_at IS NULL", address).Returning("id").Scan(ctx, &deleted)
+	err = s.db.Conn(ctx).NewDelete().Model((*providerRow)(nil)).
+		Where("id IN (?)", s.waysInOrder(ctx, id, "UPDATE").Where("w.email IS DISTINCT FROM ? OR w.email_verified_at IS NULL", address)).
+		Returning("id").Scan(ctx, &deleted)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("delete unproved provider identities: %w", err)
 	}
@@ -997,10 +1029,26 @@ func (s store) takeEmailChange(ctx context.Context, id IdentityID, hash string, 
 // deleteEmailChanges deletes every pending change to one of the addresses.
 func (s store) deleteEmailChanges(ctx context.Context, addresses ...string) error {
 	for chunk := range slices.Chunk(sorted(addresses), chunkSize) {
-		_, err := s.db.Conn(ctx).NewDelete().Model((*emailChangeRow)(nil)).Where("new_email IN (?)", database.List(chunk...)).Exec(ctx)
+		_, err := s.db.Conn(ctx).NewDelete().Model((*emailChangeRow)(nil)).Where("auth_identity_id IN (?)", s.changesInOrder(ctx, chunk...)).Exec(ctx)
 		if err != nil {
 			return fmt.Errorf("delete e-mail changes: %w", err)
 		}
+	}
+	return nil
+}
+
+// changesInOrder is a query for whose changes to the addresses are pending that locks these in the order everybody locks in.
+func (s store) changesInOrder(ctx context.Context, addresses ...string) *bun.SelectQuery {
+	q := s.db.Conn(ctx).NewSelect().TableExpr("latchkey_email_change AS o").Column("o.auth_identity_id").
+		Where("o.new_email IN (?)", database.List(addresses...)).Order("o.auth_identity_id")
+	return s.db.ForUpdate(q, "UPDATE")
+}
+
+// lockEmailChanges is for who takes one of the changes to the address, and then deletes the others.
+func (s store) lockEmailChanges(ctx context.Context, address string) error {
+	var held []IdentityID
+	if err := s.changesInOrder(ctx, address).Scan(ctx, &held); err != nil {
+		return fmt.Errorf("lock e-mail changes: %w", err)
 	}
 	return nil
 }
@@ -1081,28 +1129,20 @@ func (s store) settle(ctx context.Context, places []held, forget []string, faile
 	if failed {
 		one = 1
 	}
-	var rows []throttleRow
-	if len(places) > 0 {
-		q := s.db.Conn(ctx).NewSelect().Model((*throttleRow)(nil)).Column("t.id").WhereGroup(" AND ", func(q *bun.SelectQuery) *bun.SelectQuery {
-			for _, p := range places {
-				q = q.WhereOr("t.id = ? AND t.expires_at = ?", p.bucket.id, p.expires)
-			}
-			return q
-		}).Order("t.id")
-		err := s.db.Conn(ctx).NewUpdate().Model((*throttleRow)(nil)).
-			Set("failed = failed + ?", one).Set("pending = pending - 1").
-			Where("id IN (?)", s.db.ForUpdate(q, "UPDATE")).Where("pending > 0").
-			Returning("id, failed, pending, expires_at").Scan(ctx, &rows)
-		if err != nil {
-			return nil, fmt.Errorf("settle attempt: %w", err)
-		}
+	place, args := "FALSE", []any(nil)
+	for _, p := range places {
+		place, args = place+" OR t.id = ? AND t.expires_at = ? AND t.pending > 0", append(args, p.bucket.id, p.expires)
 	}
-	if len(forget) > 0 {
-		_, err := s.db.Conn(ctx).NewUpdate().Model((*throttleRow)(nil)).Set("failed = 0").
-			Where("id IN (?)", bun.In(forget)).Where("failed > 0").Exec(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("forget failures: %w", err)
-		}
+	q := s.db.Conn(ctx).NewSelect().Model((*throttleRow)(nil)).Column("t.id").
+		Where(place, args...).WhereOr("t.id IN (?) AND t.failed > 0", database.List(forget...)).Order("t.id")
+	var rows []throttleRow
+	err := s.db.Conn(ctx).NewUpdate().Model((*throttleRow)(nil)). // one statement, or some would be locked out of order
+									Set("failed = CASE WHEN t.id IN (?) THEN 0 ELSE failed + ? END", database.List(forget...), one).
+									Set("pending = CASE WHEN "+place+" THEN pending - 1 ELSE pending END", args...).
+									Where("id IN (?)", s.db.ForUpdate(q, "UPDATE")).
+									Returning("id, failed, pending, expires_at").Scan(ctx, &rows)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("settle attempt: %w", err)
 	}
 	return rows, nil
 }

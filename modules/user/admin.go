@@ -5,32 +5,20 @@ import (
 	"slices"
 )
 
-// lockAdmins locks those of the users who are in the state, as lockUsers does, for an act by which they may cease to be active
+// lockEnding locks those of the users who are in the state, as lockUsers does, for an act by which they may cease to be active
 // admins. keep, which is for when that is done, is ErrLastAdmin if it has left no active admin where there was one.
 //
-// If one of the users is an admin, all admins are locked along with them, so that of admins who act on each other at the
-// same time the later one sees what the earlier one has done. Who became one while this waited for the locks is found by
-// looking again under them; to take the other locks only then is out of the common order, which a retry mends.
-func (s *Service) lockAdmins(ctx context.Context, of []ID, which state) (rows []*userRow, keep func(context.Context) error, err error) {
-	named := setOf(of)
-	var admins []ID
-	for held := map[ID]bool(nil); ; {
-		if admins, err = s.store.admins(ctx); err != nil {
-			return nil, nil, err
-		}
-		all := of
-		if slices.ContainsFunc(admins, func(id ID) bool { return named[id] }) {
-			all = slices.Concat(of, admins)
-		}
-		if held != nil && !slices.ContainsFunc(all, func(id ID) bool { return !held[id] }) {
-			break
-		}
-		if rows, err = s.store.lockUsers(ctx, all, which); err != nil {
-			return nil, nil, err
-		}
-		held = setOf(all)
+// The rows of other admins are not locked: who has locked some of them already, such as their own, would do so out of the common
+// order. Instead those whom it concerns take turns to count, in keep. That comes last, as whoever has the turn keeps it until
+// the transaction ends, and must not wait for somebody who waits for it.
+func (s *Service) lockEnding(ctx context.Context, of []ID, which state) (rows []*userRow, keep func(context.Context) error, err error) {
+	if rows, err = s.store.lockUsers(ctx, of, which); err != nil {
+		return nil, nil, err
 	}
-	rows = slices.DeleteFunc(rows, func(r *userRow) bool { return !named[r.ID] })
+	admins, err := s.store.admins(ctx, ids(rows)) // only now: who was made one while this waited is one of them
+	if err != nil {
+		return nil, nil, err
+	}
 	isAdmin := setOf(admins)
 	matters := slices.ContainsFunc(rows, func(r *userRow) bool {
 		return isAdmin[r.ID] && r.DeactivatedAt.IsZero() && r.DeletedAt.IsZero()
@@ -39,11 +27,14 @@ func (s *Service) lockAdmins(ctx context.Context, of []ID, which state) (rows []
 		if !matters {
 			return nil
 		}
+		if err := s.store.lockCountOfAdmins(ctx); err != nil {
+			return err
+		}
 		left, err := s.store.adminExists(ctx, "")
 		switch {
 		case err != nil || left:
 			return err
-		case len(named) > 1:
+		case len(setOf(of)) > 1:
 			return ErrLastAdmin.Msg("No active administrator would be left. Make somebody else one first.")
 		}
 		return ErrLastAdmin
@@ -52,6 +43,9 @@ func (s *Service) lockAdmins(ctx context.Context, of []ID, which state) (rows []
 
 // warnWithoutAdmin logs, once the transaction has committed, that the user was the last active admin, if that is so.
 func (s *Service) warnWithoutAdmin(ctx context.Context, was ID) error {
+	if err := s.store.lockCountOfAdmins(ctx); err != nil { // or who ends another one at the same time would count this one
+		return err
+	}
 	left, err := s.store.adminExists(ctx, "")
 	if err != nil || left {
 		return err

@@ -3,12 +3,16 @@ package user_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
@@ -98,6 +102,62 @@ func TestOfTwoAdminsWhoEndEachOtherOneIsLeft(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestWhoIsMadeAnAdminWhileOthersEndThemCausesNoDeadlock(t *testing.T) {
+	each(t, func(t *testing.T, b bench) {
+		b.user(t, "root@example.com", "admin") // whose row comes before all others
+		defer databasetest.WatchDeadlocks(t, b.db)()
+		for round := range 100 {
+			eve := b.user(t, fmt.Sprintf("eve%d@example.com", round))
+			for i, err := range databasetest.Together(6, func(i int) error {
+				if i == 0 {
+					return b.AddRoles(t.Context(), eve.ID, "admin")
+				}
+				return endings[i%3].act(t.Context(), b, eve.ID)
+			}) {
+				if err != nil && (i > 0 || !errors.Is(err, user.ErrNotFound)) {
+					t.Errorf("round %d, %d: %v", round, i, err)
+				}
+			}
+		}
+	})
+}
+
+// As somebody does who deletes their own account.
+func TestAdminsWhoHoldTheirOwnRowsAndEndThemselvesDoNotDeadlock(t *testing.T) {
+	for _, end := range endings {
+		t.Run(end.name, func(t *testing.T) {
+			each(t, func(t *testing.T, b bench) {
+				b.user(t, "root@example.com", "admin")
+				two := []user.User{b.user(t, "ada@example.com", "admin"), b.user(t, "bob@example.com", "admin")}
+				var held sync.WaitGroup
+				if b.db.Dialect() == database.Postgres { // SQLite lets one in at a time
+					held.Add(2)
+				}
+				defer databasetest.WatchDeadlocks(t, b.db)()
+				for i, err := range databasetest.Together(2, func(i int) error {
+					meet := sync.OnceFunc(func() { // once: what a deadlock has undone is run again
+						if b.db.Dialect() == database.Postgres {
+							held.Done()
+							held.Wait()
+						}
+					})
+					return b.db.InTx(t.Context(), func(ctx context.Context) error {
+						if _, err := b.HoldUser(ctx, two[i].ID); err != nil {
+							return err
+						}
+						meet()
+						return end.act(ctx, b, two[i].ID)
+					})
+				}) {
+					if err != nil {
+						t.Errorf("%d: %v", i, err)
+					}
+				}
+			})
+		})
+	}
 }
 
 // clear deletes all users, as somebody at the database can: the service keeps an admin.

@@ -572,13 +572,31 @@ func (s store) setDeactivated(ctx context.Context, ids []ID, at time.Time) error
 	return nil
 }
 
-// admins are the users with the role admin, active or not.
-func (s store) admins(ctx context.Context) (ids []ID, err error) {
-	err = s.db.Conn(ctx).NewSelect().Model((*roleRow)(nil)).Column("user_id").Where("role = ?", RoleAdmin).Scan(ctx, &ids)
-	if err != nil {
-		return nil, fmt.Errorf("read admins: %w", err)
+// admins are those of the users who have the role admin, active or not.
+func (s store) admins(ctx context.Context, of []ID) (ids []ID, err error) {
+	for chunk := range slices.Chunk(of, chunkSize) {
+		var some []ID
+		err := s.db.Conn(ctx).NewSelect().Model((*roleRow)(nil)).Column("user_id").
+			Where("role = ?", RoleAdmin).Where("user_id IN (?)", bun.List(chunk)).Scan(ctx, &some)
+		if err != nil {
+			return nil, fmt.Errorf("read admins: %w", err)
+		}
+		ids = append(ids, some...)
 	}
 	return ids, nil
+}
+
+// lockCountOfAdmins waits for others who are about to leave fewer admins, and has whoever comes later wait, until the transaction ends: of
+// two who count at the same time neither would see what the other has done. On SQLite a transaction is the only one already.
+func (s store) lockCountOfAdmins(ctx context.Context) error {
+	if s.db.Dialect() != database.Postgres {
+		return nil
+	}
+	_, err := s.db.Conn(ctx).ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || '/latchkey/admins', 0))")
+	if err != nil {
+		return fmt.Errorf("lock the count of admins: %w", err)
+	}
+	return nil
 }
 
 // isSetupAdmin reports whether the user has the role admin by the set-up link.

@@ -499,7 +499,7 @@ func (s *Service) RemoveRoles(ctx context.Context, id ID, roles ...string) error
 		return err
 	}
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		rows, keep, err := s.lockAdmins(ctx, []ID{id}, living)
+		rows, keep, err := s.lockEnding(ctx, []ID{id}, living)
 		if err != nil {
 			return err
 		}
@@ -584,7 +584,7 @@ func (s *Service) SoftDeleteUsers(ctx context.Context, ids ...ID) error {
 
 func (s *Service) remove(ctx context.Context, of []ID, which state, remove func(context.Context, []ID) error) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		rows, keep, err := s.lockAdmins(ctx, of, which)
+		rows, keep, err := s.lockEnding(ctx, of, which)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
@@ -643,7 +643,7 @@ func (s *Service) RestoreUsers(ctx context.Context, of ...ID) error {
 // exist, or are deactivated already, are passed over. ErrLastAdmin: no active admin would be left.
 func (s *Service) DeactivateUsers(ctx context.Context, of ...ID) error {
 	return s.db.InTx(ctx, func(ctx context.Context) error {
-		rows, keep, err := s.lockAdmins(ctx, of, active)
+		rows, keep, err := s.lockEnding(ctx, of, active)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
@@ -651,13 +651,13 @@ func (s *Service) DeactivateUsers(ctx context.Context, of ...ID) error {
 		if err := s.store.setDeactivated(ctx, found, database.Now()); err != nil {
 			return err
 		}
-		if err := keep(ctx); err != nil {
-			return err
-		}
 		for _, f := range s.onDeactivate {
 			if err := f(ctx, found); err != nil {
 				return err
 			}
+		}
+		if err := keep(ctx); err != nil {
+			return err
 		}
 		return emitAll(ctx, s.events, found, func(id ID) event.Event { return Deactivated{id} })
 	})

@@ -22,6 +22,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/auth/authtest"
 	"github.com/latchkey-go/latchkey/modules/auth/github"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
+	"github.com/latchkey-go/latchkey/modules/kernel/secrettest"
 )
 
 func TestProvider(t *testing.T) {
@@ -160,18 +161,18 @@ func TestWhatGitHubRefuses(t *testing.T) {
 		authtest.IncorrectClientCredentials: auth.ErrProviderUnavailable, authtest.RedirectURIMismatch: auth.ErrProviderUnavailable,
 		authtest.ApplicationSuspended: auth.ErrProviderUnavailable, "something_new": auth.ErrInvalidCredentials, "hunter2 <b>": auth.ErrInvalidCredentials,
 	} {
-		log := new(logged)
-		h := newHouse(t, provider(t, "github", of(g), log.logger()))
+		log := new(secrettest.Log)
+		h := newHouse(t, provider(t, "github", of(g), log.Logger()))
 		back := h.begin(t, "github", g)
 		g.Refuse(refusal)
 		if _, err := h.finish(t.Context(), "github", back); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", refusal, err, want)
 		}
-		h.nobody(t)
+		h.WantNobody(t)
 		if logs := strings.Contains(log.String(), string(refusal)); logs == (refusal == authtest.BadVerificationCode || refusal == authtest.UnverifiedUserEmail || refusal == "hunter2 <b>") {
 			t.Errorf("%s: the log says %s", refusal, log)
 		}
-		silentAbout(t, "the log", log.String()+h.log.String(), g.ClientSecret(), "hunter2")
+		secrettest.Silent(t, "the log", log.String()+h.Log.String(), g.ClientSecret(), "hunter2")
 		if mended := strings.Contains(log.String(), "; it says: Refused."); mended != errors.Is(want, auth.ErrProviderUnavailable) {
 			t.Errorf("%s: of what is to be mended the log says %s", refusal, log)
 		}
@@ -192,8 +193,8 @@ func TestAGitHubThatFailsIsUnavailable(t *testing.T) {
 			t.Run(string(f)+" at "+string(e[1:]), func(t *testing.T) {
 				t.Parallel()
 				g := authtest.NewGitHub(t)
-				log := new(logged)
-				p := provider(t, "github", of(g), log.logger())
+				log := new(secrettest.Log)
+				p := provider(t, "github", of(g), log.Logger())
 				if f == authtest.Silent || f == authtest.Dripping {
 					p.Hurry(250 * time.Millisecond)
 				}
@@ -209,8 +210,8 @@ func TestAGitHubThatFailsIsUnavailable(t *testing.T) {
 				if _, err := h.finish(t.Context(), "github", back); !errors.Is(err, auth.ErrProviderUnavailable) {
 					t.Errorf("%v, want that it does not work at the moment", err)
 				}
-				h.nobody(t)
-				silentAbout(t, "the log", log.String()+h.log.String(), "gho_", "maintenance", "server_error", g.ClientSecret())
+				h.WantNobody(t)
+				secrettest.Silent(t, "the log", log.String()+h.Log.String(), "gho_", "maintenance", "server_error", g.ClientSecret())
 				if !strings.Contains(log.String(), "provider=github") || g.Hits(e) > 2 { // a GET whose connection dies is sent once more
 					t.Errorf("asked %d times, the log says %s", g.Hits(e), log)
 				}
@@ -245,7 +246,7 @@ func TestGitHubLimitsHowOftenItIsAsked(t *testing.T) {
 		}
 		g.Mend()
 	}
-	h.nobody(t)
+	h.WantNobody(t)
 	if h.ListAuthProviders()[0].Unavailable {
 		t.Error("the provider is unavailable for everybody")
 	}
@@ -255,8 +256,8 @@ func TestGitHubLimitsHowOftenItIsAsked(t *testing.T) {
 // Nobody but who lists the providers comes by, and GitHub is found again; Run does the same while nobody at all comes by.
 func TestAGitHubThatComesBackIsFoundByItself(t *testing.T) {
 	g := authtest.NewGitHub(t)
-	log := new(logged)
-	p := provider(t, "github", of(g), log.logger())
+	log := new(secrettest.Log)
+	p := provider(t, "github", of(g), log.Logger())
 	h := newHouse(t, p)
 	back := h.begin(t, "github", g)
 	for _, e := range []authtest.Endpoint{authtest.GitHubToken, authtest.GitHubRoot} {
@@ -308,7 +309,7 @@ func TestACodeIsNotInjected(t *testing.T) {
 	if _, err := h.finish(t.Context(), "beta", victims); !errors.Is(err, auth.ErrInvalidCredentials) {
 		t.Errorf("a flow of another provider: %v", err)
 	}
-	h.nobody(t)
+	h.WantNobody(t)
 	if _, err := h.finish(t.Context(), "github", victims); err != nil {
 		t.Errorf("the victim: %v", err)
 	}
@@ -332,8 +333,8 @@ func TestWhereTheAPIIs(t *testing.T) {
 
 func TestPrivateAddressesAreNotAsked(t *testing.T) {
 	g := authtest.NewGitHub(t)
-	log := new(logged)
-	p := provider(t, "github", github.Config{URL: "https://localhost" + g.URL()[strings.LastIndex(g.URL(), ":"):], ClientID: "x", ClientSecret: "y", CallbackURL: callback}, log.logger())
+	log := new(secrettest.Log)
+	p := provider(t, "github", github.Config{URL: "https://localhost" + g.URL()[strings.LastIndex(g.URL(), ":"):], ClientID: "x", ClientSecret: "y", CallbackURL: callback}, log.Logger())
 	c, err := p.Begin(t.Context(), auth.Attempt{FlowID: "x"})
 	must(t, err)
 	if _, err := p.Finish(t.Context(), auth.Attempt{Input: auth.Input(`{"code":"x"}`), State: c.State}); !errors.Is(err, auth.ErrProviderUnavailable) || !strings.Contains(log.String(), "not a public one") {
@@ -362,7 +363,7 @@ func TestSettingsAreWrongAllAtOnce(t *testing.T) {
 	if n := len(auth.SettingsErrors(err)); n != 11 {
 		t.Errorf("%d problems, want 11:\n%v", n, err)
 	}
-	silentAbout(t, "the error", err.Error(), "hunter2", "corp.test", "alert")
+	secrettest.Silent(t, "the error", err.Error(), "hunter2", "corp.test", "alert")
 
 	made, err := auth.NewProviders(auth.Settings{"github": {"client_id": "x", "client_secret": "y", "icon": "/g.svg", "trusted_domains": []any{}}}, github.Type(nil))
 	must(t, err)
@@ -374,11 +375,11 @@ func TestSettingsAreWrongAllAtOnce(t *testing.T) {
 func TestTheClientSecretDoesNotShow(t *testing.T) {
 	c := github.Config{ClientID: "x", ClientSecret: "hunter2hunter2"}
 	p := provider(t, "github", c, nil)
-	log := new(logged)
-	log.logger().Info("x", "provider", p, "config", c)
+	log := new(secrettest.Log)
+	log.Logger().Info("x", "provider", p, "config", c)
 	data, err := json.Marshal(p)
 	must(t, err)
-	silentAbout(t, "what is printed", fmt.Sprintf("%v %+v %#v %s %v %+v %#v %s", p, p, p, p, c, c, c, data)+log.String(), "hunter2")
+	secrettest.Silent(t, "what is printed", fmt.Sprintf("%v %+v %#v %s %v %+v %#v %s", p, p, p, p, c, c, c, data)+log.String(), "hunter2")
 }
 
 func TestEverySettingIsDocumented(t *testing.T) {

@@ -1,11 +1,8 @@
 package github_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -13,7 +10,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/auth/authtest"
 	"github.com/latchkey-go/latchkey/modules/auth/github"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
-	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
+	"github.com/latchkey-go/latchkey/modules/kernel/secrettest"
 )
 
 func TestMain(m *testing.M) { databasetest.Main(m) }
@@ -43,21 +40,11 @@ func public(t testing.TB, g *authtest.GitHub, trusted []string) *github.Provider
 	return p
 }
 
-// house is an auth service with providers, and what was logged.
-type house struct {
-	*auth.Service
-	log *logged
-}
+type house struct{ authtest.Service }
 
 func newHouse(t testing.TB, providers ...auth.Provider) house {
 	t.Helper()
-	keys, err := keyring.New(make([]byte, keyring.MinSecret))
-	must(t, err)
-	log := new(logged)
-	s, err := auth.New(auth.Params{DB: databasetest.SQLite(t).Open(t, auth.Migrations()), Keys: keys, Providers: providers,
-		Options: auth.Options{Throttle: auth.ThrottleOptions{Disabled: true}}, Log: log.logger()})
-	must(t, err)
-	return house{s, log}
+	return house{authtest.NewService(t, new(secrettest.Log), providers...)}
 }
 
 // begin sends somebody to GitHub and has them come back.
@@ -79,45 +66,6 @@ func (h house) mustSignIn(t testing.TB, provider string, g *authtest.GitHub) aut
 		t.Fatalf("sign in by %s: %v", provider, err)
 	}
 	return found
-}
-
-// nobody fails if there is an identity.
-func (h house) nobody(t testing.TB) {
-	t.Helper()
-	found, err := h.ListAuthIdentities(t.Context(), auth.IdentityFilter{}, auth.Page{})
-	if err != nil || len(found) > 0 {
-		t.Errorf("identities %v, %v; want none", found, err)
-	}
-}
-
-// logged is a log that can be read while it is written.
-type logged struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.String()
-}
-
-func (l *logged) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
-
-// silentAbout fails if a text holds one of the secrets.
-func silentAbout(t testing.TB, where, text string, secrets ...string) {
-	t.Helper()
-	for _, s := range secrets {
-		if s != "" && strings.Contains(text, s) {
-			t.Errorf("%s repeats %.12q…: %s", where, s, text)
-		}
-	}
 }
 
 // eventually waits for what others do meanwhile.

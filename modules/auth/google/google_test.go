@@ -12,6 +12,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/authtest"
 	"github.com/latchkey-go/latchkey/modules/auth/google"
+	"github.com/latchkey-go/latchkey/modules/kernel/secrettest"
 )
 
 // of is the config for an imitation of Google.
@@ -42,8 +43,8 @@ func TestProvider(t *testing.T) {
 
 func TestSomebodySignsIn(t *testing.T) {
 	issuer := authtest.NewGoogle(t)
-	h := newHouse(t, of(issuer))
-	found := h.mustSignIn(t, issuer)
+	h := newService(t, of(issuer))
+	found := h.MustSignIn(t, "google", issuer)
 	if got := found.Proved.Profile; got.Email != "ada.lovelace@gmail.com" || !got.EmailVerified || got.FirstName != "Ada" || got.AvatarURL == "" || found.EntityID() != issuer.URL()+"#110169484474386276334" {
 		t.Errorf("%s: %+v", found.EntityID(), got)
 	}
@@ -54,7 +55,7 @@ func TestSomebodySignsIn(t *testing.T) {
 		t.Errorf("shown as %+v", info)
 	}
 	// An answer may say whose it is (RFC 9207).
-	if again := h.mustSignIn(t, issuer, "iss", issuer.URL()); again.ID != found.ID {
+	if again := h.MustSignIn(t, "google", issuer, "iss", issuer.URL()); again.ID != found.ID {
 		t.Errorf("again they are %s, were %s", again.ID, found.ID)
 	}
 }
@@ -62,11 +63,11 @@ func TestSomebodySignsIn(t *testing.T) {
 // Google documents two spellings of its issuer. Who somebody is does not hang on which it is.
 func TestTheOldSpellingIsTheSamePerson(t *testing.T) {
 	issuer := authtest.NewGoogle(t)
-	h := newHouse(t, of(issuer))
+	h := newService(t, of(issuer))
 	issuer.SignIn(somebody("ada@gmail.com", nil))
-	ada := h.mustSignIn(t, issuer)
+	ada := h.MustSignIn(t, "google", issuer)
 	issuer.SignIn(somebody("ada@gmail.com", map[string]any{"iss": "accounts.google.com"}))
-	if again := h.mustSignIn(t, issuer, "iss", "accounts.google.com"); again.ID != ada.ID || again.EntityID() != ada.EntityID() {
+	if again := h.MustSignIn(t, "google", issuer, "iss", "accounts.google.com"); again.ID != ada.ID || again.EntityID() != ada.EntityID() {
 		t.Errorf("by the old spelling they are %q, were %q", again.EntityID(), ada.EntityID())
 	}
 	p := provider(t, google.Config{ClientID: "x", ClientSecret: "y"}, nil).(auth.Canonicalizer)
@@ -77,7 +78,7 @@ func TestTheOldSpellingIsTheSamePerson(t *testing.T) {
 	}
 	for _, iss := range []string{"http://accounts.google.com", "https://accounts.google.com.evil.example", "accounts.google.com/", "", "https://evil.example"} {
 		issuer.SignIn(somebody("ada@gmail.com", map[string]any{"iss": iss}))
-		if found, err := h.signIn(t, issuer); err == nil {
+		if found, err := h.SignIn(t, "google", issuer); err == nil {
 			t.Errorf("iss %q is let in as %s", iss, found.EntityID())
 		}
 	}
@@ -113,7 +114,7 @@ func TestGooglesWordCountsWhereItSpeaksForTheMailbox(t *testing.T) {
 			config := of(issuer)
 			config.TrustedDomains = c.trusted
 			issuer.SignIn(c.person)
-			found := newHouse(t, config).mustSignIn(t, issuer)
+			found := newService(t, config).MustSignIn(t, "google", issuer)
 			if found.Proved.EmailVerified != c.want {
 				t.Errorf("vouched for: %t, want %t", found.Proved.EmailVerified, c.want)
 			}
@@ -149,9 +150,9 @@ func TestOnlyTheOrganizationIsLetIn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			config := of(issuer)
 			config.HostedDomains = c.hosted
-			h := newHouse(t, config)
+			h := newService(t, config)
 			issuer.SignIn(somebody("ada@example.com", map[string]any{"hd": c.hd}))
-			found, err := h.signIn(t, issuer)
+			found, err := h.SignIn(t, "google", issuer)
 			switch {
 			case (err == nil) != c.fine:
 				t.Errorf("%v, want to be let in: %t", err, c.fine)
@@ -161,7 +162,7 @@ func TestOnlyTheOrganizationIsLetIn(t *testing.T) {
 				t.Errorf("%v, want to be told that it is the account", err)
 			}
 			if !c.fine {
-				h.nobody(t)
+				h.WantNobody(t)
 			}
 			if sent := issuer.Asked(); sent.Get("hd") != c.sent || sent.Get("prompt") != "select_account" {
 				t.Errorf("hd %q is sent, want %q, and to choose an account: %v", sent.Get("hd"), c.sent, sent)
@@ -189,14 +190,14 @@ func TestSettingsAreWrongAllAtOnce(t *testing.T) {
 	if n := len(auth.SettingsErrors(err)); n != 8 {
 		t.Errorf("%d problems, want 8:\n%v", n, err)
 	}
-	silentAbout(t, "the error", err.Error(), "hunter2", "evil", "alert")
+	secrettest.Silent(t, "the error", err.Error(), "hunter2", "evil", "alert")
 	made, err := auth.NewProviders(auth.Settings{"google": {"client_id": "x", "client_secret": "y", "hosted_domains": "example.com,example.org", "display_name": "Staff"}}, google.Type(nil))
 	must(t, err)
 	if len(made) != 1 || made[0].(auth.Describer).DisplayName() != "Staff" {
 		t.Errorf("made %v", made)
 	}
 	c := google.Config{ClientID: "x", ClientSecret: "hunter2"}
-	silentAbout(t, "what is printed", fmt.Sprintf("%v %+v %#v %s", c, c, c, provider(t, c, nil)), "hunter2")
+	secrettest.Silent(t, "what is printed", fmt.Sprintf("%v %+v %#v %s", c, c, c, provider(t, c, nil)), "hunter2")
 }
 
 func TestEverySettingIsDocumented(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/authtest"
 	"github.com/latchkey-go/latchkey/modules/auth/microsoft"
+	"github.com/latchkey-go/latchkey/modules/kernel/secrettest"
 )
 
 const (
@@ -64,8 +65,8 @@ func TestPeopleOfATenantSignIn(t *testing.T) {
 			case "consumers":
 				home = personal
 			}
-			h := newHouse(t, config)
-			found := h.mustSignIn(t, issuer)
+			h := newService(t, config)
+			found := h.MustSignIn(t, "microsoft", issuer)
 			want := issuer.Origin() + "/" + home + "/v2.0#ada-1815"
 			if got := found.Proved.Profile; found.EntityID() != want || got.Email != "ada@example.com" || got.Name != "Ada Lovelace" || got.Metadata["tid"] != home || got.Metadata["oid"] == nil {
 				t.Errorf("%q, want %q: %+v", found.EntityID(), want, got)
@@ -73,7 +74,7 @@ func TestPeopleOfATenantSignIn(t *testing.T) {
 			if info := h.ListAuthProviders()[0]; info.DisplayName != "Microsoft" || issuer.Hits(authtest.Userinfo) != 0 {
 				t.Errorf("shown as %+v; userinfo was asked %d times", info, issuer.Hits(authtest.Userinfo))
 			}
-			if again := h.mustSignIn(t, issuer); again.ID != found.ID {
+			if again := h.MustSignIn(t, "microsoft", issuer); again.ID != found.ID {
 				t.Errorf("again they are %s", again.ID)
 			}
 			if prompt := issuer.Asked().Get("prompt"); (prompt == "select_account") != (len(config.AllowedTenants) > 0) {
@@ -133,7 +134,7 @@ func TestAnAddressIsVouchedForOnlyWhereItIsProved(t *testing.T) {
 				config.Authority, config.ClientID, config.ClientSecret = issuer.Origin(), issuer.ClientID(), issuer.ClientSecret()
 			}
 			issuer.SignIn(c.person)
-			found := newHouse(t, config).mustSignIn(t, issuer)
+			found := newService(t, config).MustSignIn(t, "microsoft", issuer)
 			if found.Proved.EmailVerified != c.want {
 				t.Errorf("vouched for: %t, want %t", found.Proved.EmailVerified, c.want)
 			}
@@ -168,13 +169,13 @@ func TestNobodyComesFromAnotherTenant(t *testing.T) {
 		"one tenant: no tid":                    {one, of(one, ours), person(ours, map[string]any{"tid": nil}), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t, c.config)
+			h := newService(t, c.config)
 			c.issuer.SignIn(c.person)
-			found, err := h.signIn(t, c.issuer)
+			found, err := h.SignIn(t, "microsoft", c.issuer)
 			if err == nil || errors.Is(err, auth.ErrInvalidCredentials) != c.callers {
 				t.Errorf("%q, %v; want to be refused, as the caller's doing: %t", found.EntityID(), err, c.callers)
 			}
-			h.nobody(t)
+			h.WantNobody(t)
 		})
 	}
 }
@@ -188,7 +189,7 @@ func TestAKeyOfOneTenantSignsForNoOther(t *testing.T) {
 				key.(map[string]any)["issuer"] = issuer.Origin() + who
 			}
 		})
-		_, err := newHouse(t, of(issuer, "common", "*")).signIn(t, issuer)
+		_, err := newService(t, of(issuer, "common", "*")).SignIn(t, "microsoft", issuer)
 		if (err == nil) != want || err != nil && !strings.Contains(err.Error(), "signs for another issuer") {
 			t.Errorf("a key of %s: %v, want to be let in: %t", who, err, want)
 		}
@@ -198,16 +199,16 @@ func TestAKeyOfOneTenantSignsForNoOther(t *testing.T) {
 // The same subject of two tenants is two people, and an answer of one tenant is not taken for another's.
 func TestASubjectIsOfItsTenant(t *testing.T) {
 	issuer := authtest.NewMicrosoft(t, "common")
-	h := newHouse(t, of(issuer, "common", "*"))
-	a := h.mustSignIn(t, issuer)
+	h := newService(t, of(issuer, "common", "*"))
+	a := h.MustSignIn(t, "microsoft", issuer)
 	issuer.SignIn(person(theirs, nil))
-	if b := h.mustSignIn(t, issuer); a.ID == b.ID {
+	if b := h.MustSignIn(t, "microsoft", issuer); a.ID == b.ID {
 		t.Error("the same subject of two tenants is one person")
 	}
-	if _, err := h.signIn(t, issuer, "iss", issuer.Origin()+"/"+ours+"/v2.0"); !errors.Is(err, auth.ErrInvalidCredentials) {
+	if _, err := h.SignIn(t, "microsoft", issuer, "iss", issuer.Origin()+"/"+ours+"/v2.0"); !errors.Is(err, auth.ErrInvalidCredentials) {
 		t.Errorf("an answer of another tenant: %v", err)
 	}
-	h.mustSignIn(t, issuer, "iss", issuer.Origin()+"/"+theirs+"/v2.0")
+	h.MustSignIn(t, "microsoft", issuer, "iss", issuer.Origin()+"/"+theirs+"/v2.0")
 
 	p := provider(t, of(issuer, "common", "*"), nil).(auth.Canonicalizer)
 	at := issuer.Origin() + "/"
@@ -244,14 +245,14 @@ func TestSettingsAreWrongAllAtOnce(t *testing.T) {
 	if n := len(auth.SettingsErrors(err)); n != 8 {
 		t.Errorf("%d problems, want 8:\n%v", n, err)
 	}
-	silentAbout(t, "the error", err.Error(), "hunter2", "evil", "onmicrosoft")
+	secrettest.Silent(t, "the error", err.Error(), "hunter2", "evil", "onmicrosoft")
 	made, err := auth.NewProviders(auth.Settings{"microsoft": {"client_id": "x", "client_secret": "y", "tenant": strings.ToUpper(ours), "authority": "https://login.microsoftonline.us/"}}, microsoft.Type(nil))
 	must(t, err)
 	if _, err := made[0].(auth.Canonicalizer).CanonicalEntityID("https://login.microsoftonline.us/" + ours + "/v2.0#x"); err != nil {
 		t.Errorf("an entity id: %v", err)
 	}
 	c := microsoft.Config{Tenant: ours, ClientID: "x", ClientSecret: "hunter2"}
-	silentAbout(t, "what is printed", fmt.Sprintf("%v %+v %#v %s", c, c, c, provider(t, c, nil)), "hunter2")
+	secrettest.Silent(t, "what is printed", fmt.Sprintf("%v %+v %#v %s", c, c, c, provider(t, c, nil)), "hunter2")
 }
 
 func TestEverySettingIsDocumented(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/auth/oidc"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
+	"github.com/latchkey-go/latchkey/modules/kernel/secrettest"
 )
 
 func (h house) unavailable() bool { return h.ListAuthProviders()[0].Unavailable }
@@ -22,8 +23,8 @@ func (h house) unavailable() bool { return h.ListAuthProviders()[0].Unavailable 
 // Nobody but who lists the providers comes by, and the issuer is found again.
 func TestAnIssuerThatComesBackIsFoundByItself(t *testing.T) {
 	issuer := authtest.NewIssuer(t, authtest.IssuerOptions{})
-	log := new(logged)
-	p := provider(t, "acme", of(issuer), log.logger())
+	log := new(secrettest.Log)
+	p := provider(t, "acme", of(issuer), log.Logger())
 	h := newHouse(t, p)
 	if h.unavailable() {
 		t.Error("unavailable before anybody asked")
@@ -34,7 +35,7 @@ func TestAnIssuerThatComesBackIsFoundByItself(t *testing.T) {
 	}
 	issuer.Behave()
 	eventually(t, "available", func() bool { return !h.unavailable() })
-	h.mustSignIn(t, "acme", issuer)
+	h.MustSignIn(t, "acme", issuer)
 	if n := strings.Count(log.String(), "cannot be used"); n != 1 || !strings.Contains(log.String(), "answers again") {
 		t.Errorf("logged %d times that it cannot be used, want once and that it answers again: %s", n, log)
 	}
@@ -124,7 +125,7 @@ func TestAnIssuerThatDiesIsFoundOut(t *testing.T) {
 	}
 	issuer.Behave()
 	eventually(t, "available", func() bool { return !h.unavailable() })
-	h.mustSignIn(t, "acme", issuer)
+	h.MustSignIn(t, "acme", issuer)
 }
 
 // Who was sent away while the issuer was well may come back although its document cannot be read for now.
@@ -162,7 +163,7 @@ func TestSettingsAreWrongAllAtOnce(t *testing.T) {
 	if n := len(auth.SettingsErrors(err)); n != 14 {
 		t.Errorf("%d problems, want 14:\n%v", n, err)
 	}
-	silentAbout(t, "the error", err.Error(), "hunter2", "id.example.com", "alert")
+	secrettest.Silent(t, "the error", err.Error(), "hunter2", "id.example.com", "alert")
 }
 
 func TestSettingsMakeProvidersOfTheType(t *testing.T) {
@@ -188,7 +189,7 @@ func TestSettingsMakeProvidersOfTheType(t *testing.T) {
 	if got := h.ListAuthProviders(); len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
 		t.Errorf("providers %+v, want %+v", got, want)
 	}
-	a, b := h.mustSignIn(t, "oidc", issuer), h.mustSignIn(t, "okta", issuer)
+	a, b := h.MustSignIn(t, "oidc", issuer), h.MustSignIn(t, "okta", issuer)
 	if a.ID == b.ID || !a.Proved.EmailVerified || b.Proved.EmailVerified {
 		t.Errorf("identities %s (vouched for: %t) and %s (%t)", a.ID, a.Proved.EmailVerified, b.ID, b.Proved.EmailVerified)
 	}

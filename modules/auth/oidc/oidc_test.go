@@ -21,6 +21,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/auth/authtest"
 	"github.com/latchkey-go/latchkey/modules/auth/oidc"
+	"github.com/latchkey-go/latchkey/modules/kernel/secrettest"
 )
 
 func TestSomebodySignsIn(t *testing.T) {
@@ -38,7 +39,7 @@ func TestSomebodySignsIn(t *testing.T) {
 			t.Parallel()
 			issuer := authtest.NewIssuer(t, o)
 			h := newHouse(t, provider(t, "acme", of(issuer), nil))
-			found := h.mustSignIn(t, "acme", issuer)
+			found := h.MustSignIn(t, "acme", issuer)
 			want := auth.Profile{Email: "ada@example.com", EmailVerified: true, Name: "Ada Lovelace", FirstName: "Ada", LastName: "Lovelace",
 				Metadata: map[string]any{"email": "ada@example.com", "email_verified": true, "name": "Ada Lovelace", "given_name": "Ada", "family_name": "Lovelace"}}
 			if got := found.Proved.Profile; !reflect.DeepEqual(got, want) {
@@ -47,7 +48,7 @@ func TestSomebodySignsIn(t *testing.T) {
 			if want := issuer.URL() + "#ada-1815"; found.EntityID() != want {
 				t.Errorf("entity id %q, want %q", found.EntityID(), want)
 			}
-			if again := h.mustSignIn(t, "acme", issuer); again.ID != found.ID {
+			if again := h.MustSignIn(t, "acme", issuer); again.ID != found.ID {
 				t.Errorf("signing in again is %s, want %s", again.ID, found.ID)
 			}
 			if asked := issuer.Asked(); asked.Get("redirect_uri") != callback || asked.Get("scope") != "openid email profile" {
@@ -62,7 +63,7 @@ func TestAPublicClientSignsInByPKCEAlone(t *testing.T) {
 	c := of(issuer)
 	c.ClientSecret = ""
 	h := newHouse(t, provider(t, "acme", c, nil))
-	if _, err := h.signIn(t, "acme", issuer); !errors.Is(err, auth.ErrProviderUnavailable) {
+	if _, err := h.SignIn(t, "acme", issuer); !errors.Is(err, auth.ErrProviderUnavailable) {
 		t.Errorf("at an issuer that wants a secret: %v, want that it does not work", err)
 	}
 	if got := issuer.Asked().Get("code_challenge_method"); got != "S256" {
@@ -80,8 +81,8 @@ func TestAnIssuerThatMisbehavesLetsNobodyIn(t *testing.T) {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
 			issuer := authtest.NewIssuer(t, authtest.IssuerOptions{UserinfoOnly: true})
-			log := new(logged)
-			h := newHouse(t, provider(t, "acme", of(issuer), log.logger()))
+			log := new(secrettest.Log)
+			h := newHouse(t, provider(t, "acme", of(issuer), log.Logger()))
 			issuer.Misbehave(m)
 			flow, err := h.Begin(t.Context(), "acme", auth.Input("{}"))
 			if m == authtest.OtherIssuer {
@@ -105,12 +106,12 @@ func TestAnIssuerThatMisbehavesLetsNobodyIn(t *testing.T) {
 			case !callers[m] && errors.Is(err, auth.ErrProviderUnavailable):
 				t.Errorf("%v, want a failure that is looked into", err)
 			}
-			h.nobody(t)
-			silentAbout(t, "the error", err.Error(), back.Get("code"), back.Get("state"), "issuer.invalid", "another-client", "ada", "0666", issuer.ClientSecret())
-			silentAbout(t, "the log", log.String()+h.log.String(), back.Get("code"), back.Get("state"), "issuer.invalid", "another-client", "ada", "0666", issuer.ClientSecret())
+			h.WantNobody(t)
+			secrettest.Silent(t, "the error", err.Error(), back.Get("code"), back.Get("state"), "issuer.invalid", "another-client", "ada", "0666", issuer.ClientSecret())
+			secrettest.Silent(t, "the log", log.String()+h.Log.String(), back.Get("code"), back.Get("state"), "issuer.invalid", "another-client", "ada", "0666", issuer.ClientSecret())
 
 			issuer.Behave()
-			h.mustSignIn(t, "acme", issuer)
+			h.MustSignIn(t, "acme", issuer)
 		})
 	}
 }
@@ -121,8 +122,8 @@ func TestAnIssuerThatFailsIsUnavailable(t *testing.T) {
 			t.Run(string(f)+" at "+string(e[1:]), func(t *testing.T) {
 				t.Parallel()
 				issuer := authtest.NewIssuer(t, authtest.IssuerOptions{UserinfoOnly: true})
-				log := new(logged)
-				p := provider(t, "acme", of(issuer), log.logger())
+				log := new(secrettest.Log)
+				p := provider(t, "acme", of(issuer), log.Logger())
 				if f == authtest.Silent || f == authtest.Dripping {
 					p.Hurry(250 * time.Millisecond)
 				}
@@ -138,8 +139,8 @@ func TestAnIssuerThatFailsIsUnavailable(t *testing.T) {
 				if !errors.Is(err, auth.ErrProviderUnavailable) {
 					t.Errorf("%v, want that it does not work at the moment", err)
 				}
-				h.nobody(t)
-				silentAbout(t, "the log", log.String()+h.log.String(), back.Get("code"), back.Get("state"), "maintenance", "server_error", issuer.ClientSecret())
+				h.WantNobody(t)
+				secrettest.Silent(t, "the log", log.String()+h.Log.String(), back.Get("code"), back.Get("state"), "maintenance", "server_error", issuer.ClientSecret())
 				if !strings.Contains(log.String(), "provider=acme") {
 					t.Errorf("the log says nothing of it: %s", log)
 				}
@@ -183,7 +184,7 @@ func TestACodeIsNotInjected(t *testing.T) {
 	if _, err := h.finish(t.Context(), "beta", victims); !errors.Is(err, auth.ErrInvalidCredentials) {
 		t.Errorf("a flow of another provider: %v", err)
 	}
-	h.nobody(t)
+	h.WantNobody(t)
 }
 
 // An issuer that does not check PKCE, or whose code an attacker redeemed and slipped in, is found out by the nonce.
@@ -192,14 +193,14 @@ func TestATokenIsNotSubstituted(t *testing.T) {
 	h := newHouse(t, provider(t, "acme", of(issuer), nil))
 	var stolen any
 	issuer.Alter(authtest.Token, func(o map[string]any) { stolen = o["id_token"] })
-	h.mustSignIn(t, "acme", issuer)
+	h.MustSignIn(t, "acme", issuer)
 	issuer.SignIn(authtest.Person{Subject: "eve"})
 	issuer.Alter(authtest.Token, func(o map[string]any) { o["id_token"] = stolen; delete(o, "at_hash") })
-	if found, err := h.signIn(t, "acme", issuer); err == nil {
+	if found, err := h.SignIn(t, "acme", issuer); err == nil {
 		t.Errorf("with the ID token of another flow: let in as %s", found.EntityID())
 	}
 	issuer.Alter(authtest.Token, func(o map[string]any) { o["access_token"] = "another" })
-	if _, err := h.signIn(t, "acme", issuer); err == nil || !strings.Contains(err.Error(), "at_hash") {
+	if _, err := h.SignIn(t, "acme", issuer); err == nil || !strings.Contains(err.Error(), "at_hash") {
 		t.Errorf("with another access token: %v, want that at_hash is of another", err)
 	}
 }
@@ -230,7 +231,7 @@ func TestIssuersAreNotMixedUp(t *testing.T) {
 	untrusted.TrustedDomains = nil
 	h := newHouse(t, provider(t, "honest", trusted, nil), provider(t, "evil", untrusted, nil))
 
-	a, b := h.mustSignIn(t, "honest", honest), h.mustSignIn(t, "evil", evil)
+	a, b := h.MustSignIn(t, "honest", honest), h.MustSignIn(t, "evil", evil)
 	if a.ID == b.ID || a.EntityID() == b.EntityID() {
 		t.Errorf("the same subject of two issuers is %s and %s", a.EntityID(), b.EntityID())
 	}
@@ -261,22 +262,22 @@ func TestIssuersAreNotMixedUp(t *testing.T) {
 	silent.Alter(authtest.Discovery, func(o map[string]any) { delete(o, "authorization_response_iss_parameter_supported") })
 	silent.Misbehave(authtest.NoIss)
 	h = newHouse(t, provider(t, "silent", of(silent), nil))
-	h.mustSignIn(t, "silent", silent)
+	h.MustSignIn(t, "silent", silent)
 }
 
 func TestKeysAreChanged(t *testing.T) {
 	issuer := authtest.NewIssuer(t, authtest.IssuerOptions{})
 	p := provider(t, "acme", of(issuer), nil)
 	h := newHouse(t, p)
-	h.mustSignIn(t, "acme", issuer)
-	h.mustSignIn(t, "acme", issuer)
+	h.MustSignIn(t, "acme", issuer)
+	h.MustSignIn(t, "acme", issuer)
 	if n := issuer.Hits(authtest.Keys); n != 1 {
 		t.Errorf("the keys were read %d times for two sign-ins, want once", n)
 	}
 	issuer.Rotate()
-	h.mustSignIn(t, "acme", issuer)
+	h.MustSignIn(t, "acme", issuer)
 	issuer.Replace()
-	h.mustSignIn(t, "acme", issuer)
+	h.MustSignIn(t, "acme", issuer)
 	if n := issuer.Hits(authtest.Keys); n != 3 {
 		t.Errorf("the keys were read %d times, want once more after each change", n)
 	}
@@ -288,11 +289,11 @@ func TestUnknownKeysAreNotLookedForAgainAndAgain(t *testing.T) {
 		issuer := authtest.NewIssuer(t, authtest.IssuerOptions{})
 		p := provider(t, "acme", of(issuer), nil)
 		h := newHouse(t, p)
-		h.mustSignIn(t, "acme", issuer)
+		h.MustSignIn(t, "acme", issuer)
 		p.Patient()
 		issuer.Misbehave(m)
 		for range 5 {
-			if _, err := h.signIn(t, "acme", issuer); err == nil {
+			if _, err := h.SignIn(t, "acme", issuer); err == nil {
 				t.Errorf("%s: is let in", m)
 			}
 		}
@@ -300,7 +301,7 @@ func TestUnknownKeysAreNotLookedForAgainAndAgain(t *testing.T) {
 			t.Errorf("%s: the keys were read %d times, want no more than at first", m, n)
 		}
 		p.Hurry(5 * time.Second)
-		_, _ = h.signIn(t, "acme", issuer)
+		_, _ = h.SignIn(t, "acme", issuer)
 		if n := issuer.Hits(authtest.Keys); n != 2 {
 			t.Errorf("%s: the keys were read %d times after a while, want once more", m, n)
 		}
@@ -343,7 +344,7 @@ func TestHowFarAnAddressIsBelieved(t *testing.T) {
 			config.TrustedDomains = c.trusted
 			h := newHouse(t, provider(t, "acme", config, nil))
 			issuer.SignIn(c.person)
-			found := h.mustSignIn(t, "acme", issuer)
+			found := h.MustSignIn(t, "acme", issuer)
 			if found.Proved.EmailVerified != c.want || found.Proved.Profile.EmailVerified != c.want {
 				t.Errorf("vouched for: %t, want %t", found.Proved.EmailVerified, c.want)
 			}
@@ -360,11 +361,11 @@ func TestWhatUserinfoSaysOfAnAddressIsTakenWhole(t *testing.T) {
 	h := newHouse(t, provider(t, "acme", of(issuer), nil))
 	issuer.SignIn(authtest.Person{Subject: "eve", Claims: map[string]any{"email": "ada@example.com", "email_verified": nil, "name": "Eve"}})
 	issuer.Alter(authtest.Userinfo, func(o map[string]any) { o["email"], o["email_verified"] = "eve@example.com", true })
-	if got := h.mustSignIn(t, "acme", issuer).Proved.Profile; got.Email != "eve@example.com" || !got.EmailVerified {
+	if got := h.MustSignIn(t, "acme", issuer).Proved.Profile; got.Email != "eve@example.com" || !got.EmailVerified {
 		t.Errorf("address %q, verified %t; want that of userinfo, as it says", got.Email, got.EmailVerified)
 	}
 	issuer.Alter(authtest.Userinfo, func(o map[string]any) { o["email"], o["email_verified"] = nil, true })
-	if got := h.mustSignIn(t, "acme", issuer).Proved.Profile; got.EmailVerified {
+	if got := h.MustSignIn(t, "acme", issuer).Proved.Profile; got.EmailVerified {
 		t.Errorf("address %q is vouched for by a word about none", got.Email)
 	}
 }
@@ -372,7 +373,7 @@ func TestWhatUserinfoSaysOfAnAddressIsTakenWhole(t *testing.T) {
 func TestUserinfoIsAskedWhenItIsNeededAlone(t *testing.T) {
 	issuer := authtest.NewIssuer(t, authtest.IssuerOptions{})
 	h := newHouse(t, provider(t, "acme", of(issuer), nil))
-	h.mustSignIn(t, "acme", issuer)
+	h.MustSignIn(t, "acme", issuer)
 	if n := issuer.Hits(authtest.Userinfo); n != 0 {
 		t.Errorf("userinfo was asked %d times, although the ID token says it all", n)
 	}
@@ -383,11 +384,11 @@ func TestAnotherSubjectOfUserinfoIsRefused(t *testing.T) {
 	h := newHouse(t, provider(t, "acme", of(issuer), nil))
 	for _, sub := range []any{"eve", nil, "", []string{"ada-1815"}} {
 		issuer.Alter(authtest.Userinfo, func(o map[string]any) { o["sub"] = sub })
-		if _, err := h.signIn(t, "acme", issuer); err == nil || !strings.Contains(err.Error(), "another subject") {
+		if _, err := h.SignIn(t, "acme", issuer); err == nil || !strings.Contains(err.Error(), "another subject") {
 			t.Errorf("sub %v: %v", sub, err)
 		}
 	}
-	h.nobody(t)
+	h.WantNobody(t)
 }
 
 func TestClaimsBecomeAProfile(t *testing.T) {
@@ -400,7 +401,7 @@ func TestClaimsBecomeAProfile(t *testing.T) {
 		"display": "A. Lovelace", "vorname": "Ada", "nachname": "Lovelace", "photo": "https://cdn.example.com/a.png", "name": "Not this",
 		"department": "engines", "groups": []string{"a", "b"}, "huge": strings.Repeat("x", 5000), "number": 12345678901234567, "secret": "not asked for",
 	}})
-	got := h.mustSignIn(t, "acme", issuer).Proved.Profile
+	got := h.MustSignIn(t, "acme", issuer).Proved.Profile
 	if got.Name != "A. Lovelace" || got.FirstName != "Ada" || got.LastName != "Lovelace" || got.AvatarURL != "https://cdn.example.com/a.png" || got.Email != "" {
 		t.Errorf("profile %+v", got)
 	}
@@ -410,7 +411,7 @@ func TestClaimsBecomeAProfile(t *testing.T) {
 	}
 	for _, picture := range []string{"javascript:alert(1)", "http://cdn.example.com/a.png", "data:image/png;base64,x", "//cdn.example.com/a.png"} {
 		issuer.SignIn(authtest.Person{Subject: "ada-1815", Claims: map[string]any{"photo": picture}})
-		if got := h.mustSignIn(t, "acme", issuer).Proved.Profile.AvatarURL; got != "" {
+		if got := h.MustSignIn(t, "acme", issuer).Proved.Profile.AvatarURL; got != "" {
 			t.Errorf("the picture is at %q", got)
 		}
 	}
@@ -427,7 +428,7 @@ func TestUserMetadataHasAddressesAlone(t *testing.T) {
 		"ada@example.com.", []string{"ada@example.com"}, map[string]any{"a": 1}, nil,
 	} {
 		issuer.SignIn(authtest.Person{Subject: "ada-1815", Claims: map[string]any{"email": email, "email_verified": true}})
-		if m := h.mustSignIn(t, "acme", issuer).Proved.Profile.Metadata; m["email"] != nil || m["email_verified"] != nil {
+		if m := h.MustSignIn(t, "acme", issuer).Proved.Profile.Metadata; m["email"] != nil || m["email_verified"] != nil {
 			t.Errorf("%q: the user metadata says %v, verified: %v", email, m["email"], m["email_verified"])
 		}
 	}
@@ -451,7 +452,7 @@ func TestHowPeopleProvedThemselvesThere(t *testing.T) {
 		"at a time as a text": {map[string]any{"acr": "mfa", "auth_time": "now"}, "auth_time"},
 	} {
 		issuer.SignIn(authtest.Person{Subject: "ada-1815", Claims: p.claims})
-		_, err := h.signIn(t, "acme", issuer)
+		_, err := h.SignIn(t, "acme", issuer)
 		if (err == nil) != (p.says == "") || err != nil && !strings.Contains(err.Error(), p.says) {
 			t.Errorf("%s: %v, want %q", name, err, p.says)
 		}
@@ -478,13 +479,13 @@ func TestStrangeTokensAreRefused(t *testing.T) {
 		"iat as a text":         {"iat": "now"},
 	} {
 		issuer.SignIn(authtest.Person{Subject: "ada-1815", Claims: claims})
-		if found, err := h.signIn(t, "acme", issuer); err == nil {
+		if found, err := h.SignIn(t, "acme", issuer); err == nil {
 			t.Errorf("%s: is let in as %q", name, found.EntityID())
 		}
 	}
-	h.nobody(t)
+	h.WantNobody(t)
 	issuer.SignIn(authtest.Person{Subject: "ada-1815", Claims: map[string]any{"aud": []string{issuer.ClientID(), "other"}, "azp": issuer.ClientID()}})
-	h.mustSignIn(t, "acme", issuer)
+	h.MustSignIn(t, "acme", issuer)
 }
 
 // The clocks of two machines are never quite alike.
@@ -504,7 +505,7 @@ func TestClocksMayDifferALittle(t *testing.T) {
 		"issued in the future": {map[string]any{"iat": now + 120}, false},
 	} {
 		issuer.SignIn(authtest.Person{Subject: "ada-1815", Claims: c.claims})
-		if _, err := h.signIn(t, "acme", issuer); (err == nil) != c.fine {
+		if _, err := h.SignIn(t, "acme", issuer); (err == nil) != c.fine {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -515,7 +516,7 @@ func TestAlgorithmsOfTheSettingsCount(t *testing.T) {
 	c := of(issuer)
 	c.Algorithms = []string{"ES256"}
 	h := newHouse(t, provider(t, "acme", c, nil))
-	if _, err := h.signIn(t, "acme", issuer); err == nil || !strings.Contains(err.Error(), "not signed as it should be") {
+	if _, err := h.SignIn(t, "acme", issuer); err == nil || !strings.Contains(err.Error(), "not signed as it should be") {
 		t.Errorf("%v, want that the algorithm is none of the settings'", err)
 	}
 	issuer.Alter(authtest.Discovery, func(o map[string]any) { o["id_token_signing_alg_values_supported"] = []string{"none", "HS256"} })
@@ -523,11 +524,11 @@ func TestAlgorithmsOfTheSettingsCount(t *testing.T) {
 	h = newHouse(t, provider(t, "acme", c, nil))
 	for _, m := range []authtest.Misbehaviour{authtest.Unsigned, authtest.SignedBySecret, authtest.SignedByPublicKey} {
 		issuer.Misbehave(m)
-		if _, err := h.signIn(t, "acme", issuer); err == nil {
+		if _, err := h.SignIn(t, "acme", issuer); err == nil {
 			t.Errorf("%s, and announced: is let in", m)
 		}
 	}
-	h.nobody(t)
+	h.WantNobody(t)
 }
 
 // What the issuer's document names must be as fit to be asked as the issuer itself.
@@ -536,16 +537,16 @@ func TestEndpointsAreWhereTheyMayBe(t *testing.T) {
 	for _, name := range []string{"authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"} {
 		for _, address := range []string{"http://elsewhere.example/x", "https://169.254.169.254/latest", "https://10.0.0.1/", "https://u:p@example.com/", "file:///etc/passwd", "javascript:alert(1)", "/token"} {
 			issuer.Alter(authtest.Discovery, func(o map[string]any) { o[name] = address })
-			log := new(logged)
-			h := newHouse(t, provider(t, "acme", of(issuer), log.logger()))
+			log := new(secrettest.Log)
+			h := newHouse(t, provider(t, "acme", of(issuer), log.Logger()))
 			if _, err := h.Begin(t.Context(), "acme", nil); !errors.Is(err, auth.ErrProviderUnavailable) || !strings.Contains(log.String(), name) {
 				t.Errorf("%s at %s: %v, log %s", name, address, err, log)
 			}
-			silentAbout(t, "the log", log.String(), "elsewhere", "169.254", "10.0.0", "u:p", "passwd", "alert")
+			secrettest.Silent(t, "the log", log.String(), "elsewhere", "169.254", "10.0.0", "u:p", "passwd", "alert")
 		}
 	}
 	issuer.Alter(authtest.Discovery, func(o map[string]any) { o["userinfo_endpoint"] = nil })
-	newHouse(t, provider(t, "acme", of(issuer), nil)).mustSignIn(t, "acme", issuer)
+	newHouse(t, provider(t, "acme", of(issuer), nil)).MustSignIn(t, "acme", issuer)
 }
 
 func TestPrivateAddressesAreNotAsked(t *testing.T) {
@@ -554,8 +555,8 @@ func TestPrivateAddressesAreNotAsked(t *testing.T) {
 	defer server.Close()
 	port := server.URL[strings.LastIndex(server.URL, ":"):]
 	for _, issuer := range []string{"https://localhost" + port, "https://localhost.localdomain" + port} {
-		log := new(logged)
-		p := provider(t, "acme", oidc.Config{Issuer: issuer, ClientID: "x", CallbackURL: callback, PrivateHosts: []string{"elsewhere.example"}}, log.logger())
+		log := new(secrettest.Log)
+		p := provider(t, "acme", oidc.Config{Issuer: issuer, ClientID: "x", CallbackURL: callback, PrivateHosts: []string{"elsewhere.example"}}, log.Logger())
 		if _, err := p.Begin(t.Context(), auth.Attempt{FlowID: "x"}); !errors.Is(err, auth.ErrProviderUnavailable) || strings.Contains(log.String(), "TLS") {
 			t.Errorf("%s: %v, %s", issuer, err, log)
 		}
@@ -568,8 +569,8 @@ func TestPrivateAddressesAreNotAsked(t *testing.T) {
 func TestCertificatesOfTheSettingsCount(t *testing.T) {
 	issuer := authtest.NewIssuer(t, authtest.IssuerOptions{TLS: true})
 	c := of(issuer)
-	log := new(logged)
-	if _, err := newHouse(t, provider(t, "acme", c, log.logger())).Begin(t.Context(), "acme", nil); !errors.Is(err, auth.ErrProviderUnavailable) || !strings.Contains(log.String(), "signed by nobody") {
+	log := new(secrettest.Log)
+	if _, err := newHouse(t, provider(t, "acme", c, log.Logger())).Begin(t.Context(), "acme", nil); !errors.Is(err, auth.ErrProviderUnavailable) || !strings.Contains(log.String(), "signed by nobody") {
 		t.Errorf("an issuer that nobody vouches for: %v, log %s", err, log)
 	}
 	tls, err := http.DefaultTransport.(*http.Transport).Clone(), error(nil)
@@ -579,7 +580,7 @@ func TestCertificatesOfTheSettingsCount(t *testing.T) {
 	rsp.Body.Close()
 	c.CAFile = filepath.Join(t.TempDir(), "ca.pem")
 	must(t, os.WriteFile(c.CAFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: rsp.TLS.PeerCertificates[0].Raw}), 0o600))
-	newHouse(t, provider(t, "acme", c, nil)).mustSignIn(t, "acme", issuer)
+	newHouse(t, provider(t, "acme", c, nil)).MustSignIn(t, "acme", issuer)
 }
 
 func TestTheEntityIDIsIssuerAndSubject(t *testing.T) {
@@ -597,11 +598,11 @@ func TestTheEntityIDIsIssuerAndSubject(t *testing.T) {
 func TestTheClientSecretDoesNotShow(t *testing.T) {
 	c := oidc.Config{Issuer: "https://id.example.com", ClientID: "x", ClientSecret: "hunter2hunter2"}
 	p := provider(t, "acme", c, nil)
-	log := new(logged)
-	log.logger().Info("x", "provider", p, "config", c)
+	log := new(secrettest.Log)
+	log.Logger().Info("x", "provider", p, "config", c)
 	data, err := json.Marshal(p)
 	must(t, err)
-	silentAbout(t, "what is printed", fmt.Sprintf("%v %+v %#v %s %v %+v %#v %s", p, p, p, p, c, c, c, data)+log.String(), "hunter2")
+	secrettest.Silent(t, "what is printed", fmt.Sprintf("%v %+v %#v %s %v %+v %#v %s", p, p, p, p, c, c, c, data)+log.String(), "hunter2")
 }
 
 // A caller who goes away takes nobody along who waits for the same answer.
@@ -613,7 +614,7 @@ func TestWhoGoesAwayTakesNobodyAlong(t *testing.T) {
 	if _, err := h.Begin(gone, "acme", nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("who has gone: %v", err)
 	}
-	h.mustSignIn(t, "acme", issuer)
+	h.MustSignIn(t, "acme", issuer)
 	if n := issuer.Hits(authtest.Discovery); n > 1 {
 		t.Errorf("the issuer was asked %d times", n)
 	}
@@ -627,15 +628,15 @@ func TestKeysOfRSAAreNeitherTooSmallNorTooLarge(t *testing.T) {
 			o["keys"] = []any{map[string]any{"kty": "RSA", "e": "AQAB", "n": base64.RawURLEncoding.EncodeToString(slices.Repeat([]byte{0xff}, bytes))}}
 		}
 		issuer.Alter(authtest.Keys, large)
-		log := new(logged)
-		h := newHouse(t, provider(t, "acme", of(issuer), log.logger()))
-		if _, err := h.signIn(t, "acme", issuer); !errors.Is(err, auth.ErrProviderUnavailable) || !strings.Contains(log.String(), "no key that signs") {
+		log := new(secrettest.Log)
+		h := newHouse(t, provider(t, "acme", of(issuer), log.Logger()))
+		if _, err := h.SignIn(t, "acme", issuer); !errors.Is(err, auth.ErrProviderUnavailable) || !strings.Contains(log.String(), "no key that signs") {
 			t.Errorf("%d bits: %v, log %s", bytes*8, err, log)
 		}
-		h.nobody(t)
+		h.WantNobody(t)
 	}
 	issuer.Behave()
-	newHouse(t, provider(t, "acme", of(issuer), nil)).mustSignIn(t, "acme", issuer)
+	newHouse(t, provider(t, "acme", of(issuer), nil)).MustSignIn(t, "acme", issuer)
 }
 
 // A section of the type oidc has one issuer, spelt in one way.
@@ -653,8 +654,8 @@ func TestTheLogSaysWhatToMendAtAnIssuerThatRefusesUs(t *testing.T) {
 		"unsupported_grant_type": "takes no authorization codes", "invalid_scope": "scopes has one", "invalid_request": "misses something in the request",
 	} {
 		issuer := authtest.NewIssuer(t, authtest.IssuerOptions{})
-		log := new(logged)
-		h := newHouse(t, provider(t, "acme", of(issuer), log.logger()))
+		log := new(secrettest.Log)
+		h := newHouse(t, provider(t, "acme", of(issuer), log.Logger()))
 		for says, shown := range map[string]string{"ask\nthe admin": "it says: ask the admin", "not " + issuer.ClientSecret(): "what it says is left out"} {
 			flow, err := h.Begin(t.Context(), "acme", auth.Input("{}"))
 			must(t, err)
@@ -669,7 +670,7 @@ func TestTheLogSaysWhatToMendAtAnIssuerThatRefusesUs(t *testing.T) {
 					t.Errorf("%s: %q is not in the log: %s", code, part, log)
 				}
 			}
-			silentAbout(t, "the log", log.String()+h.log.String(), issuer.ClientSecret(), back.Get("code"))
+			secrettest.Silent(t, "the log", log.String()+h.Log.String(), issuer.ClientSecret(), back.Get("code"))
 		}
 	}
 }
