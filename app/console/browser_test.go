@@ -1,7 +1,6 @@
 package console_test
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/xml"
@@ -47,7 +46,7 @@ type site struct {
 	box    *outbox.Outbox
 	hooks  *webhook.Service
 	server *httptest.Server
-	log    *buffer
+	log    *secrettest.Log
 	asked  *asked
 
 	recorded int // rows of the audit trail that a test has read
@@ -134,7 +133,7 @@ func newSite(t testing.TB, db *database.DB, o options) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{db: db, log: &buffer{}, asked: &asked{next: cmp.Or(o.events, event.Discard)}}
+	s := &site{db: db, log: new(secrettest.Log), asked: &asked{next: cmp.Or(o.events, event.Discard)}}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	trail, err := audit.New(audit.Params{DB: db, Keys: keys, Log: log})
 	if err != nil {
@@ -507,22 +506,4 @@ func fields(pairs ...string) url.Values {
 		v.Set(pairs[i], pairs[i+1])
 	}
 	return v
-}
-
-// buffer is a bytes.Buffer for several at once.
-type buffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -1,7 +1,6 @@
 package mail_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +21,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
+	"github.com/latchkey-go/latchkey/modules/kernel/secrettest"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -67,7 +67,7 @@ type program struct {
 	options link.Params // of link, for one that is set otherwise
 
 	box *mailbox
-	log *buffer
+	log *secrettest.Log
 }
 
 // badge lets in whoever names themselves, and vouches for the address that they name.
@@ -113,7 +113,7 @@ func newProgram(t *testing.T, at databasetest.Database, o mail.Options, users us
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &program{db: db, box: &mailbox{}, log: &buffer{}}
+	p := &program{db: db, box: &mailbox{}, log: new(secrettest.Log)}
 	log := slog.New(slog.NewJSONHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if p.outbox, err = outbox.New(outbox.Params{DB: db, Log: log}); err != nil {
 		t.Fatal(err)
@@ -253,22 +253,4 @@ func (p *program) forget(t *testing.T, typed string) {
 // reset sets a new password by the token.
 func (p *program) reset(ctx context.Context, token, password string) error {
 	return p.link.ResetPassword(ctx, link.ActorUser, emailpass.Name, token, auth.Input(`{"password":"`+password+`"}`))
-}
-
-// buffer is a bytes.Buffer for several at once.
-type buffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

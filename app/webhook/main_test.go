@@ -23,6 +23,7 @@ import (
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/kernel/keyring"
+	"github.com/latchkey-go/latchkey/modules/kernel/secrettest"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
 
@@ -36,7 +37,7 @@ type program struct {
 	db     *database.DB
 	outbox *outbox.Outbox
 	trail  *audit.Trail
-	log    *buffer
+	log    *secrettest.Log
 	at     databasetest.Database
 
 	shown []string // secrets that must be nowhere
@@ -60,7 +61,7 @@ func each(t *testing.T, o webhook.Options, f func(t *testing.T, p *program)) {
 
 func newProgram(t *testing.T, db *database.DB, keys *keyring.Ring, o webhook.Options) *program {
 	t.Helper()
-	p := &program{db: db, log: &buffer{}}
+	p := &program{db: db, log: new(secrettest.Log)}
 	log := slog.New(slog.NewJSONHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	if p.outbox, err = outbox.New(outbox.Params{DB: db, Log: log}); err != nil {
@@ -245,21 +246,4 @@ func verify(t *testing.T, r request, secret string) error {
 // status answers with it.
 func status(code int) func(int, http.ResponseWriter, *http.Request) {
 	return func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
-}
-
-type buffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
