@@ -90,9 +90,14 @@ func TestTheCommandUserSaysWhichDatabaseItIsAndWhetherThatIsNew(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			u.User = url.UserPassword(u.User.Username(), "hunter2") // which the server does not ask for
-			env = append(env, "LATCHKEY_DATABASE_URL="+u.String())
 			place = "postgres " + cmp.Or(u.Host, u.Query().Get("host")) + u.Path
+			u.User = url.UserPassword(u.User.Username(), "hunter2") // which the server does not ask for
+			q := u.Query()                                          // what it says counts for more than what is in front
+			q.Set("host", cmp.Or(q.Get("host"), u.Hostname()))
+			q.Set("port", cmp.Or(q.Get("port"), u.Port()))
+			q.Set("dbname", strings.TrimPrefix(u.Path, "/"))
+			u.Host, u.Path, u.RawQuery = "nowhere.invalid:1", "/other", q.Encode()
+			env = append(env, "LATCHKEY_DATABASE_URL="+u.String())
 		}
 		for _, c := range []struct {
 			args []string

@@ -1,12 +1,10 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -141,13 +139,11 @@ func databaseName(c *Config) string {
 // databasePlace is where the database is, for who must know which one it was: no more of a URL than host and name.
 func databasePlace(c *Config) string {
 	if c.Database.URL.Postgres() {
-		shown := c.Database.URL.String()
-		u, err := url.Parse(shown)
-		if err != nil || shown == redacted { // it is not told apart what in it is a password
+		place, err := postgres.Place(string(c.Database.URL))
+		if err != nil || c.Database.URL.String() == redacted { // it is not told apart what in it is a password
 			return "postgres"
 		}
-		host := cmp.Or(u.Host, u.Query().Get("host"), "localhost")
-		return "postgres " + host + "/" + cmp.Or(strings.TrimPrefix(u.Path, "/"), u.Query().Get("dbname"))
+		return "postgres " + place
 	}
 	path, ok := c.Database.URL.SQLitePath()
 	if !ok {

@@ -312,6 +312,9 @@ func (b *browser) do(method, path, contentType string, body io.Reader) page {
 	if contentType != "" {
 		r.Header.Set("Content-Type", contentType)
 	}
+	if _, said := b.header["Sec-Fetch-Site"]; !said && method == http.MethodPost && b.header.Get("Origin") == "" {
+		r.Header.Set("Sec-Fetch-Site", "same-origin") // as browsers do, unless a test says otherwise
+	}
 	resp, err := b.client.Do(r)
 	if err != nil {
 		b.t.Fatal(err)

@@ -29,7 +29,7 @@ type keptForm struct {
 // meanwhile may be somebody else, for whom it does nothing.
 func (c *Console) keep(w http.ResponseWriter, r *http.Request) (done bool, err error) {
 	names := keeps[strings.TrimPrefix(r.Pattern, c.options.Path)]
-	if names == nil {
+	if names == nil || !told(r) {
 		return false, nil
 	}
 	f, err := readForm(w, r, maxFormInside)
@@ -46,4 +46,11 @@ func (c *Console) keep(w http.ResponseWriter, r *http.Request) (done bool, err e
 		return false, nil
 	}
 	return true, c.showAgain(w, r, "kept", view{Title: "problem.title", Data: kept}, errSignedOut)
+}
+
+// told reports whether the browser has said from where the request comes, which is from here, or web.Site had refused it. Of one that
+// says nothing only the cookie, which does not come along from other sites (SameSite), tells that its user has sent the form. Here is none:
+// what another site had them send would be a form of ours, from which it is sent with the cookie.
+func told(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Site") != "" || r.Header.Get("Origin") != ""
 }

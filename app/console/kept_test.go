@@ -255,6 +255,12 @@ func TestOnlyAFormOfOursIsKept(t *testing.T) {
 				t.Errorf("from %s: %d\n%s", name, b.page.status, b.page.body)
 			}
 		}
+		b.header = http.Header{"Sec-Fetch-Site": nil} // a browser that says nothing: the cookie, which stays away, is all that would tell
+		b.do(http.MethodPost, "/app/invites/new", form, strings.NewReader(sent.Encode()))
+		b.want(http.StatusSeeOther, "/app/invites/new")
+		b.header = http.Header{"Origin": {s.server.URL}}
+		b.send("/app/invites/new", sent)
+		b.keptOn("/app/invites/new", url.Values{"emails": {nasty}})
 		b.header = http.Header{}
 		for path, want := range map[string]int{
 			"/app/nowhere": http.StatusNotFound, "/app/users": http.StatusMethodNotAllowed, "/app/audit": http.StatusMethodNotAllowed, // no form goes there

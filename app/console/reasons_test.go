@@ -17,6 +17,7 @@ import (
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
+	"github.com/latchkey-go/latchkey/modules/user"
 )
 
 // untold are the reasons of the API that no page tells by a text reason.REASON, and why not.
@@ -207,6 +208,9 @@ func TestAdviceLeadsToThePageOnWhichItIsFollowed(t *testing.T) {
 		s.person(t, "root@example.com", "admin")
 		s.person(t, "sue@example.com", "support")
 		ada := s.person(t, "ada@example.com")
+		if _, err := s.users.CreateUsers(t.Context(), user.Draft{Email: "bare@example.com"}); err != nil { // with nothing to sign in by
+			t.Fatal(err)
+		}
 		b := s.browser(t)
 		b.signIn("root@example.com")
 		b.post("/app/users/"+string(ada.ID)+"/deactivate", fields())
@@ -229,6 +233,19 @@ func TestAdviceLeadsToThePageOnWhichItIsFollowed(t *testing.T) {
 		support.get("/app/users/explain?email=ada@example.com")
 		support.want(http.StatusOK, "/app/users/explain", "the page of the user")
 		support.wantNot(`href="/app/users/` + string(ada.ID))
+
+		// What all are led to, too.
+		for address, to := range map[string][2]string{
+			"nobody@example.com": {`<a href="/app/invites/new">invite their address</a>`, "invite their address"},
+			"sue@example.com":    {`<a href="/app/audit?outcome=refused">the audit log</a>`, "the audit log"},
+			"bare@example.com":   {`<a href="/app/health">mails leave</a>`, "Make sure that mails leave"},
+		} {
+			b.get("/app/users/explain?email=" + address)
+			b.want(http.StatusOK, "/app/users/explain", to[0])
+			support.get("/app/users/explain?email=" + address)
+			support.want(http.StatusOK, "/app/users/explain", to[1])
+			support.wantNot(`href="/app/invites`, `href="/app/audit`, `href="/app/health`)
+		}
 	})
 }
 

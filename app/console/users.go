@@ -235,8 +235,11 @@ type finding struct {
 	About                        string // the id of a user, identity or invite; empty: of none in particular
 
 	// Where the visitor can do something about it; empty: there is nothing, or it is not for them.
-	User   string // the page of the user whom it is about
-	Invite string // the page of the invite that it is about
+	User     string // the page of the user whom it is about
+	Invite   string // the page of the invite that it is about
+	Inviting string // where people are invited
+	Trail    string // the audit log
+	Health   string // whether all is well, such as whether mails leave
 }
 
 // point has the findings lead to the pages on which the visitor can do something about them.
@@ -249,7 +252,16 @@ func (in *inside) point(e *explanation) {
 		if id := e.user(f.About); id != "" && in.may("user:read") {
 			f.User = userPath(id)
 		}
+		f.Inviting, f.Trail, f.Health = in.reach("invite:create", "/invites/new"), in.reach("audit:read", "/audit"), in.reach("health:read", "/health")
 	}
+}
+
+// reach is the page, if the visitor may go there; empty: they may not.
+func (in *inside) reach(permission, page string) string {
+	if !in.may(permission) {
+		return ""
+	}
+	return page
 }
 
 // explainAddress says why somebody cannot sign in, by their address.

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -262,6 +263,7 @@ func (s store) enrolled(ctx context.Context) ([]Enrolled, error) {
 			e.Topics = append(e.Topics, r.Topic)
 		}
 	}
+	known := len(list)
 	for _, c := range dead {
 		at(c.Consumer, c.Target).Dead = c.Count
 	}
@@ -274,5 +276,6 @@ func (s store) enrolled(ctx context.Context) ([]Enrolled, error) {
 		}
 		e.Oldest = database.UTC(first.CreatedAt)
 	}
+	slices.SortFunc(list[known:], func(a, b Enrolled) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Target, b.Target)) })
 	return list, nil
 }

@@ -2,6 +2,7 @@ package oauth_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -85,6 +86,17 @@ func TestTheLogSaysWhatToMendAtAVendorThatRefusesUs(t *testing.T) {
 				t.Errorf("%s: the log tells %q: %s", c.code, private, line.Error)
 			}
 		}
+	}
+	for _, id := range []string{"", "a", "ap", "app", "1234567890.apps.example.com"} { // behind which the secret is spelt otherwise
+		header := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(id) + ":" + url.QueryEscape(secret)))
+		for _, shown := range []string{header, header[:len(header)-4], header[len(header)-12:]} {
+			if got := oauth.Refusal("invalid_client", "cannot read Basic "+shown, secret); !strings.HasSuffix(got, left+", as there is a secret in it") {
+				t.Errorf("%q: %s", id, got)
+			}
+		}
+	}
+	if got := oauth.Refusal("invalid_client", "the secret is wrong", "x", "abc"); !strings.HasSuffix(got, "it says: the secret is wrong") { // it has none of a short one
+		t.Error(got)
 	}
 	if got := oauth.Refusal("invalid_grant", "no"); got != "" { // which is the caller's fault
 		t.Errorf("%q", got)

@@ -2,6 +2,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -9,6 +10,8 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -92,6 +95,29 @@ func secrets(u *url.URL) []string {
 		}
 	}
 	return kept
+}
+
+// Place is where the database of a URL is, "host:5432/name" or "/directory/name", without user and password: as it is connected to, parameters
+// of the URL, PGHOST and the like included.
+func Place(rawURL string) (string, error) {
+	c, err := parse(rawURL)
+	if err != nil {
+		return "", err
+	}
+	var hosts []string
+	add := func(host string, port uint16) {
+		if !filepath.IsAbs(host) { // or it is the directory of a socket
+			host = net.JoinHostPort(host, fmt.Sprint(port))
+		}
+		if !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	add(c.Host, c.Port)
+	for _, f := range c.Fallbacks {
+		add(f.Host, f.Port)
+	}
+	return strings.Join(hosts, ",") + "/" + cmp.Or(c.Database, c.User), nil
 }
 
 func where(c *pgx.ConnConfig) string {

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
@@ -52,6 +53,28 @@ func TestSaysWhereItCouldNotConnect(t *testing.T) {
 	for _, want := range []string{"127.0.0.1:1", "things", "me"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error: %v, want %q in it", err, want)
+		}
+	}
+}
+
+// The place is that which is connected to, whatever says which that is, and nothing of it is a password.
+func TestThePlaceIsWhereItConnects(t *testing.T) {
+	t.Setenv("PGHOST", "/var/run/elsewhere")
+	t.Setenv("PGPORT", "6432")
+	t.Setenv("PGDATABASE", "things")
+	for at, want := range map[string]string{
+		"postgres://u:hunter2@h/db":                          "h:6432/db",
+		"postgres://u:hunter2@h:1/db?search_path=s":          "h:1/db",
+		"postgres://u:hunter2@[::1]:1/db":                    "[::1]:1/db",
+		"postgres://u:hunter2@h1:1,h2:2/db":                  "h1:1,h2:2/db",
+		"postgres:///db?user=u&password=hunter2":             "/var/run/elsewhere/db",
+		"postgres://u:hunter2@h:1/":                          "h:1/things",
+		"postgres://u:hunter2@h:1/db?host=/tmp/s&dbname=two": "/tmp/s/two",
+		"postgres://u:hunter2@h:1/db?sslmode=sometimes":      "",
+	} {
+		got, err := postgres.Place(at)
+		if got != want || (err == nil) != (want != "") || strings.Contains(fmt.Sprint(got, err), "hunter2") {
+			t.Errorf("%s: %q, %v, want %q", at, got, err, want)
 		}
 	}
 }
