@@ -3,14 +3,17 @@ package user_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
@@ -157,6 +160,74 @@ func TestAdminsWhoHoldTheirOwnRowsAndEndThemselvesDoNotDeadlock(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A hook of who is demoted wants what a hook of who is deleted has locked.
+func TestHooksOfAdminsWhoEndDoNotDeadlock(t *testing.T) {
+	b := bench{db: databasetest.Postgres(t).Open(t, user.Migrations())}
+	exec := func(ctx context.Context, statement string) error {
+		_, err := b.db.Conn(ctx).ExecContext(ctx, statement)
+		return err
+	}
+	check(t, b.db.InTx(t.Context(), func(ctx context.Context) error {
+		return exec(ctx, "CREATE TABLE app_total AS SELECT 0 AS n")
+	}))
+	held, asked := make(chan struct{}), make(chan struct{})
+	has, wants := sync.OnceFunc(func() { close(held) }), sync.OnceFunc(func() { close(asked) })
+	b.Service = must(user.New(user.Params{DB: b.db, Keys: ring(t, secret('a')), Hooks: []user.Hook{{
+		Name: "total",
+		OnDelete: func(ctx context.Context, _ []user.ID) error {
+			err := exec(ctx, "UPDATE app_total SET n = n - 1")
+			has()
+			<-asked
+			return err
+		},
+		OnUpdate: func(ctx context.Context, _ []user.User) error {
+			<-held
+			wants()
+			return exec(ctx, "UPDATE app_total SET n = n + 1")
+		},
+	}}}))(t)
+	b.user(t, "root@example.com", "admin")
+	ada, bob := b.user(t, "ada@example.com", "admin"), b.user(t, "bob@example.com", "admin")
+	defer databasetest.WatchDeadlocks(t, b.db)()
+	for i, err := range databasetest.Together(2, func(i int) error {
+		if i == 0 {
+			return b.RemoveRoles(t.Context(), ada.ID, "admin")
+		}
+		return b.SoftDeleteUsers(t.Context(), bob.ID)
+	}) {
+		if err != nil {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+}
+
+// An application finds our tables by a search path of its own, and joins.
+func TestOfTwoAdminsWhoAreEndedByOtherSearchPathsOneIsLeft(t *testing.T) {
+	at := databasetest.Postgres(t)
+	b := bench{db: at.Open(t, user.Migrations())}
+	b.Service = must(user.New(user.Params{DB: b.db, Keys: ring(t, secret('a'))}))(t)
+	pool := must(sql.Open("pgx", at.URL))(t)
+	defer pool.Close()
+	theirs := must(url.Parse(databasetest.Postgres(t).URL))(t).Query().Get("search_path")
+	for _, end := range endings {
+		two := []user.User{b.user(t, "ada@example.com", "admin"), b.user(t, "bob@example.com", "admin")}
+		tx := must(pool.BeginTx(t.Context(), nil))(t)
+		must(tx.ExecContext(t.Context(), "SELECT set_config('search_path', $1 || ', ' || current_setting('search_path'), true)", theirs))(t)
+		must(b.db.Join(t.Context(), tx, func(ctx context.Context) error { return end.act(ctx, b, two[0].ID) }))(t)
+		other := make(chan error, 1)
+		go func() { other <- end.act(t.Context(), b, two[1].ID) }()
+		select {
+		case err := <-other:
+			t.Errorf("%s: decided before the first was: %v", end.name, err)
+			other <- err
+		case <-time.After(100 * time.Millisecond): // by now it waits
+		}
+		check(t, tx.Commit())
+		wantErr(t, end.name, <-other, user.ErrLastAdmin)
+		b.clear(t)
 	}
 }
 

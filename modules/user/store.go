@@ -587,12 +587,13 @@ func (s store) admins(ctx context.Context, of []ID) (ids []ID, err error) {
 }
 
 // lockCountOfAdmins waits for others who are about to leave fewer admins, and has whoever comes later wait, until the transaction ends: of
-// two who count at the same time neither would see what the other has done. On SQLite a transaction is the only one already.
+// two who count at the same time neither would see what the other has done. On SQLite a transaction is the only one already. The lock goes by the
+// table itself: an application that joins may find it by another search path than we do.
 func (s store) lockCountOfAdmins(ctx context.Context) error {
 	if s.db.Dialect() != database.Postgres {
 		return nil
 	}
-	_, err := s.db.Conn(ctx).ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || '/latchkey/admins', 0))")
+	_, err := s.db.Conn(ctx).ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('latchkey_user_role'::regclass::oid || '/latchkey/admins', 0))")
 	if err != nil {
 		return fmt.Errorf("lock the count of admins: %w", err)
 	}

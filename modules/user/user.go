@@ -510,10 +510,10 @@ func (s *Service) RemoveRoles(ctx context.Context, id ID, roles ...string) error
 		if err != nil || len(removed) == 0 {
 			return err
 		}
-		if err := keep(ctx); err != nil {
+		if err := s.updated(ctx, id); err != nil { // with hooks, which may wait for whoever waits to count
 			return err
 		}
-		return s.updated(ctx, id)
+		return keep(ctx)
 	})
 }
 
@@ -560,12 +560,10 @@ func (s *Service) ConfirmOwner(ctx context.Context, u User) (ok bool, err error)
 		if err != nil {
 			return err
 		}
-		if slices.Contains(removed, RoleAdmin) {
-			if err := s.warnWithoutAdmin(ctx, u.ID); err != nil {
-				return err
-			}
+		if err := s.updated(ctx, u.ID); err != nil || !slices.Contains(removed, RoleAdmin) {
+			return err
 		}
-		return s.updated(ctx, u.ID)
+		return s.warnWithoutAdmin(ctx, u.ID)
 	})
 	return ok, err
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/uptrace/bun"
@@ -18,14 +19,15 @@ import (
 // Otherwise it commits and then calls afterCommit, which runs what AfterCommit collected; without a commit it must not.
 // afterCommit is never nil, and does nothing after an error or the second time.
 //
-// On SQLite the application's transaction should have been begun with BEGIN IMMEDIATE, and be short: our own writers
+// On PostgreSQL the application's transaction must be READ COMMITTED, as it is unless something else was asked for, or Join fails.
+// On SQLite it should have been begun with BEGIN IMMEDIATE, and be short: our own writers
 // cannot see it coming and poll for their turn. Savepoints (bun's RunInTx on Conn) are not available in fn.
 func (db *DB) Join(ctx context.Context, tx *sql.Tx, fn func(ctx context.Context) error) (afterCommit func(), err error) {
 	none := func() {}
 	if db.current(ctx) != nil {
 		return none, errors.New("database: Join inside a transaction of our own")
 	}
-	if err := db.refuseBackslashes(ctx, tx); err != nil {
+	if err := db.checkGuest(ctx, tx); err != nil {
 		return none, err
 	}
 	t := new(transaction)
@@ -41,18 +43,22 @@ func (db *DB) Join(ctx context.Context, tx *sql.Tx, fn func(ctx context.Context)
 	return sync.OnceFunc(func() { t.committed(ctx, db) }), nil
 }
 
-// refuseBackslashes makes sure that a backslash in a text stands for itself on the application's connection: bun writes
-// arguments into statements on that condition.
-func (db *DB) refuseBackslashes(ctx context.Context, tx *sql.Tx) error {
+// checkGuest makes sure of what we rely on in the application's transaction on PostgreSQL. A backslash in a text stands for itself: bun
+// writes arguments into statements on that condition. And a statement sees what was committed before it: what is decided under a lock,
+// such as whether an admin is left, would rest on what was so before the wait for it otherwise.
+func (db *DB) checkGuest(ctx context.Context, tx *sql.Tx) error {
 	if db.dialect != Postgres {
 		return nil
 	}
-	var set string
-	if err := tx.QueryRowContext(ctx, "SHOW standard_conforming_strings").Scan(&set); err != nil {
+	var set, isolation string
+	err := tx.QueryRowContext(ctx, "SELECT current_setting('standard_conforming_strings'), current_setting('transaction_isolation')").Scan(&set, &isolation)
+	switch {
+	case err != nil:
 		return fmt.Errorf("database: Join: %w", err)
-	}
-	if set != "on" {
+	case set != "on":
 		return errors.New("database: Join needs standard_conforming_strings=on, PostgreSQL's default, on the application's connections")
+	case !strings.HasPrefix(isolation, "read "): // to PostgreSQL, uncommitted is the same as committed
+		return fmt.Errorf("database: Join needs a transaction that is READ COMMITTED, PostgreSQL's default, and this one is %s", strings.ToUpper(isolation))
 	}
 	return nil
 }

@@ -173,3 +173,37 @@ func TestJoinRefusesAConnectionWhereABackslashEscapes(t *testing.T) {
 		t.Errorf("error: %v, want one that names the setting", err)
 	}
 }
+
+func TestATransactionSeesWhatWasCommittedBeforeEachStatement(t *testing.T) {
+	at := databasetest.Postgres(t)
+	db := at.Open(t, notes)
+	for _, level := range []sql.IsolationLevel{sql.LevelRepeatableRead, sql.LevelSerializable} {
+		tx, err := rawPool(t, at).BeginTx(t.Context(), &sql.TxOptions{Isolation: level})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = db.Join(t.Context(), tx, func(ctx context.Context) error { return write(ctx, db, "ours") })
+		if err == nil || !strings.Contains(err.Error(), strings.ToUpper(level.String())) {
+			t.Errorf("Join: %v, want an error that names %s", err, level)
+		}
+		if err := tx.Rollback(); err != nil {
+			t.Error(err)
+		}
+		at.URL += "&default_transaction_isolation=" + strings.ReplaceAll(strings.ToLower(level.String()), " ", "%20")
+		set := at.Open(t)
+		check := func(ctx context.Context) error {
+			var got string
+			err := set.Conn(ctx).NewRaw("SHOW transaction_isolation").Scan(ctx, &got)
+			if err == nil && got != "read committed" {
+				err = errors.New("the transaction is " + got)
+			}
+			return err
+		}
+		if err := check(t.Context()); err == nil {
+			t.Errorf("%s is not what connections are set to", level)
+		}
+		if err := set.InTx(t.Context(), check); err != nil {
+			t.Errorf("InTx: %v", err)
+		}
+	}
+}

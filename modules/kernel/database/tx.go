@@ -70,6 +70,15 @@ func (db *DB) AfterCommit(ctx context.Context, f func(context.Context)) error {
 	return nil
 }
 
+// how transactions are on PostgreSQL, whatever the database or role was set to: a statement sees what was committed before it, or
+// what is decided under a lock would rest on what was so before the wait for it.
+func (db *DB) how() *sql.TxOptions {
+	if db.dialect != Postgres {
+		return nil
+	}
+	return &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+}
+
 // attempt is one try at a transaction. It is returned even with an error, for its doom, and nil if it never began.
 func (db *DB) attempt(ctx context.Context, fn func(context.Context) error) (*transaction, error) {
 	if err := db.gate.enter(ctx); err != nil {
@@ -77,7 +86,7 @@ func (db *DB) attempt(ctx context.Context, fn func(context.Context) error) (*tra
 	}
 	defer db.gate.leave()
 
-	tx, err := db.write.BeginTx(ctx, nil)
+	tx, err := db.write.BeginTx(ctx, db.how())
 	if err != nil {
 		return nil, fmt.Errorf("begin transaction: %w", err)
 	}
