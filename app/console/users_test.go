@@ -609,7 +609,13 @@ func TestAnAdminFindsOutWhySomebodyCannotSignIn(t *testing.T) {
 		b.get("/app/users/explain?email=nobody@example.com")
 		b.want(http.StatusOK, "/app/users/explain", "not known here")
 		b.get("/app/users/explain?email=root@example.com")
-		b.want(http.StatusOK, "/app/users/explain", "nothing keeps them out")
+		b.want(http.StatusOK, "/app/users/explain", "not blocked")
+		s.invite(t, "invited@example.com", "member")
+		b.get("/app/users/explain?email=invited@example.com")
+		b.want(http.StatusOK, "/app/users/explain", "An invite for this address is open.")
+		if len(b.all(`(until <time [^>]* data-local>[0-9])`)) != 1 {
+			t.Errorf("until when an invite is open is no time:\n%s", b.page.body)
+		}
 		b.get("/app/users/explain?email=nonsense")
 		b.want(http.StatusBadRequest, "/app/users/explain", `value="nonsense"`, `aria-invalid="true"`)
 	})
