@@ -482,7 +482,7 @@ func TestWhatSomebodyMayNotDoIsNotOffered(t *testing.T) {
 		b.wantNot("/app/invites/new", "/app/users/explain")
 		b.get(hers)
 		b.want(http.StatusOK, hers, "ada@example.com")
-		b.wantNot(hers+"/", "Audit trail", `id="sessions"`)
+		b.wantNot(hers+"/", "Audit log", `id="sessions"`)
 		before := databasetest.Dump(t, s.db)["latchkey_user"]
 		for _, a := range actions {
 			b.post(hers+a, fields("role", "member", "confirm", "ada@example.com", "first_name", "x", "metadata", "{}"))
