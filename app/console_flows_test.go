@@ -232,7 +232,7 @@ func (s *consoleSite) users(t *testing.T) {
 		s.ada.fill("q", "grace").press("Search")
 	}
 	s.ada.says("grace@example.com").saysNot("linus@example.com").
-		follow("grace@example.com").photographed("user").says("Sessions", "Audit trail").
+		follow("grace@example.com").photographed("user").says("Sessions", "All about them").
 		follow("Edit").photographed("user-edit").
 		fill("first_name", "Grace", "last_name", "Hopper", "metadata", "{nonsense").press("Save").
 		faulty("metadata").

@@ -3,6 +3,7 @@ package audit_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,7 +32,7 @@ type fixture struct {
 
 func each(t *testing.T, o audit.Options, f func(t *testing.T, x fixture)) {
 	databasetest.Each(t, func(t *testing.T, at databasetest.Database) {
-		db := at.Open(t, audit.Migrations())
+		db := at.Open(t, audit.Migrations(), user.Migrations())
 		keys, err := keyring.New(make([]byte, 32))
 		if err != nil {
 			t.Fatal(err)
@@ -147,6 +148,48 @@ func TestEventsOfOneProcessAreInTheirOrder(t *testing.T) {
 			t.Errorf("%d events, want 600", len(got))
 		}
 	})
+}
+
+func TestTheTrailSaysWhichRolesWereGivenAndTaken(t *testing.T) {
+	each(t, audit.Options{}, func(t *testing.T, x fixture) {
+		keys, err := keyring.New(bytes.Repeat([]byte{1}, 32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		users, err := user.New(user.Params{DB: x.db, Keys: keys, Events: x.Trail})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := users.CreateUsers(t.Context(), user.Draft{Email: "ada@example.com", Roles: []string{"member"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ada := made[0].ID
+		if err := errors.Join(users.AddRoles(t.Context(), ada, "a", "admin", "member"), users.RemoveRoles(t.Context(), ada, "none", "member"),
+			users.AddRoles(t.Context(), ada, "a"), users.AddRoles(t.Context(), ada, many(60)...)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := users.UpdateUsers(t.Context(), user.Update{ID: ada, FirstName: user.Set("Ada")}); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, e := range x.list(t, audit.Filter{Actions: []string{"user.updated"}}, audit.Page{}) {
+			said, _ := json.Marshal(e.Details)
+			got = append(got, string(said[:min(len(said), 40)]))
+		}
+		want := []string{`null`, `{"roles_given":"role-00xxxxxxxxxxxxxxxxx`, `{"roles_taken":"member"}`, `{"roles_given":"admin a"}`}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+}
+
+// many are roles of long names.
+func many(n int) (roles []string) {
+	for i := range n {
+		roles = append(roles, fmt.Sprintf("role-%02d%s", i, strings.Repeat("x", 57)))
+	}
+	return roles
 }
 
 func TestDetailsAreSmallOrNotKept(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/event"
 	"github.com/latchkey-go/latchkey/modules/user"
 )
@@ -87,6 +88,16 @@ func (t *Trail) entryOf(e event.Event) Entry {
 		n.Details = map[string]any{"provider_identity_id": e.ID}
 	case auth.ProviderIdentityDeleted:
 		n.Details = map[string]any{"provider_identity_id": e.ID}
+	case user.Updated:
+		n.Details = map[string]any{}
+		for name, roles := range map[string]string{"roles_given": e.Given, "roles_taken": e.Taken} {
+			if roles != "" {
+				n.Details[name] = database.Clip(roles, maxDetails/3)
+			}
+		}
+		if len(n.Details) == 0 {
+			n.Details = nil
+		}
 	case user.EmailChangeRequested:
 		if _, hash := t.address(e.To); hash != "" {
 			n.Details = map[string]any{"to": hash}

@@ -482,7 +482,7 @@ func TestWhatSomebodyMayNotDoIsNotOffered(t *testing.T) {
 		b.wantNot("/app/invites/new", "/app/users/explain")
 		b.get(hers)
 		b.want(http.StatusOK, hers, "ada@example.com")
-		b.wantNot(hers+"/", "Audit trail", `id="sessions"`)
+		b.wantNot(hers+"/", "Audit log", `id="sessions"`)
 		before := databasetest.Dump(t, s.db)["latchkey_user"]
 		for _, a := range actions {
 			b.post(hers+a, fields("role", "member", "confirm", "ada@example.com", "first_name", "x", "metadata", "{}"))
@@ -609,7 +609,13 @@ func TestAnAdminFindsOutWhySomebodyCannotSignIn(t *testing.T) {
 		b.get("/app/users/explain?email=nobody@example.com")
 		b.want(http.StatusOK, "/app/users/explain", "not known here")
 		b.get("/app/users/explain?email=root@example.com")
-		b.want(http.StatusOK, "/app/users/explain", "nothing keeps them out")
+		b.want(http.StatusOK, "/app/users/explain", "not blocked")
+		s.invite(t, "invited@example.com", "member")
+		b.get("/app/users/explain?email=invited@example.com")
+		b.want(http.StatusOK, "/app/users/explain", "An invite for this address is open.")
+		if len(b.all(`(until <time [^>]* data-local>[0-9])`)) != 1 {
+			t.Errorf("until when an invite is open is no time:\n%s", b.page.body)
+		}
 		b.get("/app/users/explain?email=nonsense")
 		b.want(http.StatusBadRequest, "/app/users/explain", `value="nonsense"`, `aria-invalid="true"`)
 	})

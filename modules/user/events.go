@@ -10,6 +10,11 @@ type (
 	// Updated says that attributes, roles or the proof of the address of a user changed.
 	Updated struct {
 		ID ID `json:"id"`
+
+		// Roles that the user has got or lost, with a space between two. They are for who hears of it in the transaction, such as the
+		// audit trail, and not in the payload: by the time that one is read, the user may have others.
+		Given string `json:"-"`
+		Taken string `json:"-"`
 	}
 	// Deleted says that a user was deleted, softly or for good.
 	Deleted struct {

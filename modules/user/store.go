@@ -130,23 +130,32 @@ func (s store) insertUsers(ctx context.Context, rows []*userRow) (made map[ID]bo
 			roles = append(roles, roleRows(r.ID, r.CreatedVia, r.roles)...)
 		}
 	}
-	_, err = s.insertRoles(ctx, roles)
-	return made, err
+	return made, s.insertRoles(ctx, roles)
 }
 
 // chunkSize keeps a statement of many rows at a size both databases take.
 const chunkSize = 500
 
-// insertRoles gives users the roles that they do not have, and reports whether there were any.
-func (s store) insertRoles(ctx context.Context, rows []roleRow) (added bool, err error) {
+// insertRoles gives users the roles that they do not have.
+func (s store) insertRoles(ctx context.Context, rows []roleRow) error {
 	for chunk := range slices.Chunk(rows, chunkSize) {
-		touched, err := database.Touched(s.db.Conn(ctx).NewInsert().Model(&chunk).On("CONFLICT (user_id, role) DO NOTHING").Exec(ctx))
-		if err != nil {
-			return false, fmt.Errorf("insert roles: %w", err)
+		if _, err := s.db.Conn(ctx).NewInsert().Model(&chunk).On("CONFLICT (user_id, role) DO NOTHING").Exec(ctx); err != nil {
+			return fmt.Errorf("insert roles: %w", err)
 		}
-		added = added || touched
 	}
-	return added, nil
+	return nil
+}
+
+// insertNamedRoles gives a user the roles that they do not have, and says which these were.
+func (s store) insertNamedRoles(ctx context.Context, rows []roleRow) (given []string, err error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	err = s.db.Conn(ctx).NewInsert().Model(&rows).On("CONFLICT (user_id, role) DO NOTHING").Returning("role").Scan(ctx, &given)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("insert roles: %w", err)
+	}
+	return given, nil
 }
 
 // regrant makes roles that nobody had granted to the user ones that somebody has.

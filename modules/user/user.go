@@ -484,10 +484,11 @@ func (s *Service) Grant(ctx context.Context, id ID, via string, roles ...string)
 				return err
 			}
 		}
-		if added, err := s.store.insertRoles(ctx, roleRows(id, via, roles)); err != nil || !added {
+		given, err := s.store.insertNamedRoles(ctx, roleRows(id, via, roles))
+		if err != nil || len(given) == 0 {
 			return err
 		}
-		return s.updated(ctx, id)
+		return s.updatedRoles(ctx, Updated{ID: id, Given: named(given)})
 	})
 }
 
@@ -510,7 +511,7 @@ func (s *Service) RemoveRoles(ctx context.Context, id ID, roles ...string) error
 		if err != nil || len(removed) == 0 {
 			return err
 		}
-		if err := s.updated(ctx, id); err != nil { // with hooks, which may wait for whoever waits to count
+		if err := s.updatedRoles(ctx, Updated{ID: id, Taken: named(removed)}); err != nil { // with hooks, which may wait for whoever waits to count
 			return err
 		}
 		return keep(ctx)
@@ -560,7 +561,7 @@ func (s *Service) ConfirmOwner(ctx context.Context, u User) (ok bool, err error)
 		if err != nil {
 			return err
 		}
-		if err := s.updated(ctx, u.ID); err != nil || !slices.Contains(removed, RoleAdmin) {
+		if err := s.updatedRoles(ctx, Updated{ID: u.ID, Taken: named(removed)}); err != nil || !slices.Contains(removed, RoleAdmin) {
 			return err
 		}
 		return s.warnWithoutAdmin(ctx, u.ID)
@@ -697,7 +698,24 @@ func (s *Service) updated(ctx context.Context, ids ...ID) error {
 	if err := s.runOn(ctx, ids, func(h Hook) func(context.Context, []User) error { return h.OnUpdate }); err != nil {
 		return err
 	}
-	return emitAll(ctx, s.events, ids, func(id ID) event.Event { return Updated{id} })
+	return emitAll(ctx, s.events, ids, func(id ID) event.Event { return Updated{ID: id} })
+}
+
+// updatedRoles is updated for one user, whose roles have changed.
+func (s *Service) updatedRoles(ctx context.Context, u Updated) error {
+	if err := s.runOn(ctx, []ID{u.ID}, func(h Hook) func(context.Context, []User) error { return h.OnUpdate }); err != nil {
+		return err
+	}
+	return s.events.Emit(ctx, u)
+}
+
+// named puts roles in an order: admin first, so that it is the last to be cut off.
+func named(roles []string) string {
+	slices.Sort(roles)
+	if i := slices.Index(roles, RoleAdmin); i > 0 {
+		roles = slices.Insert(slices.Delete(roles, i, i+1), 0, RoleAdmin)
+	}
+	return strings.Join(roles, " ")
 }
 
 func (s *Service) restored(ctx context.Context, ids ...ID) error {
