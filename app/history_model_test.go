@@ -341,8 +341,8 @@ var steps = map[string]func(p standing, in operation, out outcome) (standing, bo
 			}
 			// To whoever was deleted between two looks at them, no way to sign in was left.
 			return p, out.is(404, "user_not_found") || p.readCommitted && in.sent <= p.endedBack && out.is(400, "no_sign_in")
-		case !in.mailed && !p.linked:
-			return p, out.is(400, "no_sign_in")
+		case !in.mailed && !p.linked: // they sign in by other ways, of which nobody can give up the last
+			return p, out.is(400, "no_password")
 		case p.password == "":
 			return p, out.status == 404
 		}
