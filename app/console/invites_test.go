@@ -399,7 +399,7 @@ func TestInvitesAreForWhoMay(t *testing.T) {
 		inviter.wantNot(`href="/app/invites"`)
 		inviter.get("/app/invites/new")
 		inviter.submit("/app/invites/new", fields("emails", "new@example.com"))
-		inviter.want(http.StatusOK, "/app/invites/new", "new@example.com", "Invited")
+		inviter.want(http.StatusOK, "/app/invites/new", "new@example.com", "Invited", "Roles: member,") // as what, whoever sends a list is shown at once
 
 		for name, b := range map[string]*browser{"guest": guest, "reader": reader, "support": support, "inviter": inviter} {
 			for _, act := range []string{"resend", "revoke"} {
