@@ -159,13 +159,10 @@ func (b bridge) newPerson(t *testing.T, email string, linked bool) person {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if linked {
-		if l, err = b.signIn(t.Context(), "emailpass", credentials(email, "correct horse")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for range 2 { // in other browsers
-		if _, err := b.auth.OpenSession(t.Context(), l.Identity, "user", auth.Client{}); err != nil {
+	for range 2 { // in two browsers, of which they act in the latter
+		if !linked {
+			l = b.signUp(t, email, "correct horse")
+		} else if l, err = b.signIn(t.Context(), "emailpass", credentials(email, "correct horse")); err != nil {
 			t.Fatal(err)
 		}
 	}
