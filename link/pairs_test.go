@@ -13,6 +13,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/link"
 	"github.com/latchkey-go/latchkey/modules/auth"
+	"github.com/latchkey-go/latchkey/modules/kernel/database"
 	"github.com/latchkey-go/latchkey/modules/kernel/database/databasetest"
 	"github.com/latchkey-go/latchkey/modules/kernel/fault"
 	"github.com/latchkey-go/latchkey/modules/user"
@@ -215,11 +216,15 @@ func TestNoTwoActsAtOnceDeadlockOrLeaveAnythingHalfDone(t *testing.T) {
 		n := 0
 		names := slices.Sorted(maps.Keys(acts))
 		for i, first := range names {
-			for _, second := range names[i:] {
-				for _, linked := range []bool{false, true} {
-					if !linked && (ofSomebody[first] || ofSomebody[second]) {
-						continue
-					}
+			for j, second := range names[i:] {
+				states := []bool{false, true}
+				switch {
+				case ofSomebody[first] || ofSomebody[second]:
+					states = states[1:]
+				case b.db.Dialect() == database.SQLite: // one writer at a time: every other round will do
+					states = states[j%2:][:1]
+				}
+				for _, linked := range states {
 					n++
 					p := b.newPerson(t, fmt.Sprintf("person%d@example.com", n), linked)
 					for i, err := range databasetest.Together(6, func(i int) error {
