@@ -116,10 +116,7 @@ func (c *Config) wantDatabase() error {
 	if c.Database.URL.Postgres() {
 		return nil // whoever made it, this program did not
 	}
-	path, ok := c.Database.URL.SQLitePath()
-	if !ok {
-		path = filepath.Join(c.DataDir, "latchkey.db")
-	}
+	path := c.sqlitePath()
 	switch _, err := os.Stat(path); {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("there is no database yet at %s: the first start makes it", absolute(path))

@@ -99,14 +99,20 @@ func OpenDatabase(ctx context.Context, c *Config, log *slog.Logger) (*database.D
 	if c.Database.URL.Postgres() {
 		return postgres.Open(ctx, string(c.Database.URL), c.Database.MaxConns, log)
 	}
-	path, ok := c.Database.URL.SQLitePath()
-	if !ok {
+	if _, elsewhere := c.Database.URL.SQLitePath(); !elsewhere {
 		if err := makeDataDir(c); err != nil {
 			return nil, err
 		}
-		path = filepath.Join(c.DataDir, "latchkey.db")
 	}
-	return sqlite.Open(ctx, path, log)
+	return sqlite.Open(ctx, c.sqlitePath(), log)
+}
+
+// sqlitePath is where the SQLite database is: in the data directory, unless it has a path of its own.
+func (c *Config) sqlitePath() string {
+	if path, ok := c.Database.URL.SQLitePath(); ok {
+		return path
+	}
+	return filepath.Join(c.DataDir, "latchkey.db")
 }
 
 // OpenReadOnly opens the configured database, which must be there, to look at it while others work with it. On SQLite every
@@ -118,11 +124,7 @@ func OpenReadOnly(ctx context.Context, c *Config, log *slog.Logger) (*database.D
 	if err := c.wantDatabase(); err != nil {
 		return nil, err
 	}
-	path, ok := c.Database.URL.SQLitePath()
-	if !ok {
-		path = filepath.Join(c.DataDir, "latchkey.db")
-	}
-	return sqlite.OpenReadOnly(ctx, path, log)
+	return sqlite.OpenReadOnly(ctx, c.sqlitePath(), log)
 }
 
 // databaseName says in words which database is used, without its password.
@@ -130,10 +132,7 @@ func databaseName(c *Config) string {
 	if c.Database.URL.Postgres() {
 		return "PostgreSQL at " + c.Database.URL.String()
 	}
-	if path, ok := c.Database.URL.SQLitePath(); ok {
-		return "SQLite in " + path
-	}
-	return "SQLite in " + filepath.Join(c.DataDir, "latchkey.db")
+	return "SQLite in " + c.sqlitePath()
 }
 
 // databasePlace is where the database is, for who must know which one it was: no more of a URL than host and name.
@@ -145,11 +144,7 @@ func databasePlace(c *Config) string {
 		}
 		return "postgres " + place
 	}
-	path, ok := c.Database.URL.SQLitePath()
-	if !ok {
-		path = filepath.Join(c.DataDir, "latchkey.db")
-	}
-	return "sqlite " + absolute(path)
+	return "sqlite " + absolute(c.sqlitePath())
 }
 
 func makeDataDir(c *Config) error {

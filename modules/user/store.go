@@ -130,30 +130,22 @@ func (s store) insertUsers(ctx context.Context, rows []*userRow) (made map[ID]bo
 			roles = append(roles, roleRows(r.ID, r.CreatedVia, r.roles)...)
 		}
 	}
-	return made, s.insertRoles(ctx, roles)
+	_, err = s.insertRoles(ctx, roles)
+	return made, err
 }
 
 // chunkSize keeps a statement of many rows at a size both databases take.
 const chunkSize = 500
 
-// insertRoles gives users the roles that they do not have.
-func (s store) insertRoles(ctx context.Context, rows []roleRow) error {
+// insertRoles gives users the roles that they do not have, and says which these were.
+func (s store) insertRoles(ctx context.Context, rows []roleRow) (given []string, err error) {
 	for chunk := range slices.Chunk(rows, chunkSize) {
-		if _, err := s.db.Conn(ctx).NewInsert().Model(&chunk).On("CONFLICT (user_id, role) DO NOTHING").Exec(ctx); err != nil {
-			return fmt.Errorf("insert roles: %w", err)
+		var some []string
+		err := s.db.Conn(ctx).NewInsert().Model(&chunk).On("CONFLICT (user_id, role) DO NOTHING").Returning("role").Scan(ctx, &some)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return nil, fmt.Errorf("insert roles: %w", err)
 		}
-	}
-	return nil
-}
-
-// insertNamedRoles gives a user the roles that they do not have, and says which these were.
-func (s store) insertNamedRoles(ctx context.Context, rows []roleRow) (given []string, err error) {
-	if len(rows) == 0 {
-		return nil, nil
-	}
-	err = s.db.Conn(ctx).NewInsert().Model(&rows).On("CONFLICT (user_id, role) DO NOTHING").Returning("role").Scan(ctx, &given)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("insert roles: %w", err)
+		given = append(given, some...)
 	}
 	return given, nil
 }

@@ -484,7 +484,7 @@ func (s *Service) Grant(ctx context.Context, id ID, via string, roles ...string)
 				return err
 			}
 		}
-		given, err := s.store.insertNamedRoles(ctx, roleRows(id, via, roles))
+		given, err := s.store.insertRoles(ctx, roleRows(id, via, roles))
 		if err != nil || len(given) == 0 {
 			return err
 		}
