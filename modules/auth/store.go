@@ -1136,11 +1136,12 @@ func (s store) settle(ctx context.Context, places []held, forget []string, faile
 	q := s.db.Conn(ctx).NewSelect().Model((*throttleRow)(nil)).Column("t.id").
 		Where(place, args...).WhereOr("t.id IN (?) AND t.failed > 0", database.List(forget...)).Order("t.id")
 	var rows []throttleRow
-	err := s.db.Conn(ctx).NewUpdate().Model((*throttleRow)(nil)). // one statement, or some would be locked out of order
-									Set("failed = CASE WHEN t.id IN (?) THEN 0 ELSE failed + ? END", database.List(forget...), one).
-									Set("pending = CASE WHEN "+place+" THEN pending - 1 ELSE pending END", args...).
-									Where("id IN (?)", s.db.ForUpdate(q, "UPDATE")).
-									Returning("id, failed, pending, expires_at").Scan(ctx, &rows)
+	// One statement, or some would be locked out of order.
+	err := s.db.Conn(ctx).NewUpdate().Model((*throttleRow)(nil)).
+		Set("failed = CASE WHEN t.id IN (?) THEN 0 ELSE failed + ? END", database.List(forget...), one).
+		Set("pending = CASE WHEN "+place+" THEN pending - 1 ELSE pending END", args...).
+		Where("id IN (?)", s.db.ForUpdate(q, "UPDATE")).
+		Returning("id, failed, pending, expires_at").Scan(ctx, &rows)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("settle attempt: %w", err)
 	}
